@@ -1,0 +1,112 @@
+#include "base/observation.h"
+
+#include "base/requirement.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct observation *
+observation_new(void)
+{
+    struct observation *obs = calloc(1, sizeof *obs);
+
+    if (obs)
+        obs->refs = 1;
+    return obs;
+}
+
+struct observation *
+observation_ref(struct observation *obs)
+{
+    obs->refs++;
+    return obs;
+}
+
+void
+observation_unref(struct observation *obs)
+{
+    if (!obs)
+        return;
+    assert(obs->refs > 0);
+    if (--obs->refs > 0)
+        return;
+    name_list_clear(&obs->sans);
+    free(obs);
+}
+
+const char *
+tls_version_name(uint16_t version)
+{
+    switch (version) {
+    case 0:
+        return "";
+    case 0x0300:
+        return "SSLv3";
+    case TLS_VERSION_1_0:
+        return "TLSv1";
+    case TLS_VERSION_1_1:
+        return "TLSv1.1";
+    case TLS_VERSION_1_2:
+        return "TLSv1.2";
+    case TLS_VERSION_1_3:
+        return "TLSv1.3";
+    default:
+        return "unknown";
+    }
+}
+
+const char *
+tls_version_reply_name(uint16_t version)
+{
+    switch (version) {
+    case 0x0300:
+        return "SSL 3.0";
+    case TLS_VERSION_1_0:
+        return "TLS 1.0";
+    case TLS_VERSION_1_1:
+        return "TLS 1.1";
+    case TLS_VERSION_1_2:
+        return "TLS 1.2";
+    case TLS_VERSION_1_3:
+        return "TLS 1.3";
+    default:
+        return "unknown";
+    }
+}
+
+const char *
+tls_stage_name(enum tls_stage stage)
+{
+    static const char *const names[] = {
+        [TLS_STAGE_CLEAR] = "clear",
+        [TLS_STAGE_REFUSED] = "refused",
+        [TLS_STAGE_FAILED] = "failed",
+        [TLS_STAGE_DONE] = "done",
+    };
+
+    return names[stage];
+}
+
+const char *
+tls_failure_name(enum tls_failure failure)
+{
+    static const char *const names[] = {
+        [TLS_FAILURE_NONE] = "none",         [TLS_FAILURE_HANDSHAKE] = "handshake",
+        [TLS_FAILURE_VERSION] = "version",   [TLS_FAILURE_INJECTED] = "injected",
+        [TLS_FAILURE_TIMEOUT] = "timeout",
+    };
+
+    return names[failure];
+}
+
+const char *
+chain_state_name(enum chain_state chain)
+{
+    static const char *const names[] = {
+        [CHAIN_UNTRUSTED] = "untrusted",
+        [CHAIN_EXPIRED] = "expired",
+        [CHAIN_GOOD] = "good",
+    };
+
+    return names[chain];
+}

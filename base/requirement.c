@@ -1,0 +1,66 @@
+#include "base/requirement.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct requirement *
+requirement_new(void)
+{
+    struct requirement *req = calloc(1, sizeof *req);
+
+    if (req) {
+        req->refs = 1;
+        req->tls_floor = TLS_VERSION_1_0;
+    }
+    return req;
+}
+
+struct requirement *
+requirement_ref(struct requirement *req)
+{
+    req->refs++;
+    return req;
+}
+
+void
+requirement_unref(struct requirement *req)
+{
+    if (!req)
+        return;
+    assert(req->refs > 0);
+    if (--req->refs > 0)
+        return;
+    name_list_clear(&req->names);
+    name_list_clear(&req->sts.mx);
+    free(req);
+}
+
+const char *
+sts_mode_name(enum sts_mode mode)
+{
+    static const char *const names[] = {
+        [STS_MODE_NONE] = "none",
+        [STS_MODE_TESTING] = "testing",
+        [STS_MODE_ENFORCE] = "enforce",
+    };
+
+    return names[mode];
+}
+
+const char *
+mx_match_name(enum mx_match matched)
+{
+    static const char *const names[] = {
+        [MX_MATCH_CERTIFICATE] = "certificate",
+        [MX_MATCH_ADDRESS] = "address",
+        [MX_MATCH_TABLE] = "table",
+    };
+
+    return names[matched];
+}
+
+const char *
+requirement_sni(const struct requirement *req)
+{
+    return req->names.count ? req->names.names[0] : "";
+}

@@ -1,0 +1,71 @@
+/* base/requirement.h: what a recipient's domain demands of the connection that carries its mail.
+ * Plain data: made in the policy process, sent to the workers, judged there (proxy/judge.h) and kept
+ * as evidence in the records. Context: any process, one thread at a time per object. */
+#ifndef STSGATE_BASE_REQUIREMENT_H
+#define STSGATE_BASE_REQUIREMENT_H
+
+#include "base/hostname.h"
+#include "base/name_list.h"
+
+#include <stdint.h>
+
+#define STS_ID_MAX 32u /* RFC 8461 3.1 */
+
+#define TLS_VERSION_1_0 0x0301u /* versions are the two octets of the TLS record layer */
+#define TLS_VERSION_1_1 0x0302u
+#define TLS_VERSION_1_2 0x0303u
+#define TLS_VERSION_1_3 0x0304u
+
+/* RFC 8461 3.2, "mode". No policy at all counts as none. */
+enum sts_mode { STS_MODE_NONE, STS_MODE_TESTING, STS_MODE_ENFORCE };
+
+/* How the MX name was found for the destination address (PRX-016 ... PRX-024). */
+enum mx_match {
+    MX_MATCH_CERTIFICATE, /* the address is no MX's: only a certificate can prove the host (PRX-019) */
+    MX_MATCH_ADDRESS,     /* names are those MX hosts of the domain whose addresses hold it */
+    MX_MATCH_TABLE,       /* the smart-host table named it (PRX-024) */
+};
+
+struct requirement {
+    unsigned refs; /* requirement_ref() and requirement_unref() */
+
+    char domain[HOSTNAME_MAX + 1]; /* policy domain, A-labels, lower case; "" for literals */
+
+    /* Identity: candidates for the MX name, best first: those that match the policy, then by
+     * preference (PRX-017, PRX-019). names[0] is the SNI. May be empty. */
+    enum mx_match matched;
+    struct name_list names;
+    bool mx_lookup_failed; /* MX or address look-up failed for now (PRX-023) */
+
+    struct {
+        enum sts_mode mode;
+        char id[STS_ID_MAX + 1];  /* of the TXT record it was fetched for */
+        struct name_list mx;      /* patterns, in the policy's order */
+        uint8_t text_sha256[32];  /* of the policy body as fetched */
+        int64_t fetched_at_s;     /* wall clock; 0 when there is no policy */
+        int64_t expires_at_s;     /* wall clock: the policy is not applied at or after it */
+        char discovery[96];       /* why no fresh policy: "RESULT-TYPE REASON"; "" if fine */
+    } sts;
+
+    uint16_t tls_floor;    /* lowest TLS version to negotiate for this recipient (TLS-020, 021) */
+    uint32_t ttl_s;        /* how long a worker may reuse this, 0 .. 3600; never beyond the TXT TTL */
+};
+
+/** New and empty with one reference: no policy, no names, MX_MATCH_CERTIFICATE, floor TLS 1.0.
+ * NULL: no memory. */
+struct requirement *requirement_new(void);
+
+/** One more reference; returns req. */
+struct requirement *requirement_ref(struct requirement *req);
+
+/** One reference less; the last one frees. NULL is allowed. */
+void requirement_unref(struct requirement *req);
+
+/** "none", "testing", "enforce"; "address", "certificate", "table". Static storage. */
+const char *sts_mode_name(enum sts_mode mode);
+const char *mx_match_name(enum mx_match matched);
+
+/** SNI and identity wanted: names[0], or "" when there is no candidate. Borrowed from req. */
+const char *requirement_sni(const struct requirement *req);
+
+#endif

@@ -1,0 +1,173 @@
+#include "base/requirement_msg.h"
+
+#define FIELDS 14u
+#define REQUIREMENT_TTL_MAX_S 3600u
+#define TIME_MAX_S 253402300799 /* 9999-12-31T23:59:59Z: the last that RFC 3339 can write */
+
+/* ---- encoding ---- */
+
+static void
+encode_names(struct pack_writer *w, const struct name_list *list)
+{
+    if (list->count > REQUIREMENT_MSG_NAMES_MAX)
+        pack_fail(w, RES_LIMIT);
+    pack_array(w, list->count);
+    for (size_t i = 0; i < list->count && w->res == RES_OK; i++)
+        pack_str(w, span_of(list->names[i]));
+}
+
+void
+requirement_encode(const struct requirement *req, struct pack_writer *w)
+{
+    size_t before = pack_written(w);
+
+    pack_array(w, FIELDS);
+    pack_uint(w, REQUIREMENT_MSG_VERSION);
+    pack_str(w, span_of(req->domain));
+    pack_uint(w, req->matched);
+    encode_names(w, &req->names);
+    pack_bool(w, req->mx_lookup_failed);
+    pack_uint(w, req->sts.mode);
+    pack_str(w, span_of(req->sts.id));
+    encode_names(w, &req->sts.mx);
+    pack_bin(w, span_make(req->sts.text_sha256, sizeof req->sts.text_sha256));
+    pack_int(w, req->sts.fetched_at_s);
+    pack_int(w, req->sts.expires_at_s);
+    pack_str(w, span_of(req->sts.discovery));
+    pack_uint(w, req->tls_floor);
+    pack_uint(w, req->ttl_s);
+    if (pack_written(w) - before > REQUIREMENT_MSG_MAX_BYTES)
+        pack_fail(w, RES_LIMIT);
+}
+
+/* ---- decoding ---- */
+
+static void
+need(struct pack_reader *r, bool holds)
+{
+    if (!holds)
+        pack_reader_fail(r, RES_SYNTAX);
+}
+
+/* A host name exactly as hostname_normalise() writes it. */
+static bool
+is_normal_name(struct span name)
+{
+    char normal[HOSTNAME_MAX + 1];
+
+    return hostname_normalise(name, normal) == RES_OK && span_equal(name, span_of(normal));
+}
+
+/* As a policy may write it, in any case and with a trailing dot (RFC 8461 4.1); nothing that
+ * hostname_matches() would not take. */
+static bool
+is_pattern(struct span pattern)
+{
+    char normal[HOSTNAME_MAX + 1];
+
+    if (span_starts(pattern, span_of("*.")))
+        pattern = span_from(pattern, 2);
+    return hostname_normalise(pattern, normal) == RES_OK;
+}
+
+static void
+decode_names(struct pack_reader *r, bool (*is_valid)(struct span), struct name_list *list)
+{
+    size_t count = pack_read_array(r, REQUIREMENT_MSG_NAMES_MAX);
+
+    for (size_t i = 0; i < count && r->res == RES_OK; i++) {
+        struct span name = pack_read_str(r);
+
+        need(r, is_valid(name));
+        if (r->res == RES_OK)
+            pack_reader_fail(r, name_list_add(list, name));
+    }
+}
+
+static bool
+is_policy_id(const char *id)
+{
+    for (; *id; id++)
+        if (!((*id >= '0' && *id <= '9') || (*id >= 'a' && *id <= 'z') ||
+              (*id >= 'A' && *id <= 'Z')))
+            return false;
+    return true;
+}
+
+static bool
+is_printable_ascii(const char *text)
+{
+    for (; *text; text++)
+        if (*text < 0x20 || *text > 0x7e)
+            return false;
+    return true;
+}
+
+/* Nothing demanded without a policy, no policy without its age: what the evidence in a record cannot
+ * stand for must not be judged on. */
+static bool
+policy_agrees(const struct requirement *req)
+{
+    if (req->sts.fetched_at_s == 0)
+        return req->sts.mode == STS_MODE_NONE && req->sts.mx.count == 0;
+    if (req->sts.expires_at_s < req->sts.fetched_at_s)
+        return false;
+    return req->sts.mode == STS_MODE_NONE || req->sts.mx.count > 0;
+}
+
+static void
+decode_policy(struct pack_reader *r, struct requirement *req)
+{
+    req->sts.mode = (enum sts_mode)pack_read_uint(r, STS_MODE_ENFORCE);
+    pack_read_text(r, req->sts.id, sizeof req->sts.id);
+    need(r, is_policy_id(req->sts.id));
+    decode_names(r, is_pattern, &req->sts.mx);
+    pack_read_bytes(r, req->sts.text_sha256, sizeof req->sts.text_sha256);
+    req->sts.fetched_at_s = pack_read_int(r, 0, TIME_MAX_S);
+    req->sts.expires_at_s = pack_read_int(r, 0, TIME_MAX_S);
+    pack_read_text(r, req->sts.discovery, sizeof req->sts.discovery);
+    need(r, is_printable_ascii(req->sts.discovery));
+    need(r, policy_agrees(req));
+}
+
+static void
+decode_fields(struct pack_reader *r, struct requirement *req)
+{
+    pack_read_tuple(r, FIELDS);
+    need(r, pack_read_uint(r, UINT32_MAX) == REQUIREMENT_MSG_VERSION);
+    pack_read_text(r, req->domain, sizeof req->domain);
+    need(r, req->domain[0] == '\0' || is_normal_name(span_of(req->domain)));
+    req->matched = (enum mx_match)pack_read_uint(r, MX_MATCH_TABLE);
+    decode_names(r, is_normal_name, &req->names);
+    req->mx_lookup_failed = pack_read_bool(r);
+    decode_policy(r, req);
+    req->tls_floor = (uint16_t)pack_read_uint(r, TLS_VERSION_1_3);
+    need(r, req->tls_floor >= TLS_VERSION_1_0);
+    req->ttl_s = (uint32_t)pack_read_uint(r, REQUIREMENT_TTL_MAX_S);
+}
+
+enum result
+requirement_decode(struct pack_reader *r, struct requirement **out)
+{
+    struct requirement *req = NULL;
+    size_t left = r->rest.len;
+
+    *out = NULL;
+    if (r->res != RES_OK)
+        return r->res;
+    req = requirement_new();
+    if (!req) {
+        pack_reader_fail(r, RES_NOMEM);
+        goto done;
+    }
+    decode_fields(r, req);
+    if (left - r->rest.len > REQUIREMENT_MSG_MAX_BYTES)
+        pack_reader_fail(r, RES_LIMIT);
+    if (r->res != RES_OK)
+        goto done;
+    *out = req;
+    req = NULL; /* now the caller's */
+done:
+    requirement_unref(req);
+    return r->res;
+}

@@ -1,0 +1,94 @@
+/* base/verdict.h: the outcome of judge(): what happens to one recipient, and what is said of it.
+ * Context: any process. */
+#ifndef STSGATE_BASE_VERDICT_H
+#define STSGATE_BASE_VERDICT_H
+
+#include "base/hostname.h"
+
+#include <stdbool.h>
+
+/* The strict one is zero. */
+enum verdict_action {
+    VERDICT_REFUSE = 0, /* local reply; the MX never learns of the recipient */
+    VERDICT_ALLOW,      /* MAIL and RCPT may go upstream on this connection */
+    VERDICT_START_TLS,  /* not known yet: STARTTLS with the requirement's SNI and floor, then again */
+    VERDICT_RECONNECT,  /* this connection has the wrong identity or is dead: a new one (PRX-030) */
+    VERDICT_CLOSE,      /* nothing can be done on this connection nor another: 421 and close */
+};
+
+/* The rows of CONFORMANCE 10. Texts are in proxy/replies.c and nowhere else. */
+enum reply_row {
+    REPLY_NONE = 0,
+    REPLY_STS_MX_MISMATCH,      /* REP-010 */
+    REPLY_STS_STARTTLS_MISSING, /* REP-011 */
+    REPLY_STS_TLS_VERSION,      /* REP-012 */
+    REPLY_STS_CERTIFICATE,      /* REP-013 */
+    REPLY_STS_NAME_MISMATCH,    /* REP-014 */
+    REPLY_DNS_FAILURE,          /* REP-040 */
+    REPLY_OTHER_IDENTITY,       /* REP-041 */
+    REPLY_NO_RECIPIENTS,        /* REP-044, 554 */
+    REPLY_NO_RECIPIENTS_YET,    /* REP-044, 503 */
+    REPLY_UNREACHABLE,          /* REP-045, as greeting */
+    REPLY_UPSTREAM_LOST,        /* REP-046, 421 */
+    REPLY_UPSTREAM_LOST_DATA,   /* REP-046, in data: 451 */
+    REPLY_SHUTDOWN,             /* REP-047 */
+    REPLY_IDLE,                 /* REP-048 */
+    REPLY_LINE_TOO_LONG,        /* REP-049 */
+    REPLY_BAD_CHARACTER,        /* REP-049 */
+    REPLY_UNKNOWN_COMMAND,      /* REP-050, 500 */
+    REPLY_NOT_IMPLEMENTED,      /* REP-050, 502 */
+    REPLY_NO_STARTTLS,          /* REP-051 */
+    REPLY_BAD_SEQUENCE,         /* REP-052 */
+    REPLY_BAD_PARAMETERS,       /* REP-053, 501 5.5.4 */
+    REPLY_BAD_RECIPIENT,        /* REP-053, 501 5.1.3 */
+    REPLY_BAD_SENDER,           /* REP-053, 501 5.1.7 */
+    REPLY_PARAMETER_UNKNOWN,    /* REP-054 */
+    REPLY_BARE_NEWLINE,         /* REP-055 */
+    REPLY_NON_ASCII_DOMAIN,     /* REP-058 */
+    REPLY_SENDER_OK,            /* REP-059 */
+    REPLY_EXTENSION_GONE,       /* REP-060 */
+    REPLY_TOO_MANY_RECIPIENTS,  /* REP-061 */
+    REPLY_PROTOCOL_VIOLATION,   /* REP-064 */
+    REPLY_POLICY_UNAVAILABLE,   /* REP-065 */
+    REPLY_OK,                   /* 250 2.0.0, RSET and NOOP answered locally */
+    REPLY_VRFY,                 /* SMTP-011, 252 */
+    REPLY_HELP,                 /* SMTP-011, 214 */
+    REPLY_BYE,                  /* SMTP-013, 221 */
+    REPLY_ROWS,                 /* how many there are */
+};
+
+/* RFC 8460 4.3; the registered names, see result_type_name(). */
+enum result_type {
+    RESULT_SUCCESS = 0,
+    RESULT_STARTTLS_NOT_SUPPORTED,
+    RESULT_CERTIFICATE_HOST_MISMATCH,
+    RESULT_CERTIFICATE_EXPIRED,
+    RESULT_CERTIFICATE_NOT_TRUSTED,
+    RESULT_VALIDATION_FAILURE,
+    RESULT_TLSA_INVALID,
+    RESULT_DNSSEC_INVALID,
+    RESULT_DANE_REQUIRED,
+    RESULT_STS_POLICY_FETCH_ERROR,
+    RESULT_STS_POLICY_INVALID,
+    RESULT_STS_WEBPKI_INVALID,
+    RESULT_TYPES,
+};
+
+struct verdict {
+    enum verdict_action action;
+    enum reply_row reply;       /* with VERDICT_REFUSE and VERDICT_CLOSE; REPLY_NONE otherwise */
+    enum result_type result;    /* the failure to count, also when the action is VERDICT_ALLOW (testing) */
+    char reason[128];           /* RFC 8460 failure-reason-code; printable ASCII; "" for none */
+    const char *rule;           /* CONFORMANCE ID and RFC section that decided; static storage */
+    const char *mx;             /* the candidate that was proven or is blamed; borrowed from the
+                                 * requirement, "" for none */
+    bool proven;                /* the certificate proved mx */
+};
+
+/** "starttls-not-supported" ...; "" for RESULT_SUCCESS. Static storage. */
+const char *result_type_name(enum result_type type);
+
+/** "refuse", "allow", "start-tls", "reconnect", "close". Static storage. */
+const char *verdict_action_name(enum verdict_action action);
+
+#endif

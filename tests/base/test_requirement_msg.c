@@ -1,0 +1,549 @@
+/* tests/base/test_requirement_msg.c: a requirement survives the way to the worker, and a policy
+ * process that was taken over can send nothing but a requirement (STYLE 7). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/requirement_msg.h"
+#include "tests/alloc_fail.h"
+
+#define ROWS(a) (sizeof(a) / sizeof *(a))
+
+static void
+add(struct name_list *list, const char *name)
+{
+    assert_int_equal(name_list_add(list, span_of(name)), RES_OK);
+}
+
+static struct requirement *
+good(void)
+{
+    struct requirement *req = requirement_new();
+
+    assert_non_null(req);
+    snprintf(req->domain, sizeof req->domain, "%s", "example.com");
+    req->matched = MX_MATCH_ADDRESS;
+    add(&req->names, "mx1.example.com");
+    add(&req->names, "mx2.example.net");
+    req->mx_lookup_failed = true;
+    req->sts.mode = STS_MODE_ENFORCE;
+    snprintf(req->sts.id, sizeof req->sts.id, "%s", "20160831085700Z");
+    add(&req->sts.mx, "MX1.example.com.");
+    add(&req->sts.mx, "*.example.net");
+    memset(req->sts.text_sha256, 0xab, sizeof req->sts.text_sha256);
+    req->sts.fetched_at_s = 1700000000;
+    req->sts.expires_at_s = 1700604800;
+    snprintf(req->sts.discovery, sizeof req->sts.discovery, "%s", "http-404");
+    req->tls_floor = TLS_VERSION_1_2;
+    req->ttl_s = 300;
+    return req;
+}
+
+static void
+encode(const struct requirement *req, struct buffer *out, enum result want)
+{
+    struct pack_writer w;
+
+    buffer_init(out, 4 * REQUIREMENT_MSG_MAX_BYTES);
+    pack_begin(&w, out);
+    requirement_encode(req, &w);
+    assert_int_equal(pack_end(&w), want);
+}
+
+static enum result
+decode(struct span bytes, struct requirement **out)
+{
+    struct pack_reader r;
+    enum result res;
+
+    pack_reader_init(&r, bytes);
+    res = requirement_decode(&r, out);
+    assert_int_equal(*out != NULL, res == RES_OK);
+    if (res != RES_OK)
+        assert_int_equal(pack_reader_end(&r), res);
+    return res;
+}
+
+static void
+assert_same(const struct name_list *a, const struct name_list *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++)
+        assert_string_equal(a->names[i], b->names[i]);
+}
+
+static void
+assert_same_requirement(const struct requirement *a, const struct requirement *b)
+{
+    assert_string_equal(a->domain, b->domain);
+    assert_int_equal(a->matched, b->matched);
+    assert_same(&a->names, &b->names);
+    assert_int_equal(a->mx_lookup_failed, b->mx_lookup_failed);
+    assert_int_equal(a->sts.mode, b->sts.mode);
+    assert_string_equal(a->sts.id, b->sts.id);
+    assert_same(&a->sts.mx, &b->sts.mx);
+    assert_memory_equal(a->sts.text_sha256, b->sts.text_sha256, sizeof a->sts.text_sha256);
+    assert_true(a->sts.fetched_at_s == b->sts.fetched_at_s);
+    assert_true(a->sts.expires_at_s == b->sts.expires_at_s);
+    assert_string_equal(a->sts.discovery, b->sts.discovery);
+    assert_int_equal(a->tls_floor, b->tls_floor);
+    assert_int_equal(a->ttl_s, b->ttl_s);
+}
+
+/* ---- rows: a good requirement, changed in one place ---- */
+
+static void
+no_change(struct requirement *req)
+{
+    (void)req;
+}
+
+static void
+no_policy(struct requirement *req)
+{
+    name_list_clear(&req->sts.mx);
+    memset(&req->sts, 0, sizeof req->sts);
+}
+
+static void
+only_defaults(struct requirement *req)
+{
+    no_policy(req);
+    name_list_clear(&req->names);
+    req->domain[0] = '\0';
+    req->matched = MX_MATCH_CERTIFICATE;
+    req->tls_floor = TLS_VERSION_1_0;
+    req->ttl_s = 0;
+}
+
+static void
+mode_none_without_mx(struct requirement *req)
+{
+    req->sts.mode = STS_MODE_NONE;
+    name_list_clear(&req->sts.mx);
+}
+
+static void
+max_age_zero(struct requirement *req)
+{
+    req->sts.expires_at_s = req->sts.fetched_at_s;
+}
+
+static void
+domain_upper_case(struct requirement *req)
+{
+    req->domain[0] = 'E';
+}
+
+static void
+domain_with_dot(struct requirement *req)
+{
+    snprintf(req->domain, sizeof req->domain, "%s", "example.com.");
+}
+
+static void
+domain_with_blank(struct requirement *req)
+{
+    req->domain[3] = ' ';
+}
+
+static void
+domain_not_ascii(struct requirement *req)
+{
+    snprintf(req->domain, sizeof req->domain, "%s", "b\303\274cher.example");
+}
+
+static void
+matched_unknown(struct requirement *req)
+{
+    req->matched = (enum mx_match)(MX_MATCH_TABLE + 1);
+}
+
+static void
+name_empty(struct requirement *req)
+{
+    add(&req->names, "");
+}
+
+static void
+name_wildcard(struct requirement *req)
+{
+    add(&req->names, "*.example.com");
+}
+
+static void
+name_upper_case(struct requirement *req)
+{
+    add(&req->names, "MX3.example.com");
+}
+
+static void
+name_too_long(struct requirement *req)
+{
+    char name[HOSTNAME_MAX + 2];
+
+    for (size_t i = 0; i < sizeof name - 1; i++)
+        name[i] = i % 2 ? '.' : 'a';
+    name[sizeof name - 2] = 'b';
+    name[sizeof name - 1] = '\0';
+    add(&req->names, name);
+}
+
+static void
+names_4096(struct requirement *req)
+{
+    for (size_t i = req->names.count; i < REQUIREMENT_MSG_NAMES_MAX; i++)
+        add(&req->names, "mx.example");
+}
+
+static void
+names_4097(struct requirement *req)
+{
+    for (size_t i = req->names.count; i < REQUIREMENT_MSG_NAMES_MAX + 1; i++)
+        add(&req->names, "a");
+}
+
+static void
+names_beyond_64_kib(struct requirement *req)
+{
+    for (size_t i = 0; i < 3000; i++)
+        add(&req->sts.mx, "a-rather-long-name.example.com");
+}
+
+static void
+mode_unknown(struct requirement *req)
+{
+    req->sts.mode = (enum sts_mode)(STS_MODE_ENFORCE + 1);
+}
+
+static void
+id_with_blank(struct requirement *req)
+{
+    req->sts.id[2] = ' ';
+}
+
+static void
+pattern_star_alone(struct requirement *req)
+{
+    add(&req->sts.mx, "*");
+}
+
+static void
+pattern_star_inside(struct requirement *req)
+{
+    add(&req->sts.mx, "mx.*.example.com");
+}
+
+static void
+pattern_star_dot(struct requirement *req)
+{
+    add(&req->sts.mx, "*.");
+}
+
+static void
+pattern_two_dots(struct requirement *req)
+{
+    add(&req->sts.mx, "mx.example.com..");
+}
+
+static void
+enforce_without_mx(struct requirement *req)
+{
+    name_list_clear(&req->sts.mx);
+}
+
+static void
+enforce_without_fetch(struct requirement *req)
+{
+    req->sts.fetched_at_s = 0;
+}
+
+static void
+mx_without_fetch(struct requirement *req)
+{
+    req->sts.mode = STS_MODE_NONE;
+    req->sts.fetched_at_s = 0;
+}
+
+static void
+fetched_before_1970(struct requirement *req)
+{
+    req->sts.fetched_at_s = -1;
+}
+
+static void
+expires_before_fetched(struct requirement *req)
+{
+    req->sts.expires_at_s = req->sts.fetched_at_s - 1;
+}
+
+static void
+expires_in_year_10000(struct requirement *req)
+{
+    req->sts.expires_at_s = INT64_C(253402300800);
+}
+
+static void
+discovery_with_escape(struct requirement *req)
+{
+    req->sts.discovery[0] = '\033';
+}
+
+static void
+discovery_with_newline(struct requirement *req)
+{
+    req->sts.discovery[0] = '\n';
+}
+
+static void
+discovery_not_ascii(struct requirement *req)
+{
+    snprintf(req->sts.discovery, sizeof req->sts.discovery, "%s", "\303\274");
+}
+
+static void
+floor_ssl3(struct requirement *req)
+{
+    req->tls_floor = 0x0300;
+}
+
+static void
+floor_tls14(struct requirement *req)
+{
+    req->tls_floor = 0x0305;
+}
+
+static void
+ttl_beyond_an_hour(struct requirement *req)
+{
+    req->ttl_s = 3601;
+}
+
+static struct change_case {
+    const char *name;
+    void (*change)(struct requirement *req);
+    enum result want_encode, want;
+} changes[] = {
+    { "a full requirement", no_change, RES_OK, RES_OK },
+    { "no policy", no_policy, RES_OK, RES_OK },
+    { "a literal: nothing but defaults", only_defaults, RES_OK, RES_OK },
+    { "mode none without mx", mode_none_without_mx, RES_OK, RES_OK },
+    { "max_age 0", max_age_zero, RES_OK, RES_OK },
+    { "4096 names", names_4096, RES_OK, RES_OK },
+    { "4097 names", names_4097, RES_LIMIT, RES_OK },
+    { "more than 64 KiB", names_beyond_64_kib, RES_LIMIT, RES_OK },
+    { "domain in upper case", domain_upper_case, RES_OK, RES_SYNTAX },
+    { "domain with trailing dot", domain_with_dot, RES_OK, RES_SYNTAX },
+    { "domain with a blank", domain_with_blank, RES_OK, RES_SYNTAX },
+    { "domain not in A-labels", domain_not_ascii, RES_OK, RES_SYNTAX },
+    { "unknown way of matching", matched_unknown, RES_OK, RES_LIMIT },
+    { "empty name", name_empty, RES_OK, RES_SYNTAX },
+    { "wildcard as name", name_wildcard, RES_OK, RES_SYNTAX },
+    { "name in upper case", name_upper_case, RES_OK, RES_SYNTAX },
+    { "name of 254 octets", name_too_long, RES_OK, RES_SYNTAX },
+    { "unknown mode", mode_unknown, RES_OK, RES_LIMIT },
+    { "id with a blank", id_with_blank, RES_OK, RES_SYNTAX },
+    { "pattern of a star", pattern_star_alone, RES_OK, RES_SYNTAX },
+    { "pattern with a star inside", pattern_star_inside, RES_OK, RES_SYNTAX },
+    { "pattern of a star and a dot", pattern_star_dot, RES_OK, RES_SYNTAX },
+    { "pattern with two dots at the end", pattern_two_dots, RES_OK, RES_SYNTAX },
+    { "enforce without mx", enforce_without_mx, RES_OK, RES_SYNTAX },
+    { "enforce of a policy never fetched", enforce_without_fetch, RES_OK, RES_SYNTAX },
+    { "patterns of a policy never fetched", mx_without_fetch, RES_OK, RES_SYNTAX },
+    { "fetched before 1970", fetched_before_1970, RES_OK, RES_LIMIT },
+    { "expires before it was fetched", expires_before_fetched, RES_OK, RES_SYNTAX },
+    { "expires in the year 10000", expires_in_year_10000, RES_OK, RES_LIMIT },
+    { "discovery with ESC", discovery_with_escape, RES_OK, RES_SYNTAX },
+    { "discovery with a line feed", discovery_with_newline, RES_OK, RES_SYNTAX },
+    { "discovery not in ASCII", discovery_not_ascii, RES_OK, RES_SYNTAX },
+    { "floor SSL 3.0", floor_ssl3, RES_OK, RES_SYNTAX },
+    { "floor beyond TLS 1.3", floor_tls14, RES_OK, RES_LIMIT },
+    { "ttl beyond an hour", ttl_beyond_an_hour, RES_OK, RES_LIMIT },
+};
+
+static void
+test_change(void **state)
+{
+    const struct change_case *c = *state;
+    struct requirement *req = good(), *again;
+    struct buffer message;
+
+    c->change(req);
+    encode(req, &message, c->want_encode);
+    if (c->want_encode == RES_OK) {
+        assert_int_equal(decode(buffer_span(&message), &again), c->want);
+        if (again)
+            assert_same_requirement(req, again);
+        requirement_unref(again);
+    } else {
+        assert_int_equal(buffer_len(&message), 0);
+    }
+    buffer_clear(&message);
+    requirement_unref(req);
+}
+
+/* ---- whole messages ---- */
+
+static void
+test_prefixes(void **state)
+{
+    struct requirement *req = good(), *none;
+    struct buffer message;
+
+    (void)state;
+    encode(req, &message, RES_OK);
+    for (size_t cut = 0; cut < buffer_len(&message); cut++) {
+        char *exact = malloc(cut ? cut : 1);
+
+        assert_non_null(exact);
+        memcpy(exact, buffer_span(&message).ptr, cut);
+        assert_int_equal(decode(span_make(exact, cut), &none), RES_SYNTAX);
+        free(exact);
+    }
+    buffer_clear(&message);
+    requirement_unref(req);
+}
+
+/* Every byte with every other value: an error, or a requirement that encodes again. */
+static void
+test_flipped_bytes(void **state)
+{
+    struct requirement *req = good(), *again;
+    struct buffer message, other;
+
+    (void)state;
+    encode(req, &message, RES_OK);
+    for (size_t at = 0; at < buffer_len(&message); at++) {
+        for (unsigned value = 0; value < 256; value++) {
+            size_t len = buffer_len(&message);
+            char *exact = malloc(len);
+
+            assert_non_null(exact);
+            memcpy(exact, buffer_span(&message).ptr, len);
+            exact[at] = (char)value;
+            if (decode(span_make(exact, len), &again) == RES_OK) {
+                encode(again, &other, RES_OK);
+                buffer_clear(&other);
+            }
+            requirement_unref(again);
+            free(exact);
+        }
+    }
+    buffer_clear(&message);
+    requirement_unref(req);
+}
+
+/* Within a message of another type: it leaves the reader behind itself. */
+static void
+test_embedded(void **state)
+{
+    struct requirement *req = good(), *again;
+    struct pack_writer w;
+    struct pack_reader r;
+    struct buffer message;
+
+    (void)state;
+    buffer_init(&message, REQUIREMENT_MSG_MAX_BYTES);
+    pack_begin(&w, &message);
+    pack_array(&w, 2);
+    requirement_encode(req, &w);
+    pack_uint(&w, 42);
+    assert_int_equal(pack_end(&w), RES_OK);
+    pack_reader_init(&r, buffer_span(&message));
+    pack_read_tuple(&r, 2);
+    assert_int_equal(requirement_decode(&r, &again), RES_OK);
+    assert_int_equal(pack_read_uint(&r, 42), 42);
+    assert_int_equal(pack_reader_end(&r), RES_OK);
+    requirement_unref(again);
+    assert_int_equal(requirement_decode(&r, &again), RES_SYNTAX);
+    assert_int_equal(requirement_decode(&r, &again), RES_SYNTAX); /* failed for good */
+    assert_null(again);
+    buffer_clear(&message);
+    requirement_unref(req);
+}
+
+/* Values of a type that the encoder never writes. */
+static struct raw_case {
+    const char *name;
+    const char *bytes;
+    size_t len;
+} raws[] = {
+#define RAW(name, text)                                                                            \
+    {                                                                                              \
+        name, text, sizeof text - 1                                                                \
+    }
+    RAW("nothing", ""),
+    RAW("nil", "\xc0"),
+    RAW("a map", "\x80"),
+    RAW("an empty array", "\x90"),
+    RAW("an array of 4 Gi", "\xdd\xff\xff\xff\xff"),
+    RAW("another version", "\x9e\2\xa0\0\x90\xc2\0\xa0\x90\xc4\0\0\0\xa0\xcd\3\1\0"),
+    RAW("names as one str", "\x9e\1\xa0\0\xa3mx1\xc2\0\xa0\x90"),
+    RAW("a name with a NUL", "\x9e\1\xa0\0\x91\xa4mx\0a\xc2\0\xa0\x90"),
+    RAW("4 Gi names", "\x9e\1\xa0\0\xdd\xff\xff\xff\xff\xa1\x61"),
+    RAW("a hash of 31 bytes", "\x9e\1\xa0\0\x90\xc2\0\xa0\x90\xc4\x1f"
+                              "0123456789012345678901234567890\0\0\xa0\xcd\3\1\0"),
+#undef RAW
+};
+
+static void
+test_raw(void **state)
+{
+    const struct raw_case *c = *state;
+    struct requirement *none;
+
+    assert_int_not_equal(decode(span_make(c->bytes, c->len), &none), RES_OK);
+}
+
+static void
+test_no_memory(void **state)
+{
+    struct requirement *req = good(), *again = NULL;
+    struct buffer message;
+    enum result res = RES_NOMEM;
+    unsigned n;
+
+    (void)state;
+    encode(req, &message, RES_OK);
+    for (n = 0; n < 100 && res != RES_OK; n++) {
+        alloc_fail_after(n);
+        res = decode(buffer_span(&message), &again);
+        if (alloc_fail_happened())
+            assert_int_equal(res, RES_NOMEM);
+    }
+    assert_int_equal(res, RES_OK);
+    assert_true(n > 5);
+    requirement_unref(again);
+    buffer_clear(&message);
+    requirement_unref(req);
+}
+
+int
+main(void)
+{
+    static const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_flipped_bytes),
+        cmocka_unit_test(test_embedded),
+        cmocka_unit_test(test_no_memory),
+    };
+    struct CMUnitTest tests[ROWS(changes) + ROWS(raws) + ROWS(others)] = { 0 };
+    size_t n = 0;
+
+    for (size_t i = 0; i < ROWS(changes); i++)
+        tests[n++] = (struct CMUnitTest){ .name = changes[i].name,
+                                          .test_func = test_change,
+                                          .initial_state = &changes[i] };
+    for (size_t i = 0; i < ROWS(raws); i++)
+        tests[n++] = (struct CMUnitTest){ .name = raws[i].name,
+                                          .test_func = test_raw,
+                                          .initial_state = &raws[i] };
+    memcpy(tests + n, others, sizeof others);
+    return cmocka_run_group_tests_name("requirement_msg", tests, NULL, NULL);
+}
