@@ -1,0 +1,29 @@
+/* tls/bssl_compat.h: BoringSSL as Debian 12 packs it (API 17, 2022) and as upstream is today; where
+ * they differ, the difference is here and nowhere else.
+ * Context: tls/ only. */
+#ifndef STSGATE_TLS_BSSL_COMPAT_H
+#define STSGATE_TLS_BSSL_COMPAT_H
+
+#include <openssl/base.h>
+
+#ifndef OPENSSL_IS_BORINGSSL
+#error "tls/ is written for BoringSSL: see BORINGSSL_ROOT in cmake/libraries.cmake"
+#endif
+
+#include <openssl/ssl.h>
+
+/* Newer trees call a curve a group. */
+#ifndef SSL_GROUP_X25519
+#define SSL_get_group_id SSL_get_curve_id
+#define SSL_get_group_name SSL_get_curve_name
+#define SSL_CTX_set1_groups_list SSL_CTX_set1_curves_list
+#endif
+
+/* P-521 comes last: it is slow here, but some MX hosts have such a certificate. */
+#ifdef SSL_GROUP_X25519_MLKEM768
+#define BSSL_GROUPS "X25519MLKEM768:X25519:P-256:P-384:P-521"
+#else
+#define BSSL_GROUPS "X25519:P-256:P-384:P-521"
+#endif
+
+#endif

@@ -1,0 +1,78 @@
+/* tls/tls_client.h: the client side of one TLS connection to a mail server, and the facts that it
+ * proved. Knows nothing of SMTP. The handshake never aborts because of a certificate (TLS-043):
+ * chain and names become facts in a struct observation and are judged elsewhere.
+ * Context: worker, one thread at a time per object; contexts are shared by many clients.
+ * Library: BoringSSL, called nowhere else. */
+#ifndef STSGATE_TLS_TLS_CLIENT_H
+#define STSGATE_TLS_TLS_CLIENT_H
+
+#include "base/clock.h"
+#include "base/observation.h"
+#include "base/result.h"
+#include "base/span.h"
+
+#define TLS_CLIENT_QUEUE_BYTES (256u * 1024u) /* ciphertext gathered before one send (DESIGN 5) */
+
+struct tls_context; /* settings and trusted roots of a process */
+struct tls_client;  /* one connection */
+
+/** ca_file: PEM bundle of the roots trusted for mail servers; borrowed for the call.
+ * out_error: on failure a short text for the operator, naming the file; borrowed, static or until
+ * the next call.
+ * RES_SYNTAX: file unreadable or without a certificate; RES_NOMEM. */
+MUST_CHECK enum result tls_context_new(const char *ca_file, struct tls_context **out,
+                                       const char **out_error);
+void tls_context_free(struct tls_context *ctx); /* NULL is allowed; after all its clients */
+
+/** A client on a connected, non-blocking socket. Nothing is sent before tls_client_handshake().
+ *
+ * fd     borrowed; stays open until after tls_client_free()
+ * sni    host name in A-labels without trailing dot, "" for none; never an address (TLS-040)
+ * floor  lowest version offered, TLS_VERSION_1_0 .. 1_3; 1.3 is always offered too (TLS-020)
+ *
+ * RES_NOMEM; RES_SYNTAX: sni is no host name. */
+MUST_CHECK enum result tls_client_new(struct tls_context *ctx, int fd, const char *sni,
+                                      uint16_t floor, struct tls_client **out);
+
+/** Wipes the secrets. Does not send a close_notify: tls_client_close() does. NULL is allowed. */
+void tls_client_free(struct tls_client *client);
+
+/** Go on with the handshake. RES_OK: done. RES_AGAIN: call again when the socket is readable, or
+ * writable if tls_client_queued() > 0. RES_TEMPFAIL: failed; tls_client_observe() says why. */
+MUST_CHECK enum result tls_client_handshake(struct tls_client *client);
+
+/** Fill stage, failure, failure_reason, sni, floor, version, cipher, group, resumed, chain,
+ * chain_error, chain_reason, sans, leaf_sha256 of obs; leaves the rest alone. After the handshake
+ * is over, well or badly, or at a time-out (then stage FAILED, failure TIMEOUT). Verifies the chain
+ * as presented for server use at wall-clock time now_s (TLS-044). RES_NOMEM. */
+MUST_CHECK enum result tls_client_observe(struct tls_client *client, int64_t now_s,
+                                          struct observation *obs);
+
+/** Read up to cap bytes of plain text. RES_OK: *out_n > 0. RES_AGAIN: nothing now. RES_DENIED: the
+ * peer ended the stream with close_notify. RES_TEMPFAIL: broken or cut without close_notify
+ * (TLS-027). */
+MUST_CHECK enum result tls_client_read(struct tls_client *client, char *dst, size_t cap,
+                                       size_t *out_n);
+
+/** Encrypt all of bytes into the queue; nothing is sent. RES_LIMIT: the queue already holds
+ * TLS_CLIENT_QUEUE_BYTES or more: flush first; or bytes alone are more than that: cut them.
+ * RES_NOMEM: nothing is queued, the stream is whole. RES_TEMPFAIL: the connection is dead. */
+MUST_CHECK enum result tls_client_write(struct tls_client *client, struct span bytes);
+
+/** Send what is queued. RES_OK: all of it. RES_AGAIN: again when writable. RES_TEMPFAIL: nothing
+ * can be sent any more, but what the peer sent before it closed can still be read. */
+MUST_CHECK enum result tls_client_flush(struct tls_client *client);
+
+/** Ciphertext bytes that wait to be sent. */
+size_t tls_client_queued(const struct tls_client *client);
+
+/** Is plain text buffered inside, which no readiness of the socket will announce? */
+bool tls_client_has_pending(const struct tls_client *client);
+
+/** Queue a close_notify and try to send it; errors are ignored: the connection ends anyway. */
+void tls_client_close(struct tls_client *client);
+
+/** The library's name and version for the start log, e.g. "BoringSSL (API 17)". Static storage. */
+const char *tls_library(void);
+
+#endif

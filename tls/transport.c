@@ -1,0 +1,123 @@
+#include "tls/transport.h"
+
+#include <openssl/bio.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+
+/* More than a handshake's longest flight, the certificate list of 100 KiB that BoringSSL allows. */
+#define ALLOWANCE_BYTES (128u * 1024u)
+
+static int
+on_read(BIO *bio, char *dst, int cap)
+{
+    struct transport *t = BIO_get_data(bio);
+    size_t want = cap > 0 ? (size_t)cap : 0;
+    ssize_t n;
+
+    BIO_clear_retry_flags(bio);
+    if (want > t->allowance)
+        want = t->allowance;
+    if (want == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    do {
+        n = recv(t->fd, dst, want, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_retry_read(bio);
+    else if (n < 0)
+        t->error = errno;
+    else
+        t->allowance -= (size_t)n;
+    return (int)n; /* 0 is the end of the stream */
+}
+
+static int
+on_write(BIO *bio, const char *src, int len)
+{
+    struct transport *t = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    if (len <= 0)
+        return 0;
+    if (buffer_append(&t->queue, span_make(src, (size_t)len)) == RES_OK)
+        return len;
+    t->error = ENOBUFS; /* not a retry: the record has its number and can't be made again */
+    return -1;
+}
+
+static long
+on_ctrl(BIO *bio, int cmd, long larg, void *parg)
+{
+    (void)bio, (void)larg, (void)parg;
+    return cmd == BIO_CTRL_FLUSH; /* the owner flushes, when the group of records is complete */
+}
+
+BIO_METHOD *
+transport_method_new(void)
+{
+    BIO_METHOD *method = BIO_meth_new(0, "stsgate transport");
+
+    if (!method)
+        return NULL;
+    if (!BIO_meth_set_read(method, on_read) || !BIO_meth_set_write(method, on_write) ||
+        !BIO_meth_set_ctrl(method, on_ctrl)) {
+        BIO_meth_free(method);
+        return NULL;
+    }
+    return method;
+}
+
+void
+transport_init(struct transport *t, int fd, size_t limit)
+{
+    *t = (struct transport){ .fd = fd };
+    buffer_init(&t->queue, limit);
+}
+
+void
+transport_clear(struct transport *t)
+{
+    buffer_clear(&t->queue);
+}
+
+BIO *
+transport_bio_new(const BIO_METHOD *method, struct transport *t)
+{
+    BIO *bio = BIO_new(method);
+
+    if (bio) {
+        BIO_set_data(bio, t);
+        BIO_set_init(bio, 1);
+    }
+    return bio;
+}
+
+void
+transport_allow(struct transport *t)
+{
+    t->allowance = ALLOWANCE_BYTES;
+}
+
+enum result
+transport_flush(struct transport *t)
+{
+    struct span bytes = buffer_span(&t->queue);
+    ssize_t n;
+
+    if (bytes.len == 0)
+        return RES_OK;
+    do {
+        n = send(t->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return RES_AGAIN;
+    if (n < 0) {
+        t->error = errno;
+        return RES_TEMPFAIL;
+    }
+    buffer_consume(&t->queue, (size_t)n);
+    return (size_t)n == bytes.len ? RES_OK : RES_AGAIN;
+}

@@ -1,0 +1,37 @@
+/* tls/transport.h: what BoringSSL reads from and writes to: records are read straight from the
+ * socket, written ones gather in a queue that one send takes (DESIGN 5; one send per record costs
+ * half as much again).
+ * Context: worker, one thread at a time per object. Inside tls/ only. */
+#ifndef STSGATE_TLS_TRANSPORT_H
+#define STSGATE_TLS_TRANSPORT_H
+
+#include "base/buffer.h"
+#include "tls/bssl_compat.h"
+
+struct transport {
+    int fd;              /* borrowed, non-blocking */
+    struct buffer queue; /* ciphertext */
+    size_t allowance;    /* bytes that may still be read in this call */
+    int error;           /* errno of the last failure, 0 for none */
+};
+
+/** The method that all the BIOs of a context share. New; BIO_meth_free(). NULL: no memory. */
+BIO_METHOD *transport_method_new(void);
+
+/** limit: most bytes the queue may hold. */
+void transport_init(struct transport *t, int fd, size_t limit);
+void transport_clear(struct transport *t);
+
+/** A BIO that reads and writes through t, which outlives it. New; NULL: no memory. */
+BIO *transport_bio_new(const BIO_METHOD *method, struct transport *t);
+
+/** Before each call of the library that may read: how much it may take from the socket at once, so
+ * that a peer that sends tickets without end does not keep the loop. The rest is announced by the
+ * socket's readiness again. */
+void transport_allow(struct transport *t);
+
+/** Send what is queued with one call. RES_OK: all; RES_AGAIN: the rest when the socket is writable;
+ * RES_TEMPFAIL: broken, see error. */
+MUST_CHECK enum result transport_flush(struct transport *t);
+
+#endif
