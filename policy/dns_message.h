@@ -1,0 +1,57 @@
+/* policy/dns_message.h: reads a DNS answer off the wire, RFC 1035 4. libunbound in event mode hands
+ * over the packet as it is. Context: policy process. Pure: no I/O. Every byte is hostile. */
+#ifndef STSGATE_POLICY_DNS_MESSAGE_H
+#define STSGATE_POLICY_DNS_MESSAGE_H
+
+#include "base/hostname.h"
+#include "base/ip_addr.h"
+#include "base/result.h"
+#include "base/span.h"
+
+#define DNS_TYPE_A 1
+#define DNS_TYPE_CNAME 5
+#define DNS_TYPE_MX 15
+#define DNS_TYPE_TXT 16
+#define DNS_TYPE_AAAA 28
+#define DNS_TYPE_TLSA 52
+
+#define DNS_RCODE_NOERROR 0
+#define DNS_RCODE_SERVFAIL 2
+#define DNS_RCODE_NXDOMAIN 3
+
+#define DNS_RECORDS_MAX 256u /* of the type asked for; the rest of a larger set is cut (TXT-28) */
+#define DNS_CNAMES_MAX 8u    /* DANE-008 */
+
+struct dns_mx {
+    uint16_t preference;
+    char host[HOSTNAME_MAX + 1]; /* lower case, no trailing dot; "" for the null MX "." */
+};
+
+/* The records of one type at the end of the answer's CNAME chain. */
+struct dns_answer {
+    unsigned rcode;
+    uint32_t ttl_s;              /* the smallest of the chain and the set; for an empty answer the
+                                  * negative TTL of the SOA (RFC 2308 5), or 0 without one */
+    char owner[HOSTNAME_MAX + 1]; /* where the records were found: the name asked for, or the last
+                                   * CNAME target */
+    size_t count;                /* of records below */
+    struct dns_mx *mx;           /* owned; count of them for DNS_TYPE_MX. Targets that are no valid
+                                  * host name are left out */
+    struct ip_addr *addrs;       /* owned; for A and AAAA */
+    struct span *texts;          /* owned array; for TXT, character-strings joined (STS-003); the
+                                  * bytes are in text_bytes */
+    char *text_bytes;            /* owned */
+};
+
+/** Parse packet as the answer to (qname, qtype).
+ * qname: normalised host name; may begin with labels with underscores. qtype: A, AAAA, MX or TXT.
+ * out: filled on RES_OK, to be cleared by dns_answer_clear(); empty otherwise.
+ * RES_SYNTAX: malformed, cut (TC), or no answer to that question; a CNAME loop or a chain beyond
+ * DNS_CNAMES_MAX. RES_NOMEM. NXDOMAIN and an empty answer are RES_OK with count 0. With any other
+ * rcode nothing but the header is read: RES_OK, the rest of *out is empty. */
+MUST_CHECK enum result dns_answer_parse(struct span packet, const char *qname, unsigned qtype,
+                                        struct dns_answer *out);
+
+void dns_answer_clear(struct dns_answer *answer); /* the struct is empty and may be used again */
+
+#endif

@@ -1,0 +1,27 @@
+/* policy/lookup.h: one question of a worker, from domain and destination to the requirement: the
+ * policy and the MX hosts are looked up side by side. Context: policy process, on its event loop. */
+#ifndef STSGATE_POLICY_LOOKUP_H
+#define STSGATE_POLICY_LOOKUP_H
+
+#include "policy/addr_memory.h"
+#include "policy/policy_msg.h"
+#include "policy/sts_discovery.h"
+
+struct lookup_config {
+    struct resolver *resolver;       /* borrowed, like all here, for as long as look-ups are open */
+    struct sts_discovery *discovery;
+    struct addr_memory *memory;
+    struct clock clock;
+    uint16_t tls_minimum;             /* floor where a policy in mode enforce applies (TLS-020) */
+    uint16_t tls_opportunistic_minimum; /* floor elsewhere (TLS-021) */
+    uint32_t ttl_max_s;               /* of a requirement in a worker's cache */
+};
+
+/** req: a reference that the callee takes; NULL: no memory. */
+typedef void lookup_done(void *arg, const struct policy_request *request, struct requirement *req);
+
+/** config: borrowed until done. done is called exactly once, perhaps before this returns. */
+void lookup_start(const struct lookup_config *config, const struct policy_request *request,
+                  lookup_done *done, void *arg);
+
+#endif

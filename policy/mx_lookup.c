@@ -1,0 +1,162 @@
+#include "policy/mx_lookup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct lookup {
+    struct resolver *resolver;   /* borrowed */
+    struct addr_memory *memory;  /* borrowed */
+    struct clock clock;
+    char domain[HOSTNAME_MAX + 1];
+    struct ip_addr destination;
+    mx_lookup_done *done;
+    void *arg;
+    unsigned open; /* address questions without answer, and one for the loop that asks them */
+    struct mx_set set;
+};
+
+/* One address question; tells the answer's host. */
+struct host_question {
+    struct lookup *lookup;
+    size_t host;
+};
+
+static void
+finish(struct lookup *l)
+{
+    l->done(l->arg, &l->set);
+    free(l);
+}
+
+static void
+take_ttl(struct lookup *l, uint32_t ttl_s)
+{
+    if (ttl_s < l->set.ttl_s)
+        l->set.ttl_s = ttl_s;
+}
+
+static void
+close_question(struct lookup *l)
+{
+    if (--l->open == 0)
+        finish(l);
+}
+
+static void
+on_addresses(void *arg, const struct resolver_answer *a)
+{
+    struct host_question *question = arg;
+    struct lookup *l = question->lookup;
+    struct mx_host *host = &l->set.hosts[question->host];
+    int64_t now_s = clock_wall_s(&l->clock);
+
+    free(question);
+    if (a->status == RESOLVER_FAILED)
+        l->set.failed = true; /* another host may hold the address all the same (DANE-005) */
+    else
+        take_ttl(l, a->answer.ttl_s);
+    for (size_t i = 0; i < a->answer.count; i++) {
+        addr_memory_note(l->memory, host->host, &a->answer.addrs[i], now_s);
+        if (ip_addr_equal(&a->answer.addrs[i], &l->destination))
+            host->holds = MX_HOLDS_NOW;
+    }
+    if (host->holds != MX_HOLDS_NOW &&
+        addr_memory_has(l->memory, host->host, &l->destination, now_s))
+        host->holds = MX_HOLDS_REMEMBERED;
+    close_question(l);
+}
+
+/* Only the destination's family can hold it. */
+static void
+ask_addresses(struct lookup *l)
+{
+    unsigned qtype = l->destination.len == 4 ? DNS_TYPE_A : DNS_TYPE_AAAA;
+
+    l->open = 1;
+    for (size_t i = 0; i < l->set.count; i++) {
+        struct host_question *question = malloc(sizeof *question);
+        struct resolver_query *query;
+
+        if (!question) {
+            l->set.failed = true;
+            break;
+        }
+        *question = (struct host_question){ l, i };
+        l->open++;
+        if (resolver_ask(l->resolver, l->set.hosts[i].host, qtype, on_addresses, question,
+                         &query) != RES_OK) {
+            free(question);
+            l->set.failed = true;
+            l->open--;
+        }
+    }
+    close_question(l);
+}
+
+static int
+by_preference(const void *a, const void *b)
+{
+    const struct dns_mx *x = a, *y = b;
+
+    return (x->preference > y->preference) - (x->preference < y->preference);
+}
+
+static void
+add_host(struct lookup *l, uint16_t preference, const char *host)
+{
+    struct mx_host *h;
+
+    if (host[0] == '\0' || l->set.count == MX_HOSTS_MAX)
+        return; /* the null MX is no host (RFC 7505) */
+    h = &l->set.hosts[l->set.count++];
+    h->preference = preference;
+    snprintf(h->host, sizeof h->host, "%s", host);
+}
+
+static void
+on_mx(void *arg, const struct resolver_answer *a)
+{
+    struct lookup *l = arg;
+
+    if (a->status == RESOLVER_FAILED) {
+        l->set.failed = true;
+        l->set.ttl_s = 0;
+        finish(l);
+        return;
+    }
+    take_ttl(l, a->answer.ttl_s);
+    if (a->answer.count) {
+        qsort(a->answer.mx, a->answer.count, sizeof *a->answer.mx, by_preference);
+        for (size_t i = 0; i < a->answer.count; i++)
+            add_host(l, a->answer.mx[i].preference, a->answer.mx[i].host);
+    } else if (a->answer.rcode == DNS_RCODE_NOERROR) {
+        add_host(l, 0, l->domain); /* the implicit MX (RFC 5321 5.1, PRX-021) */
+    }
+    ask_addresses(l);
+}
+
+void
+mx_lookup(struct resolver *resolver, struct addr_memory *memory, const struct clock *clock,
+          const char *domain, const struct ip_addr *destination, mx_lookup_done *done, void *arg)
+{
+    static const struct mx_set nothing = { .failed = true };
+    struct lookup *l = calloc(1, sizeof *l);
+    struct resolver_query *query;
+
+    if (!l) {
+        done(arg, &nothing);
+        return;
+    }
+    l->resolver = resolver;
+    l->memory = memory;
+    l->clock = *clock;
+    l->destination = *destination;
+    l->done = done;
+    l->arg = arg;
+    l->set.ttl_s = UINT32_MAX;
+    snprintf(l->domain, sizeof l->domain, "%s", domain);
+    if (resolver_ask(resolver, l->domain, DNS_TYPE_MX, on_mx, l, &query) != RES_OK) {
+        free(l);
+        done(arg, &nothing);
+    }
+}

@@ -1,0 +1,34 @@
+/* policy/policy_msg.h: what a worker asks the policy process, and the answer; one SEQPACKET message
+ * each. Context: worker and policy process. Both sides check what they read as if the other had been
+ * taken over (STYLE 7). */
+#ifndef STSGATE_POLICY_POLICY_MSG_H
+#define STSGATE_POLICY_POLICY_MSG_H
+
+#include "base/buffer.h"
+#include "base/ip_addr.h"
+#include "base/requirement.h"
+
+#define POLICY_MSG_VERSION 1u
+
+struct policy_request {
+    uint64_t id;                   /* the worker's; comes back in the answer */
+    char domain[HOSTNAME_MAX + 1]; /* policy domain, normalised */
+    struct ip_addr destination;    /* original destination */
+    struct ip_addr client;
+};
+
+/** Append the message to out, which is empty. RES_NOMEM, RES_LIMIT. */
+MUST_CHECK enum result policy_request_encode(const struct policy_request *request,
+                                             struct buffer *out);
+MUST_CHECK enum result policy_request_decode(struct span message, struct policy_request *out);
+
+/** req: NULL when the requirement could not be made (no memory). */
+MUST_CHECK enum result policy_answer_encode(uint64_t id, const struct requirement *req,
+                                            struct buffer *out);
+
+/** out_req: a new reference, or NULL when the answer says that there is none; NULL on failure.
+ * RES_SYNTAX, RES_LIMIT: no message of ours. */
+MUST_CHECK enum result policy_answer_decode(struct span message, uint64_t *out_id,
+                                            struct requirement **out_req);
+
+#endif

@@ -1,0 +1,175 @@
+#include "policy/policy_server.h"
+
+#include "base/log.h"
+#include "base/msg_link.h"
+
+#include <ev.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define WORKERS_MAX 64u /* proxy/config.h */
+
+/* A worker's link. It lives until the last of its questions has been answered. */
+struct peer {
+    struct policy_server *server;
+    unsigned worker;
+    struct msg_link *link; /* owned; NULL once it is closed */
+    unsigned open;         /* questions without answer */
+    ev_io readable, writable;
+};
+
+struct policy_server {
+    struct ev_loop *loop;
+    const struct lookup_config *config;
+    struct peer *peers[WORKERS_MAX];
+};
+
+struct policy_server *
+policy_server_new(struct ev_loop *loop, const struct lookup_config *config)
+{
+    struct policy_server *server = calloc(1, sizeof *server);
+
+    if (server) {
+        server->loop = loop;
+        server->config = config;
+    }
+    return server;
+}
+
+static void
+close_peer(struct peer *peer)
+{
+    struct policy_server *server = peer->server;
+
+    if (!peer->link)
+        return;
+    ev_io_stop(server->loop, &peer->readable);
+    ev_io_stop(server->loop, &peer->writable);
+    msg_link_free(peer->link);
+    peer->link = NULL;
+    if (server->peers[peer->worker] == peer)
+        server->peers[peer->worker] = NULL;
+    if (peer->open == 0)
+        free(peer);
+}
+
+/* Read while there is room for more questions; write while answers wait. */
+static void
+watch(struct peer *peer)
+{
+    struct ev_loop *loop = peer->server->loop;
+
+    if (msg_link_backlog(peer->link))
+        ev_io_start(loop, &peer->writable);
+    else
+        ev_io_stop(loop, &peer->writable);
+    if (peer->open < POLICY_OPEN_MAX && msg_link_backlog(peer->link) == 0)
+        ev_io_start(loop, &peer->readable);
+    else
+        ev_io_stop(loop, &peer->readable);
+}
+
+static void
+on_lookup(void *arg, const struct policy_request *request, struct requirement *req)
+{
+    struct peer *peer = arg;
+    struct buffer message;
+    enum result res;
+
+    peer->open--;
+    buffer_init(&message, MSG_LINK_MAX_BYTES);
+    if (!peer->link) { /* the worker is gone */
+        if (peer->open == 0)
+            free(peer);
+        goto done;
+    }
+    res = policy_answer_encode(request->id, req, &message);
+    if (res == RES_LIMIT) {
+        log_error("event=requirement-too-large domain=%s", request->domain);
+        res = policy_answer_encode(request->id, NULL, &message);
+    }
+    if (res == RES_OK)
+        res = msg_link_send(peer->link, buffer_span(&message));
+    if (res == RES_OK) {
+        watch(peer);
+    } else {
+        log_error("event=answer-lost worker=%u result=%s", peer->worker, result_name(res));
+        close_peer(peer); /* it would wait for answers that never come; the supervisor mends it */
+    }
+done:
+    buffer_clear(&message);
+    requirement_unref(req);
+}
+
+static void
+on_readable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct peer *peer = w->data;
+    struct policy_request request;
+    struct span message;
+    enum result res;
+
+    (void)loop, (void)revents;
+    res = msg_link_recv(peer->link, &message); /* one an event, so that no worker starves another */
+    if (res == RES_AGAIN)
+        return;
+    if (res == RES_OK)
+        res = policy_request_decode(message, &request);
+    if (res != RES_OK) {
+        log_warn("event=link-closed worker=%u reason=%s", peer->worker, result_name(res));
+        close_peer(peer);
+        return;
+    }
+    peer->open++;
+    watch(peer);
+    lookup_start(peer->server->config, &request, on_lookup, peer);
+}
+
+static void
+on_writable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct peer *peer = w->data;
+
+    (void)loop, (void)revents;
+    if (msg_link_flush(peer->link) == RES_TEMPFAIL)
+        close_peer(peer);
+    else
+        watch(peer);
+}
+
+void
+policy_server_link(struct policy_server *server, unsigned worker, int fd)
+{
+    struct peer *peer = worker < WORKERS_MAX ? calloc(1, sizeof *peer) : NULL;
+
+    if (!peer) {
+        log_error("event=link-refused worker=%u", worker);
+        (void)close(fd);
+        return;
+    }
+    if (server->peers[worker])
+        close_peer(server->peers[worker]);
+    peer->server = server;
+    peer->worker = worker;
+    if (msg_link_new(fd, &peer->link) != RES_OK) {
+        log_error("event=link-refused worker=%u", worker);
+        free(peer);
+        return;
+    }
+    server->peers[worker] = peer;
+    ev_io_init(&peer->readable, on_readable, msg_link_fd(peer->link), EV_READ);
+    ev_io_init(&peer->writable, on_writable, msg_link_fd(peer->link), EV_WRITE);
+    peer->readable.data = peer->writable.data = peer;
+    watch(peer);
+}
+
+void
+policy_server_free(struct policy_server *server)
+{
+    if (!server)
+        return;
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        if (server->peers[i])
+            close_peer(server->peers[i]);
+    free(server);
+}

@@ -1,0 +1,20 @@
+/* policy/policy_server.h: answers the workers: one link each. Context: policy process's main loop. */
+#ifndef STSGATE_POLICY_POLICY_SERVER_H
+#define STSGATE_POLICY_POLICY_SERVER_H
+
+#include "policy/lookup.h"
+
+#define POLICY_OPEN_MAX 20000u /* questions of one worker without answer: then it is not read */
+
+struct ev_loop;
+struct policy_server;
+
+/** loop and config: borrowed until policy_server_free(). NULL: no memory. */
+struct policy_server *policy_server_new(struct ev_loop *loop, const struct lookup_config *config);
+
+/** A new link to a worker: takes fd. The one it had before is closed and its questions forgotten. */
+void policy_server_link(struct policy_server *server, unsigned worker, int fd);
+
+void policy_server_free(struct policy_server *server); /* NULL is allowed */
+
+#endif
