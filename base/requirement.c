@@ -32,6 +32,7 @@ requirement_unref(struct requirement *req)
         return;
     name_list_clear(&req->names);
     name_list_clear(&req->sts.mx);
+    name_list_clear(&req->local.mx);
     free(req);
 }
 
@@ -63,4 +64,15 @@ const char *
 requirement_sni(const struct requirement *req)
 {
     return req->names.count ? req->names.names[0] : "";
+}
+
+const char *
+rule_action_name(enum rule_action action)
+{
+    static const char *const names[] = {
+        [RULE_NONE] = "none",   [RULE_BYPASS] = "bypass",   [RULE_MONITOR] = "monitor",
+        [RULE_FLOOR] = "floor", [RULE_REQUIRE] = "require", [RULE_VERIFY] = "verify",
+    };
+
+    return names[action];
 }

@@ -9,7 +9,8 @@
 
 #include <stdint.h>
 
-#define STS_ID_MAX 32u /* RFC 8461 3.1 */
+#define STS_ID_MAX 32u  /* RFC 8461 3.1 */
+#define RULE_ID_MAX 47u /* octets of an override's title */
 
 #define TLS_VERSION_1_0 0x0301u /* versions are the two octets of the TLS record layer */
 #define TLS_VERSION_1_1 0x0302u
@@ -24,6 +25,16 @@ enum mx_match {
     MX_MATCH_CERTIFICATE, /* the address is no MX's: only a certificate can prove the host (PRX-019) */
     MX_MATCH_ADDRESS,     /* names are those MX hosts of the domain whose addresses hold it */
     MX_MATCH_TABLE,       /* the smart-host table named it (PRX-024) */
+};
+
+/* What an override asks for (PRX-042). */
+enum rule_action {
+    RULE_NONE,    /* there is none */
+    RULE_BYPASS,  /* as if the domain had no policy; what would have been is recorded */
+    RULE_MONITOR, /* judged and recorded, never blocked */
+    RULE_FLOOR,   /* another lowest TLS version, nothing else */
+    RULE_REQUIRE, /* TLS, whoever answers */
+    RULE_VERIFY,  /* TLS, and a certificate for the MX name, which must be one of `mx` if given */
 };
 
 struct requirement {
@@ -47,6 +58,18 @@ struct requirement {
         char discovery[96];       /* why no fresh policy: "RESULT-TYPE REASON"; "" if fine */
     } sts;
 
+    bool monitored;        /* never blocks: the roll-out does not reach this domain (PRX-041), or an
+                            * override says so; judged and recorded all the same */
+    bool defer;            /* a look-up failed for now that the site does not pass over (STS-011) */
+    bool null_mx;          /* the domain takes no mail, and the site says so itself (PRX-022) */
+
+    struct {
+        enum rule_action action;
+        char id[RULE_ID_MAX + 1];
+        struct name_list mx; /* patterns; only with RULE_VERIFY */
+        uint16_t trust;      /* which roots: 0 the site's, else 1 + index of the override */
+    } local;
+
     uint16_t tls_floor;    /* lowest TLS version to negotiate for this recipient (TLS-020, 021) */
     uint32_t ttl_s;        /* how long a worker may reuse this, 0 .. 3600; never beyond the TXT TTL */
 };
@@ -60,6 +83,9 @@ struct requirement *requirement_ref(struct requirement *req);
 
 /** One reference less; the last one frees. NULL is allowed. */
 void requirement_unref(struct requirement *req);
+
+/** "none", "bypass", "monitor", "floor", "require", "verify". Static storage. */
+const char *rule_action_name(enum rule_action action);
 
 /** "none", "testing", "enforce"; "address", "certificate", "table". Static storage. */
 const char *sts_mode_name(enum sts_mode mode);

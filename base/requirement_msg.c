@@ -103,8 +103,8 @@ is_printable_ascii(const char *text)
     return true;
 }
 
-/* Nothing demanded without a policy, no policy without its age: what the evidence in a record cannot
- * stand for must not be judged on. */
+/* Nothing demanded without a policy, no policy without its age: what the evidence in a record
+ * cannot stand for must not be judged on. */
 static bool
 policy_agrees(const struct requirement *req)
 {

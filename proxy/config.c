@@ -1,0 +1,519 @@
+#include "proxy/config.h"
+
+#include <confuse.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/hostname.h"
+#include "base/requirement.h"
+#include "proxy/config_value.h"
+#include "proxy/control_msg.h"
+
+#define PROBLEM_MAX 512u /* bytes of one message, without file and line */
+#define WORKERS_MAX CONTROL_WORKERS_MAX
+#define DAY_S 86400u
+
+#define TEXT(name, type, range, fallback, help)                                                    \
+    {                                                                                              \
+#name, "", range, fallback, help, type, 0, 0, offsetof(struct config, name)                \
+    }
+#define NUMBER(name, field, type, unit, range, min, max, fallback, help)                           \
+    {                                                                                              \
+#name, unit, range, #fallback, help, type, min, max, offsetof(struct config, field)        \
+    }
+#define SECONDS(name, min, max, fallback, help)                                                    \
+    NUMBER(name, name##_ms, CONFIG_MS, "s", #min " .. " #max, min, max, fallback, help)
+#define LIST(name, type, range, min, max, fallback, help)                                          \
+    {                                                                                              \
+#name, "", range, fallback, help, type, min, max, 0                                        \
+    }
+
+/* The one list of keys, in the order of the manual. */
+static const struct config_key keys[] = {
+    TEXT(hostname, CONFIG_TEXT_HOST, "host name", "\"\"",
+         "Name of the gateway in its own replies; empty: the name of the machine"),
+    NUMBER(workers, workers, CONFIG_NUMBER, "", "0 .. 64", 0, WORKERS_MAX, 0,
+           "Processes that carry mail; 0: as many as CPUs"),
+    TEXT(log_level, CONFIG_LEVEL, "error, warn, info or debug", "info",
+         "How much goes to standard error"),
+    TEXT(record_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"",
+         "\"/var/log/stsgate/records.msgpack\"",
+         "Where the records of every verdict go; empty: nowhere"),
+    LIST(listen_tproxy, CONFIG_LIST_TPROXY, "list of ADDRESS:PORT", 0, 0, "{\"[::]:2525\"}",
+         "Listeners behind nftables' tproxy; the default holds while no listener of either kind is "
+         "named"),
+    LIST(listen_redirect, CONFIG_LIST_REDIRECT, "list of ADDRESS:PORT", 0, 0, "{}",
+         "Listeners behind nftables' redirect"),
+    LIST(destination_ports, CONFIG_LIST_PORT, "list of 1 .. 65535", 1, 65535, "{25}",
+         "Ports that are dialled; other destinations are refused"),
+    NUMBER(upstream_mark, upstream_mark, CONFIG_NUMBER, "", "0 .. 4294967295", 0, UINT32_MAX, 2,
+           "Packet mark of the gateway's own connections, which the rules must exempt; 0: none"),
+    TEXT(mx_ca_file, CONFIG_PATH, "absolute path", "\"/etc/ssl/certs/ca-certificates.crt\"",
+         "CA certificates that MX certificates must lead to"),
+    NUMBER(tls_minimum, tls_minimum, CONFIG_TLS_VERSION, "", "1.2 or 1.3", TLS_VERSION_1_2,
+           TLS_VERSION_1_3, 1.2, "Lowest TLS version where a policy requires TLS"),
+    NUMBER(tls_opportunistic_minimum, tls_opportunistic_minimum, CONFIG_TLS_VERSION, "",
+           "1.0, 1.1, 1.2 or 1.3", TLS_VERSION_1_0, TLS_VERSION_1_3, 1.0,
+           "Lowest TLS version elsewhere, where the alternative is clear text"),
+    TEXT(resolver_stub, CONFIG_RESOLVER, "ADDRESS or ADDRESS@PORT, or \"\"", "\"\"",
+         "Name server of a private root, asked without recursion"),
+    TEXT(resolver_forward, CONFIG_RESOLVER, "ADDRESS or ADDRESS@PORT, or \"\"", "\"\"",
+         "Recursive resolver to ask; with neither, the gateway resolves from the root itself"),
+    TEXT(resolver_root_hints, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"\"",
+         "Root hints; empty: the built-in ones"),
+    TEXT(trust_anchor_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"",
+         "\"/usr/share/dns/root.key\"",
+         "DS or DNSKEY records of the root; empty: DNSSEC is not validated"),
+    TEXT(resolver_local_zones, CONFIG_BOOL, "true or false", "true",
+         "Answer for names that the public DNS does not have, such as .test, without asking"),
+    NUMBER(dns_cache_min, dns_cache_min_s, CONFIG_NUMBER, "s", "0 .. 86400", 0, DAY_S, 0,
+           "Shortest time that a DNS answer is kept"),
+    NUMBER(dns_cache_max, dns_cache_max_s, CONFIG_NUMBER, "s", "0 .. 86400", 0, DAY_S, 86400,
+           "Longest time that a DNS answer is kept"),
+    TEXT(policy_ca_file, CONFIG_PATH, "absolute path", "\"/etc/ssl/certs/ca-certificates.crt\"",
+         "CA certificates that policy hosts' certificates must lead to"),
+    NUMBER(policy_port, policy_port, CONFIG_PORT, "", "1 .. 65535", 1, 65535, 443,
+           "Port of policy hosts; anything but 443 is for tests"),
+    LIST(policy_networks, CONFIG_LIST_NET, "list of ADDRESS/BITS", 0, 0, "{}",
+         "Networks that are not public in which policy hosts may nevertheless be"),
+    SECONDS(fetch_timeout, 1, 300, 60, "One fetch of a policy, from connecting to its last byte"),
+    SECONDS(policy_wait, 1, 280, 120, "What one RCPT waits for look-ups and fetches"),
+    NUMBER(policy_cache_max, policy_cache_max_s, CONFIG_NUMBER, "s", "1 .. 31557600", 1, 31557600,
+           31557600, "Longest time that a policy is kept, whatever its max_age"),
+    NUMBER(requirement_cache_max, requirement_cache_max_s, CONFIG_NUMBER, "s", "0 .. 3600", 0, 3600,
+           60, "Longest time that a worker reuses what it was told of a domain"),
+    SECONDS(connect_timeout, 1, 86400, 30, "TCP connection to the MX"),
+    SECONDS(greeting_timeout, 1, 86400, 300, "Greeting of the MX"),
+    SECONDS(command_timeout, 1, 86400, 300, "Reply of the MX to a command"),
+    SECONDS(data_timeout, 1, 86400, 120, "Reply of the MX to DATA"),
+    SECONDS(block_timeout, 1, 86400, 180, "Progress while message text is sent"),
+    SECONDS(final_timeout, 1, 86400, 600, "Reply of the MX to the end of data"),
+    SECONDS(client_timeout, 1, 86400, 300, "Next command of the client"),
+    SECONDS(handshake_timeout, 1, 86400, 60, "TLS handshake with the MX"),
+    NUMBER(sessions_max, sessions_max, CONFIG_NUMBER, "", "1 .. 1000000", 1, 1000000, 10000,
+           "Sessions at a time, in each worker"),
+    NUMBER(recipients_max, recipients_max, CONFIG_NUMBER, "", "100 .. 10000", 100, 10000, 1000,
+           "Recipients of one transaction"),
+};
+
+#define KEYS (sizeof keys / sizeof *keys)
+
+_Static_assert(sizeof(unsigned) == sizeof(uint32_t), "CONFIG_NUMBER serves both");
+_Static_assert(WORKERS_MAX == 64, "as the table says");
+
+const struct config_key *
+config_keys(size_t *out_count)
+{
+    *out_count = KEYS;
+    return keys;
+}
+
+/* What the callbacks of libconfuse work on. They get no pointer of ours, but the section that is
+ * being parsed, whose title a root section never has, and which is freed with free(): it is the
+ * place where this hangs, so that nothing global is needed. */
+struct parse {
+    struct config *config; /* borrowed */
+    unsigned line[KEYS];   /* where the key was given, 0 for not at all */
+    enum result res;       /* of the first problem */
+    unsigned problem_line;
+    char problem[PROBLEM_MAX]; /* the first one, "" for none */
+};
+
+static struct parse *
+parse_of(const cfg_t *cfg)
+{
+    return (void *)cfg->title;
+}
+
+static void __attribute__((format(printf, 4, 5)))
+note_problem(struct parse *parse, enum result res, unsigned line, const char *fmt, ...)
+{
+    va_list args;
+
+    if (parse->problem[0])
+        return; /* the first one is the cause */
+    parse->res = res;
+    parse->problem_line = line;
+    va_start(args, fmt);
+    vsnprintf(parse->problem, sizeof parse->problem, fmt, args);
+    va_end(args);
+}
+
+/* libconfuse's own findings: a syntax error, an unknown key. */
+static void __attribute__((format(printf, 2, 0)))
+on_error(cfg_t *cfg, const char *fmt, va_list args)
+{
+    char text[PROBLEM_MAX];
+
+    vsnprintf(text, sizeof text, fmt, args);
+    note_problem(parse_of(cfg), RES_SYNTAX, (unsigned)cfg->line, "%s", text);
+}
+
+static int
+on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    struct parse *parse = parse_of(cfg);
+    unsigned line = (unsigned)cfg->line;
+    char problem[PROBLEM_MAX];
+    enum result res;
+    size_t at = 0;
+
+    while (strcmp(keys[at].name, opt->name) != 0) /* opt was made from keys[] */
+        at++;
+    /* nvalues counts the value in hand, and begins anew with every "=". */
+    if (parse->line[at] && opt->nvalues == 1) {
+        note_problem(parse, RES_SYNTAX, line, "%s was already given in line %u", opt->name,
+                     parse->line[at]);
+        return -1;
+    }
+    parse->line[at] = line;
+    res = config_value_set(&keys[at], value, parse->config, problem, sizeof problem);
+    if (res != RES_OK) {
+        note_problem(parse, res, line, "%s", problem);
+        return -1;
+    }
+    *(const char **)result = value;
+    return 0;
+}
+
+/* What the scanner of comments and quotes is in. */
+enum scan { SCAN_PLAIN, SCAN_COMMENT, SCAN_QUOTED };
+
+/* One octet of the file that the configuration has no use for: the complaint, or NULL. */
+static const char *
+objection(enum scan scan, unsigned char c, char next)
+{
+    if (c == '\0')
+        return "NUL byte: this is no text file";
+    if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
+        return "control character";
+    if (scan == SCAN_COMMENT)
+        return NULL;
+    if (c == '\\')
+        return "\"\\\" is not permitted: values need no escapes";
+    if (c == '$' && next == '{')
+        return "\"${\" is not permitted: write the value itself";
+    if (scan == SCAN_PLAIN && c == '/' && (next == '/' || next == '*'))
+        return "comments begin with #, and a path with // or /* needs quotes";
+    return NULL;
+}
+
+static enum scan
+scan_next(enum scan scan, char c, char *quote)
+{
+    switch (scan) {
+    case SCAN_PLAIN:
+        if (c == '#')
+            return SCAN_COMMENT;
+        if (c != '"' && c != '\'')
+            return SCAN_PLAIN;
+        *quote = c;
+        return SCAN_QUOTED;
+    case SCAN_COMMENT:
+        return c == '\n' ? SCAN_PLAIN : SCAN_COMMENT;
+    case SCAN_QUOTED:
+        return c == *quote ? SCAN_PLAIN : SCAN_QUOTED;
+    }
+    return SCAN_PLAIN;
+}
+
+/* Copy text to clean, of the same size, with blanks for comments: libconfuse 3.3 counts a line of
+ * comment twice, so that every message behind it would name a wrong line. And stop what libconfuse
+ * understands but a configuration should not say: "${NAME}" becomes a variable of the environment,
+ * "\" within quotes makes any octet, even NUL, and a block comment that nobody closes swallows the
+ * rest of the file unnoticed. */
+static void
+clean_text(struct parse *parse, struct span text, char *clean)
+{
+    static const char bom[] = "\xef\xbb\xbf";
+    enum scan scan = SCAN_PLAIN;
+    unsigned line = 1;
+    char quote = '\0';
+
+    if (span_starts(text, span_of(bom)))
+        note_problem(parse, RES_SYNTAX, 1, "starts with a byte order mark: save it without one");
+    for (size_t i = 0; i < text.len && !parse->problem[0]; i++) {
+        char c = text.ptr[i];
+        const char *why =
+            objection(scan, (unsigned char)c, i + 1 < text.len ? text.ptr[i + 1] : '\0');
+
+        if (why)
+            note_problem(parse, RES_SYNTAX, line, "%s", why);
+        scan = scan_next(scan, c, &quote);
+        clean[i] = scan == SCAN_COMMENT ? ' ' : c;
+        line += c == '\n';
+    }
+}
+
+/* Every key as text: numbers are read by config_value.c, decimal and with a range. No function is
+ * declared, so that include() is unknown like any other name. */
+static void
+make_options(cfg_opt_t opts[KEYS + 1])
+{
+    for (size_t i = 0; i < KEYS; i++) {
+        cfg_flag_t flags = CFGF_NODEFAULT;
+
+        if (config_type_is_list(keys[i].type))
+            flags |= CFGF_LIST;
+        opts[i] = (cfg_opt_t)CFG_STR_CB(keys[i].name, NULL, flags, on_value);
+    }
+    opts[KEYS] = (cfg_opt_t)CFG_END();
+}
+
+static void
+read_text(cfg_t *cfg, struct span text)
+{
+    struct parse *parse = parse_of(cfg);
+    char *clean = malloc(text.len + 1);
+    FILE *file = NULL;
+
+    if (!clean) {
+        note_problem(parse, RES_NOMEM, 1, "no memory");
+        return;
+    }
+    clean_text(parse, text, clean);
+    if (parse->problem[0] || text.len == 0)
+        goto done;
+    file = fmemopen(clean, text.len, "r");
+    if (!file || cfg_parse_fp(cfg, file) != CFG_SUCCESS)
+        note_problem(parse, RES_NOMEM, 1, "no memory"); /* anything else was noted before */
+done:
+    if (file)
+        fclose(file);
+    free(clean);
+}
+
+/* The default, without the quotes and braces that one would write around it. */
+static void
+use_default(struct parse *parse, size_t at)
+{
+    char text[128], problem[PROBLEM_MAX];
+    size_t len = 0;
+    enum result res;
+
+    for (const char *c = keys[at].fallback; *c && len < sizeof text - 1; c++)
+        if (!strchr("{}\"", *c))
+            text[len++] = *c;
+    text[len] = '\0';
+    if (len == 0 && config_type_is_list(keys[at].type))
+        return;
+    res = config_value_set(&keys[at], text, parse->config, problem, sizeof problem);
+    if (res != RES_OK)
+        note_problem(parse, res, 1, "%s", problem);
+}
+
+static void
+use_defaults(cfg_t *cfg)
+{
+    struct parse *parse = parse_of(cfg);
+
+    for (size_t i = 0; i < KEYS && !parse->problem[0]; i++) {
+        if (parse->line[i])
+            continue;
+        if (keys[i].type == CONFIG_LIST_TPROXY && parse->config->listen_count)
+            continue;
+        if (keys[i].type == CONFIG_LIST_PORT && (cfg->opts[i].flags & CFGF_MODIFIED)) {
+            note_problem(parse, RES_SYNTAX, (unsigned)cfg->line,
+                         "%s: an empty list would permit no destination", keys[i].name);
+            continue;
+        }
+        use_default(parse, i);
+    }
+}
+
+static unsigned
+line_of(const struct parse *parse, const char *name)
+{
+    for (size_t i = 0; i < KEYS; i++)
+        if (strcmp(keys[i].name, name) == 0)
+            return parse->line[i];
+    return 0;
+}
+
+/* The later line of the two, where the contradiction came in. */
+static unsigned
+later(const struct parse *parse, const char *a, const char *b)
+{
+    unsigned line_a = line_of(parse, a), line_b = line_of(parse, b);
+
+    return line_a > line_b ? line_a : line_b;
+}
+
+static void
+check_together(struct parse *parse)
+{
+    const struct config *config = parse->config;
+
+    if (*config->resolver_stub && *config->resolver_forward)
+        note_problem(parse, RES_SYNTAX, later(parse, "resolver_stub", "resolver_forward"),
+                     "resolver_stub and resolver_forward exclude each other: keep one");
+    if (config->dns_cache_min_s > config->dns_cache_max_s)
+        note_problem(parse, RES_SYNTAX, later(parse, "dns_cache_min", "dns_cache_max"),
+                     "dns_cache_min %u is above dns_cache_max %u", config->dns_cache_min_s,
+                     config->dns_cache_max_s);
+}
+
+/* What only the machine knows. */
+static void
+ask_machine(struct parse *parse)
+{
+    struct config *config = parse->config;
+    char name[HOSTNAME_MAX + 1] = "";
+    cpu_set_t cpus;
+
+    if (config->workers == 0) {
+        int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+
+        config->workers = count < (int)WORKERS_MAX ? (unsigned)count : WORKERS_MAX;
+    }
+    if (*config->hostname)
+        return;
+    if (gethostname(name, sizeof name - 1) != 0 || !hostname_is_valid(span_of(name))) {
+        note_problem(parse, RES_SYNTAX, 1, "hostname: the machine has no usable name: set the key");
+        return;
+    }
+    free(config->hostname);
+    config->hostname = strdup(name);
+    if (!config->hostname)
+        note_problem(parse, RES_NOMEM, 1, "no memory");
+}
+
+/* The section's own memory; cfg_free() frees all of it, `parse` too. NULL: no memory. */
+static cfg_t *
+new_section(const char *name, struct config *config)
+{
+    cfg_opt_t opts[KEYS + 1];
+    struct parse *parse = calloc(1, sizeof *parse);
+    char *filename = strdup(name);
+    cfg_t *cfg;
+
+    make_options(opts);
+    cfg = cfg_init(opts, CFGF_NONE);
+    if (!cfg || !parse || !filename) {
+        free(parse);
+        free(filename);
+        if (cfg)
+            cfg_free(cfg);
+        return NULL;
+    }
+    parse->config = config;
+    cfg->title = (char *)parse;
+    cfg->filename = filename;
+    cfg_set_error_function(cfg, on_error);
+    return cfg;
+}
+
+enum result
+config_parse(const char *name, struct span text, struct config **out, char *error,
+             size_t error_size)
+{
+    struct config *config = calloc(1, sizeof *config);
+    enum result res = RES_NOMEM;
+    cfg_t *cfg = NULL;
+    struct parse *parse;
+
+    *out = NULL;
+    snprintf(error, error_size, "%s:1: no memory", name);
+    if (text.len > CONFIG_FILE_MAX_BYTES) {
+        snprintf(error, error_size, "%s:1: larger than %u bytes", name, CONFIG_FILE_MAX_BYTES);
+        res = RES_LIMIT;
+        goto done;
+    }
+    if (config)
+        cfg = new_section(name, config);
+    if (!cfg)
+        goto done;
+    parse = parse_of(cfg);
+    read_text(cfg, text);
+    if (!parse->problem[0])
+        use_defaults(cfg);
+    if (!parse->problem[0])
+        check_together(parse);
+    if (!parse->problem[0])
+        ask_machine(parse);
+    res = parse->res;
+    if (parse->problem[0]) {
+        snprintf(error, error_size, "%s:%u: %s", name, parse->problem_line, parse->problem);
+        goto done;
+    }
+    *out = config;
+    config = NULL; /* now the caller's */
+done:
+    if (cfg)
+        cfg_free(cfg);
+    config_free(config);
+    return res;
+}
+
+void
+config_free(struct config *config)
+{
+    if (!config)
+        return;
+    for (size_t i = 0; i < KEYS; i++)
+        if (keys[i].type == CONFIG_TEXT_HOST || keys[i].type == CONFIG_PATH ||
+            keys[i].type == CONFIG_PATH_OR_NONE || keys[i].type == CONFIG_RESOLVER)
+            free(*(char **)((char *)config + keys[i].offset));
+    free(config);
+}
+
+/* All of the file, up to one byte more than is permitted. RES_SYNTAX: cannot be read. */
+static enum result
+read_file(const char *path, char **out_text, size_t *out_len, char *error, size_t error_size)
+{
+    char *text = malloc(CONFIG_FILE_MAX_BYTES + 1);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    enum result res = RES_SYNTAX;
+    size_t len = 0;
+    ssize_t n = fd < 0 ? -1 : 1;
+
+    while (text && n > 0 && len <= CONFIG_FILE_MAX_BYTES) {
+        n = read(fd, text + len, CONFIG_FILE_MAX_BYTES + 1 - len);
+        if (n > 0)
+            len += (size_t)n;
+    }
+    if (n < 0)
+        snprintf(error, error_size, "%s:1: cannot be read: %s", path, strerror(errno));
+    else if (!text)
+        res = RES_NOMEM;
+    else
+        res = RES_OK;
+    if (fd >= 0)
+        close(fd);
+    if (res == RES_OK) {
+        *out_text = text;
+        *out_len = len;
+        text = NULL; /* now the caller's */
+    }
+    free(text);
+    return res;
+}
+
+enum result
+config_read(const char *path, struct config **out, char **out_text, size_t *out_text_len,
+            char *error, size_t error_size)
+{
+    char *text = NULL;
+    size_t len = 0;
+    enum result res;
+
+    *out = NULL;
+    snprintf(error, error_size, "%s:1: no memory", path);
+    res = read_file(path, &text, &len, error, error_size);
+    if (res != RES_OK)
+        goto done;
+    res = config_parse(path, span_make(text, len), out, error, error_size);
+    if (res == RES_OK && out_text) {
+        *out_text = text;
+        *out_text_len = len;
+        text = NULL; /* now the caller's */
+    }
+done:
+    free(text);
+    return res;
+}

@@ -1,0 +1,120 @@
+/* proxy/config.h: the configuration file: one table of keys (config.c), read by libconfuse.
+ * Context: the supervisor reads and checks the file; each child gets the same bytes by a sealed
+ * memory file and parses them itself, so that all see one version. A struct config is read-only. */
+#ifndef STSGATE_PROXY_CONFIG_H
+#define STSGATE_PROXY_CONFIG_H
+
+#include "base/ip_addr.h"
+#include "base/log.h"
+#include "base/name_list.h"
+#include "base/result.h"
+
+#define CONFIG_LISTEN_MAX 16u
+#define CONFIG_NETS_MAX 64u
+#define CONFIG_PORTS_MAX 16u
+#define CONFIG_FILE_MAX_BYTES (1024u * 1024u)
+
+/* How connections reach a listener, and so where their original destination is found (PRX-001). */
+enum intercept {
+    INTERCEPT_TPROXY,   /* local address of the accepted socket */
+    INTERCEPT_REDIRECT, /* SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST */
+};
+
+struct config_listen {
+    enum intercept kind;
+    struct ip_addr addr; /* "::" takes both families */
+    uint16_t port;
+};
+
+struct config {
+    /* process */
+    char *hostname;   /* <gw> of our own replies */
+    unsigned workers; /* 1 .. 64; the key's 0 has become the number of CPUs */
+    enum log_level log_level;
+    char *record_file; /* "" for none */
+
+    /* interception */
+    struct config_listen listen[CONFIG_LISTEN_MAX];
+    size_t listen_count;                          /* 1 .. */
+    uint16_t destination_ports[CONFIG_PORTS_MAX]; /* dialled; all others are refused (PRX-054) */
+    size_t destination_port_count;
+    uint32_t upstream_mark; /* SO_MARK of our own connections; 0 for none (PRX-003) */
+
+    /* TLS to the MX */
+    char *mx_ca_file;
+    uint16_t tls_minimum; /* where TLS is required: TLS_VERSION_1_2 or _1_3 (TLS-020) */
+    uint16_t tls_opportunistic_minimum; /* elsewhere: TLS_VERSION_1_0 .. 1_3 (TLS-021) */
+
+    /* DNS */
+    char *resolver_stub, *resolver_forward, *resolver_root_hints, *trust_anchor_file;
+    bool resolver_local_zones;
+    unsigned dns_cache_min_s, dns_cache_max_s;
+
+    /* MTA-STS */
+    char *policy_ca_file;
+    uint16_t policy_port;
+    struct ip_net policy_networks[CONFIG_NETS_MAX]; /* not public, yet permitted (STS-035) */
+    size_t policy_network_count;
+    unsigned fetch_timeout_ms;        /* STS-029 */
+    unsigned policy_wait_ms;          /* what one RCPT waits for the policy process (PRX-053) */
+    unsigned policy_cache_max_s;      /* upper bound on max_age */
+    unsigned requirement_cache_max_s; /* what a worker remembers, at most; also below the TXT TTL */
+
+    /* waits, RFC 5321 4.5.3.2 */
+    unsigned connect_timeout_ms, greeting_timeout_ms, command_timeout_ms, data_timeout_ms,
+        block_timeout_ms, final_timeout_ms, client_timeout_ms, handshake_timeout_ms;
+
+    /* bounds */
+    unsigned sessions_max;   /* per worker */
+    unsigned recipients_max; /* per transaction (SMTP-027) */
+};
+
+/** Parse text, the whole content of the file called name (for messages).
+ *
+ * out        on RES_OK a new config the caller owns; on anything else NULL
+ * error      on anything but RES_OK "FILE:LINE: what is wrong, and what to do", NUL-terminated
+ *
+ * RES_SYNTAX  unknown key, bad value, contradiction; RES_LIMIT too large; RES_NOMEM
+ * Does not open the files that it names. */
+MUST_CHECK enum result config_parse(const char *name, struct span text, struct config **out,
+                                    char *error, size_t error_size);
+void config_free(struct config *config); /* NULL is allowed */
+
+/** Read the file, then config_parse(). RES_SYNTAX also when it cannot be read.
+ * out_text: when not NULL, on RES_OK a new copy of the bytes, the caller frees with free(). */
+MUST_CHECK enum result config_read(const char *path, struct config **out, char **out_text,
+                                   size_t *out_text_len, char *error, size_t error_size);
+
+/* How a value is written, and what it becomes in struct config. */
+enum config_type {
+    CONFIG_TEXT_HOST,     /* char *: a host name, or "" */
+    CONFIG_PATH,          /* char *: an absolute path */
+    CONFIG_PATH_OR_NONE,  /* char *: the same, or "" */
+    CONFIG_RESOLVER,      /* char *: ADDRESS or ADDRESS@PORT, or "" */
+    CONFIG_NUMBER,        /* unsigned, uint32_t */
+    CONFIG_MS,            /* unsigned in milliseconds, written in seconds */
+    CONFIG_PORT,          /* uint16_t */
+    CONFIG_BOOL,          /* bool */
+    CONFIG_LEVEL,         /* enum log_level */
+    CONFIG_TLS_VERSION,   /* uint16_t */
+    CONFIG_LIST_TPROXY,   /* into listen[] */
+    CONFIG_LIST_REDIRECT, /* into listen[] */
+    CONFIG_LIST_PORT,     /* into destination_ports[] */
+    CONFIG_LIST_NET,      /* into policy_networks[] */
+};
+
+/* The table: what the parser goes by, the manual shows and its test compares. */
+struct config_key {
+    const char *name;
+    const char *unit;     /* "" or "s" */
+    const char *range;    /* "1 .. 64", "absolute path", "list of ADDRESS:PORT" ... */
+    const char *fallback; /* default, as one would write it */
+    const char *help;     /* one line */
+    enum config_type type;
+    uint32_t min, max; /* of numbers and ports, as written; of TLS versions as TLS_VERSION_... */
+    size_t offset;     /* of the field; 0 for lists */
+};
+
+const struct config_key *config_keys(size_t *out_count);
+
+#endif

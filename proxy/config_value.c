@@ -1,0 +1,279 @@
+#include "proxy/config_value.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/hostname.h"
+#include "base/requirement.h"
+
+#define SHOWN_MAX 80u /* characters of a wrong value that a message repeats */
+
+static const char *const level_names[] = {
+    [LOG_LEVEL_ERROR] = "error",
+    [LOG_LEVEL_WARN] = "warn",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_DEBUG] = "debug",
+};
+
+static const struct {
+    const char *text;
+    uint16_t version;
+} tls_versions[] = {
+    { "1.0", TLS_VERSION_1_0 },
+    { "1.1", TLS_VERSION_1_1 },
+    { "1.2", TLS_VERSION_1_2 },
+    { "1.3", TLS_VERSION_1_3 },
+};
+
+bool
+config_type_is_list(enum config_type type)
+{
+    return type == CONFIG_LIST_TPROXY || type == CONFIG_LIST_REDIRECT || type == CONFIG_LIST_PORT ||
+           type == CONFIG_LIST_NET;
+}
+
+/* The one shape of message for a value that does not fit. Returns RES_SYNTAX. */
+static enum result
+wrong(const struct config_key *key, const char *text, char *error, size_t error_size)
+{
+    char shown[SHOWN_MAX];
+
+    snprintf(error, error_size, "%s: expected %s%s%s, got %s", key->name, key->range,
+             *key->unit ? " " : "", key->unit, log_quote(shown, sizeof shown, span_of(text)));
+    return RES_SYNTAX;
+}
+
+static enum result
+set_text(char **field, const char *text, char *error, size_t error_size)
+{
+    char *copy = strdup(text);
+
+    if (!copy) {
+        snprintf(error, error_size, "no memory");
+        return RES_NOMEM;
+    }
+    free(*field);
+    *field = copy;
+    return RES_OK;
+}
+
+static bool
+is_path(const char *text)
+{
+    if (*text != '/' || strlen(text) >= PATH_MAX)
+        return false;
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) /* a line end inside quotes */
+            return false;
+    return true;
+}
+
+/* Decimal only: libconfuse's own numbers would read 010 as 8. */
+static bool
+to_number(struct span text, uint32_t min, uint32_t max, uint32_t *out)
+{
+    unsigned long long n;
+
+    if (!span_to_u64(text, 10, &n) || n < min || n > max)
+        return false;
+    *out = (uint32_t)n;
+    return true;
+}
+
+/* ADDRESS or ADDRESS@PORT, as libunbound wants it. */
+static bool
+is_resolver(const char *text)
+{
+    char addr[IP_ADDR_TEXT_MAX];
+    struct span s = span_of(text);
+    size_t at = span_find(s, '@');
+    struct ip_addr ip;
+    uint32_t port;
+
+    if (at >= sizeof addr)
+        return false;
+    memcpy(addr, text, at);
+    addr[at] = '\0';
+    return ip_addr_parse(addr, &ip) == RES_OK &&
+           (at == s.len || to_number(span_from(s, at + 1), 1, 65535, &port));
+}
+
+/* ADDRESS:PORT, the address of IPv6 in brackets. */
+static bool
+to_endpoint(const char *text, struct config_listen *out)
+{
+    char addr[IP_ADDR_TEXT_MAX];
+    const char *colon = strrchr(text, ':');
+    bool bracketed = *text == '[';
+    uint32_t port;
+    size_t len;
+
+    if (!colon || !to_number(span_of(colon + 1), 1, 65535, &port))
+        return false;
+    if (bracketed && (colon - text < 2 || colon[-1] != ']'))
+        return false;
+    len = (size_t)(colon - text) - (bracketed ? 2 : 0);
+    if (len >= sizeof addr)
+        return false;
+    memcpy(addr, text + (bracketed ? 1 : 0), len);
+    addr[len] = '\0';
+    if (!bracketed && strchr(addr, ':')) /* IPv6 without brackets: which colon begins the port? */
+        return false;
+    out->port = (uint16_t)port;
+    return ip_addr_parse(addr, &out->addr) == RES_OK;
+}
+
+static enum result
+full(const struct config_key *key, unsigned max, char *error, size_t error_size)
+{
+    snprintf(error, error_size, "%s: more than %u entries", key->name, max);
+    return RES_LIMIT;
+}
+
+static enum result
+add_listen(const struct config_key *key, const char *text, struct config *config, char *error,
+           size_t error_size)
+{
+    struct config_listen listen = {
+        .kind = key->type == CONFIG_LIST_TPROXY ? INTERCEPT_TPROXY : INTERCEPT_REDIRECT,
+    };
+
+    if (!to_endpoint(text, &listen))
+        return wrong(key, text, error, error_size);
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (config->listen[i].port == listen.port &&
+            ip_addr_equal(&config->listen[i].addr, &listen.addr)) {
+            snprintf(error, error_size, "%s: %s is listed twice", key->name, text);
+            return RES_SYNTAX;
+        }
+    if (config->listen_count == CONFIG_LISTEN_MAX)
+        return full(key, CONFIG_LISTEN_MAX, error, error_size);
+    config->listen[config->listen_count++] = listen;
+    return RES_OK;
+}
+
+static enum result
+add_port(const struct config_key *key, const char *text, struct config *config, char *error,
+         size_t error_size)
+{
+    uint32_t port;
+
+    if (!to_number(span_of(text), key->min, key->max, &port))
+        return wrong(key, text, error, error_size);
+    if (config->destination_port_count == CONFIG_PORTS_MAX)
+        return full(key, CONFIG_PORTS_MAX, error, error_size);
+    config->destination_ports[config->destination_port_count++] = (uint16_t)port;
+    return RES_OK;
+}
+
+static enum result
+add_net(const struct config_key *key, const char *text, struct config *config, char *error,
+        size_t error_size)
+{
+    struct ip_net net;
+
+    if (ip_net_parse(text, &net) != RES_OK)
+        return wrong(key, text, error, error_size);
+    if (config->policy_network_count == CONFIG_NETS_MAX)
+        return full(key, CONFIG_NETS_MAX, error, error_size);
+    config->policy_networks[config->policy_network_count++] = net;
+    return RES_OK;
+}
+
+static bool
+set_bool(const char *text, bool *field)
+{
+    bool on = strcmp(text, "true") == 0;
+
+    if (!on && strcmp(text, "false") != 0)
+        return false;
+    *field = on;
+    return true;
+}
+
+static bool
+set_level(const char *text, enum log_level *field)
+{
+    for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
+        if (strcmp(text, level_names[i]) == 0) {
+            *field = (enum log_level)i;
+            return true;
+        }
+    return false;
+}
+
+static bool
+set_tls_version(const struct config_key *key, const char *text, uint16_t *field)
+{
+    for (size_t i = 0; i < sizeof tls_versions / sizeof *tls_versions; i++)
+        if (strcmp(text, tls_versions[i].text) == 0) {
+            *field = tls_versions[i].version;
+            return *field >= key->min && *field <= key->max;
+        }
+    return false;
+}
+
+/* field: where key->offset points, of the type that key->type tells. */
+static bool
+set_number(const struct config_key *key, const char *text, void *field)
+{
+    uint32_t n;
+
+    if (!to_number(span_of(text), key->min, key->max, &n))
+        return false;
+    if (key->type == CONFIG_PORT)
+        *(uint16_t *)field = (uint16_t)n;
+    else if (key->type == CONFIG_MS)
+        *(unsigned *)field = n * 1000u;
+    else
+        *(unsigned *)field = n;
+    return true;
+}
+
+enum result
+config_value_set(const struct config_key *key, const char *text, struct config *config, char *error,
+                 size_t error_size)
+{
+    void *field = (char *)config + key->offset;
+    bool fits = false, is_text = false;
+
+    switch (key->type) {
+    case CONFIG_LIST_TPROXY:
+    case CONFIG_LIST_REDIRECT:
+        return add_listen(key, text, config, error, error_size);
+    case CONFIG_LIST_PORT:
+        return add_port(key, text, config, error, error_size);
+    case CONFIG_LIST_NET:
+        return add_net(key, text, config, error, error_size);
+    case CONFIG_TEXT_HOST:
+        is_text = fits = !*text || hostname_is_valid(span_of(text));
+        break;
+    case CONFIG_PATH:
+        is_text = fits = is_path(text);
+        break;
+    case CONFIG_PATH_OR_NONE:
+        is_text = fits = !*text || is_path(text);
+        break;
+    case CONFIG_RESOLVER:
+        is_text = fits = !*text || is_resolver(text);
+        break;
+    case CONFIG_NUMBER:
+    case CONFIG_MS:
+    case CONFIG_PORT:
+        fits = set_number(key, text, field);
+        break;
+    case CONFIG_BOOL:
+        fits = set_bool(text, field);
+        break;
+    case CONFIG_LEVEL:
+        fits = set_level(text, field);
+        break;
+    case CONFIG_TLS_VERSION:
+        fits = set_tls_version(key, text, field);
+        break;
+    }
+    if (!fits)
+        return wrong(key, text, error, error_size);
+    return is_text ? set_text(field, text, error, error_size) : RES_OK;
+}

@@ -1,0 +1,474 @@
+#include "proxy/connection.h"
+
+#include "base/log.h"
+#include "proxy/mx_leg.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CLIENT_QUEUE_MAX (512u * 1024u)        /* replies that wait; one may have 64 KiB */
+#define CLIENT_HIGH_WATER (64u * 1024u)        /* beyond it the client is not read */
+#define COMMAND_READ_BYTES (16u * 1024u)       /* of pipelined commands at a time */
+#define CONTENT_READ_BYTES (128u * 1024u)      /* with the high water: one gathered send (DESIGN 5) */
+#define LINGER_S 2.                            /* for the client to read the last reply */
+#define LINGER_BYTES_MAX (1024u * 1024u)       /* of what it still sends meanwhile */
+
+struct connection {
+    struct connection_shared *shared;
+    struct connection *next, **link; /* in shared->first, later in shared->finished */
+    struct session *session;
+    int fd; /* owned: the client */
+    struct buffer out; /* replies that wait for the client's socket */
+    bool client_broken;
+    bool closing;  /* the session is over: what waits is sent, then the rest is read away */
+    bool lingering;
+    size_t lingered;
+    bool over;
+    struct mx_leg mx;
+    struct policy_question *question; /* NULL: none is open */
+    ev_io readable, writable;
+    ev_timer timer;
+};
+
+/* ---- what the session asks for ---- */
+
+static void
+op_to_client(void *io, struct span bytes)
+{
+    struct connection *c = io;
+
+    if (!c->client_broken && buffer_append(&c->out, bytes) != RES_OK)
+        c->client_broken = true; /* it does not read: update() ends the session */
+}
+
+static void
+op_to_mx(void *io, struct span bytes)
+{
+    struct connection *c = io;
+
+    mx_leg_send(&c->mx, bytes);
+}
+
+static size_t
+op_mx_backlog(void *io)
+{
+    const struct connection *c = io;
+
+    return mx_leg_backlog(&c->mx);
+}
+
+static bool
+op_mx_is_quiet(void *io)
+{
+    const struct connection *c = io;
+
+    return mx_leg_is_quiet(&c->mx);
+}
+
+static bool
+op_client_is_quiet(void *io)
+{
+    const struct connection *c = io;
+    char byte;
+
+    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+static void
+op_connect(void *io)
+{
+    struct connection *c = io;
+    const struct record_session_info *info = session_info(c->session);
+
+    mx_leg_connect(&c->mx, &info->destination, info->destination_port,
+                   c->shared->config->upstream_mark);
+}
+
+static void
+op_start_tls(void *io, const char *sni, uint16_t floor)
+{
+    struct connection *c = io;
+
+    mx_leg_start_tls(&c->mx, c->shared->tls, sni, floor, session_observation(c->session));
+}
+
+static void
+op_hang_up(void *io, enum hang_up how)
+{
+    struct connection *c = io;
+
+    mx_leg_close(&c->mx, how);
+}
+
+static void update(struct connection *c);
+
+static void
+on_answer(void *arg, struct requirement *req)
+{
+    struct connection *c = arg;
+
+    c->question = NULL;
+    session_requirement(c->session, req);
+    update(c);
+}
+
+static bool
+op_ask(void *io, const char *domain, struct requirement **out)
+{
+    struct connection *c = io;
+    const struct record_session_info *info = session_info(c->session);
+    struct policy_client *policy = c->shared->policy;
+
+    *out = policy_client_cached(policy, domain, &info->destination, &info->client);
+    if (*out)
+        return true;
+    c->question =
+        policy_client_ask(policy, domain, &info->destination, &info->client, on_answer, c);
+    return c->question != NULL;
+}
+
+static void
+op_forget(void *io)
+{
+    struct connection *c = io;
+
+    if (c->question)
+        policy_question_forget(c->question);
+    c->question = NULL;
+}
+
+static void
+op_set_timer(void *io, unsigned ms)
+{
+    struct connection *c = io;
+
+    c->timer.repeat = ms / 1000.;
+    ev_timer_again(c->shared->loop, &c->timer); /* a repeat of 0 stops it */
+}
+
+static void
+write_record(struct connection *c, enum result encoded, struct buffer *bytes)
+{
+    if (encoded != RES_OK)
+        log_error("event=record-lost session=%s reason=%s", session_info(c->session)->id,
+                  result_name(encoded));
+    else
+        (void)record_file_write(c->shared->records, buffer_span(bytes)); /* it counts its losses */
+    buffer_clear(bytes);
+}
+
+static void
+op_record_recipient(void *io, const struct record_recipient *record)
+{
+    struct connection *c = io;
+    struct buffer bytes;
+
+    log_info("event=recipient session=%s domain=%s mx=%s outcome=%s tls=%s result=%s reply=%s",
+             record->session->id, record->req->domain, record->verdict->mx, record->outcome,
+             record->obs->stage == TLS_STAGE_DONE ? tls_version_name(record->obs->version) : "none",
+             record->verdict->result == RESULT_SUCCESS ? "success"
+                                                       : result_type_name(record->verdict->result),
+             record->reply_id);
+    if (!c->shared->records)
+        return;
+    buffer_init(&bytes, RECORD_MAX_BYTES);
+    write_record(c, record_encode_recipient(record, &bytes), &bytes);
+}
+
+static void
+op_record_session(void *io, const struct record_session_end *record)
+{
+    struct connection *c = io;
+    struct buffer bytes;
+
+    log_info("event=session session=%s end=%s state=%s delivered=%u refused=%u",
+             record->session->id, record->end, record->state, record->delivered, record->refused);
+    if (!c->shared->records)
+        return;
+    buffer_init(&bytes, RECORD_MAX_BYTES);
+    write_record(c, record_encode_session(record, &bytes), &bytes);
+}
+
+static void
+op_close(void *io)
+{
+    struct connection *c = io;
+
+    c->closing = true;
+}
+
+static const struct session_ops ops = {
+    .to_client = op_to_client,
+    .to_mx = op_to_mx,
+    .mx_backlog = op_mx_backlog,
+    .mx_is_quiet = op_mx_is_quiet,
+    .client_is_quiet = op_client_is_quiet,
+    .connect = op_connect,
+    .start_tls = op_start_tls,
+    .hang_up = op_hang_up,
+    .ask = op_ask,
+    .forget = op_forget,
+    .set_timer = op_set_timer,
+    .record_recipient = op_record_recipient,
+    .record_session = op_record_session,
+    .close = op_close,
+};
+
+/* ---- the sockets ---- */
+
+/* Over: out of the list of the living; freed when no function of ours is on the stack. */
+static void
+retire(struct connection *c)
+{
+    struct connection_shared *shared = c->shared;
+
+    if (c->over)
+        return;
+    c->over = true;
+    ev_io_stop(shared->loop, &c->readable);
+    ev_io_stop(shared->loop, &c->writable);
+    ev_timer_stop(shared->loop, &c->timer);
+    op_forget(c);
+    mx_leg_close(&c->mx, HANG_UP_ABORT);
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    c->next = shared->finished;
+    c->link = NULL;
+    shared->finished = c;
+    shared->open--;
+}
+
+static void
+watch(struct connection *c, ev_io *w, bool wanted)
+{
+    if (wanted)
+        ev_io_start(c->shared->loop, w);
+    else
+        ev_io_stop(c->shared->loop, w);
+}
+
+static void
+flush_client(struct connection *c)
+{
+    while (!c->client_broken && buffer_len(&c->out)) {
+        struct span bytes = buffer_span(&c->out);
+        ssize_t n = send(c->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+
+        if (n > 0)
+            buffer_consume(&c->out, (size_t)n);
+        else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return;
+        else if (n == 0 || errno != EINTR)
+            c->client_broken = true;
+    }
+}
+
+/* The last reply must reach the client: a close with unread bytes would reset the connection and
+ * take the reply with it. So we say that nothing more comes, and read away what it still sends. */
+static void
+linger(struct connection *c)
+{
+    c->lingering = true;
+    (void)shutdown(c->fd, SHUT_WR);
+    c->timer.repeat = LINGER_S;
+    ev_timer_again(c->shared->loop, &c->timer);
+}
+
+/* After every event: send what was said, read whom the session wants to hear. */
+static void
+update(struct connection *c)
+{
+    if (c->over)
+        return;
+    flush_client(c);
+    mx_leg_flush(&c->mx);
+    if (c->client_broken && !c->closing)
+        session_client_gone(c->session); /* may close it: what follows looks again */
+    if (c->closing && (c->client_broken || (c->lingering && c->lingered > LINGER_BYTES_MAX))) {
+        retire(c);
+        return;
+    }
+    if (c->closing && !c->lingering && buffer_len(&c->out) == 0)
+        linger(c);
+    else if (c->closing && !c->lingering && !ev_is_active(&c->timer)) {
+        c->timer.repeat = LINGER_S; /* it does not take the last reply: not for ever */
+        ev_timer_again(c->shared->loop, &c->timer);
+    }
+    watch(c, &c->writable, buffer_len(&c->out) > 0);
+    watch(c, &c->readable,
+          c->lingering ||
+              (!c->closing && session_wants_client(c->session) &&
+               buffer_len(&c->out) < CLIENT_HIGH_WATER &&
+               mx_leg_backlog(&c->mx) < MX_LEG_HIGH_WATER));
+}
+
+static void
+on_client_readable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct connection *c = w->data;
+    size_t want = session_is_streaming(c->session) ? CONTENT_READ_BYTES : COMMAND_READ_BYTES;
+    ssize_t n = recv(c->fd, c->shared->scratch, want, 0);
+
+    (void)loop, (void)revents;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (c->lingering) {
+        c->lingered += n > 0 ? (size_t)n : LINGER_BYTES_MAX + 1;
+    } else if (n <= 0) {
+        c->client_broken = n < 0;
+        session_client_gone(c->session);
+    } else {
+        session_client_input(c->session, span_make(c->shared->scratch, (size_t)n));
+    }
+    update(c);
+}
+
+static void
+on_client_writable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    (void)loop, (void)revents;
+    update(w->data);
+}
+
+static void
+on_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct connection *c = w->data;
+
+    (void)revents;
+    ev_timer_stop(loop, w); /* it repeats, but each wait is one */
+    if (c->closing) {
+        retire(c);
+        return;
+    }
+    if (session_state(c->session) == SES_HANDSHAKE)
+        mx_leg_handshake_timeout(&c->mx);
+    else
+        session_timeout(c->session);
+    update(c);
+}
+
+/* ---- what the MX leg tells ---- */
+
+static void
+on_mx_connected(void *owner, bool ok)
+{
+    struct connection *c = owner;
+
+    session_connected(c->session, ok);
+    update(c);
+}
+
+static void
+on_mx_input(void *owner, struct span bytes)
+{
+    struct connection *c = owner;
+
+    session_mx_input(c->session, bytes);
+    update(c);
+}
+
+static void
+on_mx_tls_over(void *owner, struct observation *obs)
+{
+    struct connection *c = owner;
+
+    session_tls_over(c->session, obs);
+    update(c);
+}
+
+static void
+on_mx_writable(void *owner)
+{
+    update(owner);
+}
+
+static void
+on_mx_gone(void *owner)
+{
+    struct connection *c = owner;
+
+    session_mx_gone(c->session);
+    update(c);
+}
+
+static const struct mx_leg_handler mx_handler = {
+    .connected = on_mx_connected,
+    .input = on_mx_input,
+    .tls_over = on_mx_tls_over,
+    .writable = on_mx_writable,
+    .gone = on_mx_gone,
+};
+
+enum result
+connection_start(struct connection_shared *shared, int fd, const struct record_session_info *info)
+{
+    static const int one = 1;
+    struct connection *c = calloc(1, sizeof *c);
+
+    if (c)
+        c->session = session_new(&ops, c, shared->config, &shared->clock, info);
+    if (!c || !c->session) {
+        free(c);
+        (void)close(fd);
+        return RES_NOMEM;
+    }
+    /* One write per group of replies, and none waits for an acknowledgement (DESIGN 5). */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    c->shared = shared;
+    c->fd = fd;
+    buffer_init(&c->out, CLIENT_QUEUE_MAX);
+    mx_leg_init(&c->mx, shared->loop, &mx_handler, c, shared->scratch, &shared->clock);
+    ev_io_init(&c->readable, on_client_readable, fd, EV_READ);
+    ev_io_init(&c->writable, on_client_writable, fd, EV_WRITE);
+    ev_init(&c->timer, on_timer);
+    c->readable.data = c->writable.data = c->timer.data = c;
+
+    c->next = shared->first;
+    c->link = &shared->first;
+    if (c->next)
+        c->next->link = &c->next;
+    shared->first = c;
+    shared->open++;
+    session_start(c->session);
+    update(c);
+    return RES_OK;
+}
+
+void
+connection_reap(struct connection_shared *shared)
+{
+    while (shared->finished) {
+        struct connection *c = shared->finished;
+
+        shared->finished = c->next;
+        session_free(c->session);
+        buffer_clear(&c->out);
+        (void)close(c->fd);
+        free(c);
+    }
+}
+
+void
+connection_drain_all(struct connection_shared *shared)
+{
+    for (struct connection *c = shared->first, *next; c; c = next) {
+        next = c->next;
+        if (!c->closing)
+            session_drain(c->session);
+        update(c);
+    }
+}
+
+void
+connection_free_all(struct connection_shared *shared)
+{
+    while (shared->first)
+        retire(shared->first);
+    connection_reap(shared);
+}

@@ -1,0 +1,42 @@
+/* proxy/connection.h: one accepted client with its session and the sockets of both legs: the session
+ * core (proxy/session.h) tied to libev, sockets and TLS. Context: worker, on its event loop. */
+#ifndef STSGATE_PROXY_CONNECTION_H
+#define STSGATE_PROXY_CONNECTION_H
+
+#include "proxy/policy_client.h"
+#include "proxy/record_file.h"
+#include "proxy/session.h"
+
+#include <ev.h>
+
+struct connection;
+struct tls_context;
+
+/* What all connections of a worker share. Borrowed by each until it is freed. */
+struct connection_shared {
+    struct ev_loop *loop;
+    const struct config *config;
+    struct clock clock;
+    struct tls_context *tls;
+    struct policy_client *policy;
+    struct record_file *records; /* NULL: none are written */
+    char *scratch;               /* MX_LEG_SCRATCH_BYTES, used within one event */
+    unsigned open;               /* connections there are */
+    struct connection *first;    /* list of them */
+    struct connection *finished; /* to be freed by connection_reap() */
+};
+
+/** Serve a client. fd: takes it, a connected, non-blocking socket. RES_NOMEM. */
+MUST_CHECK enum result connection_start(struct connection_shared *shared, int fd,
+                                        const struct record_session_info *info);
+
+/** Free what is over. From the loop, while no connection's function is on the stack. */
+void connection_reap(struct connection_shared *shared);
+
+/** All sessions: finish the transaction in progress, then 421 (PRX-048). */
+void connection_drain_all(struct connection_shared *shared);
+
+/** End and free all, without a word. */
+void connection_free_all(struct connection_shared *shared);
+
+#endif

@@ -1,0 +1,161 @@
+#include "proxy/data_scan.h"
+
+#define SCAN_BLOCK 64u /* octets that are looked at together */
+
+/* What the octets just before amount to. A "." counts at the beginning of a line only; "strict" is
+ * a line that CRLF began, "loose" one that a bare CR or a bare LF did. */
+enum scan_state {
+    SCAN_TEXT,
+    SCAN_CR,   /* CR, whose successor is not known */
+    SCAN_CRLF, /* a line begins, strictly */
+    SCAN_LF,   /* a line begins, for some: a bare LF */
+    SCAN_DOT,  /* CRLF "." */
+    SCAN_LOOSE_DOT,
+    SCAN_DOT_CR, /* CRLF "." CR; while swallowing only */
+};
+
+void
+data_scan_init(struct data_scan *scan)
+{
+    scan->state = SCAN_CRLF; /* SMTP-042: the one that ended the DATA command */
+}
+
+static enum scan_state
+next_state(enum scan_state state, char c)
+{
+    bool after_cr = state == SCAN_CR || state == SCAN_DOT_CR;
+
+    switch (c) {
+    case '\r':
+        return SCAN_CR;
+    case '\n':
+        return after_cr ? SCAN_CRLF : SCAN_LF;
+    case '.':
+        if (state == SCAN_CRLF)
+            return SCAN_DOT;
+        return after_cr || state == SCAN_LF ? SCAN_LOOSE_DOT : SCAN_TEXT;
+    default:
+        return SCAN_TEXT;
+    }
+}
+
+static bool
+is_dot(enum scan_state state)
+{
+    return state == SCAN_DOT || state == SCAN_LOOSE_DOT;
+}
+
+/* Is one of the SCAN_BLOCK octets from p on a dot behind a CR or LF? Without a branch, so that
+ * compilers make a few vector instructions of it: the speed must not hang on what a client sends.
+ */
+static bool
+block_has_line_dot(const char *p)
+{
+    unsigned char found = 0;
+
+    for (size_t i = 0; i < SCAN_BLOCK; i++)
+        found |= (unsigned char)((p[i] == '.') & ((p[i - 1] == '\n') | (p[i - 1] == '\r')));
+    return found;
+}
+
+/* The offset of the first dot behind a CR or LF from offset `at`, 1 or more, on; bytes.len when
+ * there is none. */
+static size_t
+find_line_dot(struct span bytes, size_t at)
+{
+    while (bytes.len - at >= SCAN_BLOCK && !block_has_line_dot(bytes.ptr + at))
+        at += SCAN_BLOCK;
+    while (at < bytes.len &&
+           (bytes.ptr[at] != '.' || (bytes.ptr[at - 1] != '\n' && bytes.ptr[at - 1] != '\r')))
+        at++;
+    return at;
+}
+
+/* Go on from offset `at` to behind the next dot that begins a line, or to the end of bytes. A line
+ * end matters only by the dot behind it, and the state between hangs on the last two octets. */
+static size_t
+skip_to_dot(struct span bytes, size_t at, enum scan_state *state)
+{
+    size_t dot;
+
+    *state = next_state(*state, bytes.ptr[at++]);
+    if (is_dot(*state))
+        return at;
+    dot = find_line_dot(bytes, at);
+    if (dot - at > 2) {
+        at = dot - 2;
+        *state = SCAN_TEXT;
+    }
+    while (at < dot)
+        *state = next_state(*state, bytes.ptr[at++]);
+    if (at < bytes.len)
+        *state = next_state(*state, bytes.ptr[at++]);
+    return at;
+}
+
+/* Does the octet at offset `at`, behind a dot that begins a line, end that line, and how?
+ * DATA_MORE: it does not; or, with *out_wait, its successor must tell and has not come. */
+static enum data_verdict
+judge_dot(enum scan_state state, struct span bytes, size_t at, bool *out_wait)
+{
+    bool cr = bytes.ptr[at] == '\r';
+
+    *out_wait = false;
+    if (!cr && bytes.ptr[at] != '\n')
+        return DATA_MORE;
+    if (!cr || state != SCAN_DOT) /* a bare LF ends it, or a loose line is ended in any way */
+        return DATA_AMBIGUOUS;
+    *out_wait = at + 1 == bytes.len;
+    if (*out_wait)
+        return DATA_MORE;
+    return bytes.ptr[at + 1] == '\n' ? DATA_END : DATA_AMBIGUOUS;
+}
+
+enum data_verdict
+data_scan(struct data_scan *scan, struct span bytes, size_t *out_pass)
+{
+    enum scan_state state = scan->state;
+    enum data_verdict verdict = DATA_MORE;
+    bool wait = false;
+    size_t at = 0;
+
+    while (at < bytes.len) {
+        if (is_dot(state)) {
+            verdict = judge_dot(state, bytes, at, &wait);
+            if (verdict != DATA_MORE || wait)
+                break;
+        }
+        at = skip_to_dot(bytes, at, &state);
+    }
+    if (verdict == DATA_END) {
+        at += 2;
+        state = SCAN_CRLF;
+    }
+    scan->state = (unsigned char)state;
+    *out_pass = at;
+    return verdict;
+}
+
+bool
+data_scan_swallow(struct data_scan *scan, struct span bytes, size_t *out_used)
+{
+    enum scan_state state = scan->state;
+    bool found = false;
+    size_t at = 0;
+
+    while (at < bytes.len && !found) {
+        if (state == SCAN_DOT && bytes.ptr[at] == '\r') {
+            state = SCAN_DOT_CR;
+            at++;
+        } else if (state == SCAN_DOT_CR && bytes.ptr[at] == '\n') {
+            state = SCAN_CRLF;
+            found = true;
+            at++;
+        } else {
+            at = skip_to_dot(bytes, at, &state);
+        }
+    }
+    scan->state = (unsigned char)state;
+    *out_used = at;
+    return found;
+}

@@ -1,0 +1,110 @@
+#include "proxy/ehlo.h"
+
+#define ROWS(table) (sizeof(table) / sizeof *(table))
+
+static const struct keyword_entry {
+    const char *name;
+    enum ehlo_keyword bit;
+} keywords[] = {
+    { "STARTTLS", EHLO_STARTTLS }, { "PIPELINING", EHLO_PIPELINING },
+    { "SIZE", EHLO_SIZE },         { "8BITMIME", EHLO_8BITMIME },
+    { "DSN", EHLO_DSN },           { "ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES },
+};
+
+static unsigned
+bit_of(struct span name)
+{
+    for (size_t i = 0; i < ROWS(keywords); i++)
+        if (span_equal_nocase(name, span_of(keywords[i].name)))
+            return keywords[i].bit;
+    return 0;
+}
+
+/* The bit of one keyword line, without its code; 0 when nobody here knows it. */
+static unsigned
+bit_of_line(struct span line)
+{
+    struct span word = span_first(line, span_find(line, ' '));
+    unsigned bit = bit_of(word);
+
+    /* RFC 3207 2: the keyword has no parameters; what has some is something else (TLS-001). */
+    if (bit == EHLO_STARTTLS && span_trim(span_from(line, word.len)).len)
+        return 0;
+    return bit;
+}
+
+unsigned
+ehlo_keywords(const struct smtp_reply *reply)
+{
+    struct span rest = reply->text;
+    unsigned found = 0;
+
+    if (reply->code / 100 != 2)
+        return 0;
+    for (size_t n = 0; n < reply->lines; n++) {
+        const struct smtp_reply one = { reply->code, rest, 1 };
+
+        if (n > 0)
+            found |= bit_of_line(smtp_reply_line(&one, 0));
+        rest = span_from(rest, span_find(rest, '\n') + 1);
+    }
+    return found;
+}
+
+/* Append "250-", the text and CRLF. out_start: where in list, since the last line of all is to have
+ * a blank instead of the "-". */
+static enum result
+append_line(struct buffer *list, struct span code, struct span text, size_t *out_start)
+{
+    enum result res;
+
+    *out_start = buffer_len(list);
+    res = buffer_append(list, code);
+    if (res == RES_OK)
+        res = buffer_append(list, span_of("-"));
+    if (res == RES_OK)
+        res = buffer_append(list, text);
+    return res == RES_OK ? buffer_append(list, span_of("\r\n")) : res;
+}
+
+enum result
+ehlo_filter(const struct smtp_reply *reply, unsigned allowed, bool with_size_number,
+            struct buffer *out)
+{
+    struct span rest = reply->text, code = span_first(reply->text, 3);
+    struct buffer list;
+    enum result res = RES_OK;
+    size_t last = 0;
+
+    /* A line of a code alone grows by the separator. */
+    buffer_init(&list, SMTP_REPLY_MAX_BYTES + SMTP_REPLY_MAX_LINES);
+    for (size_t n = 0; n < reply->lines && res == RES_OK; n++) {
+        const struct smtp_reply one = { reply->code, rest, 1 };
+        struct span line = smtp_reply_line(&one, 0);
+        unsigned bit = n ? bit_of_line(line) : 0;
+
+        if (bit == EHLO_SIZE && !with_size_number)
+            line = span_first(line, span_find(line, ' '));
+        if (n == 0 || (bit & allowed))
+            res = append_line(&list, code, line, &last);
+        rest = span_from(rest, span_find(rest, '\n') + 1);
+    }
+    if (res == RES_OK) {
+        list.mem[list.start + last + 3] = ' ';
+        res = buffer_append(out, buffer_span(&list));
+    }
+    buffer_clear(&list);
+    return res;
+}
+
+enum result
+ehlo_as_helo(const struct smtp_reply *reply, struct buffer *out)
+{
+    return ehlo_filter(reply, 0, false, out);
+}
+
+unsigned
+ehlo_keyword_of(const char *extension)
+{
+    return bit_of(span_of(extension));
+}

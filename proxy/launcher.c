@@ -1,0 +1,92 @@
+#include "proxy/launcher.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "proxy/child_process.h"
+#include "proxy/intercept.h"
+#include "proxy/supervisor.h"
+
+_Static_assert(2 + CONFIG_LISTEN_MAX <= CHILD_FDS_MAX, "configuration, control, listeners");
+
+void
+launcher_init(struct launcher *l, const struct supervisor_setup *setup)
+{
+    l->setup = setup;
+    l->config_fd = -1;
+    for (size_t w = 0; w < CONTROL_WORKERS_MAX; w++)
+        for (size_t i = 0; i < CONFIG_LISTEN_MAX; i++)
+            l->listen_fds[w][i] = -1;
+}
+
+void
+launcher_close_listeners(struct launcher *l)
+{
+    for (size_t w = 0; w < CONTROL_WORKERS_MAX; w++)
+        for (size_t i = 0; i < CONFIG_LISTEN_MAX; i++) {
+            if (l->listen_fds[w][i] >= 0)
+                close(l->listen_fds[w][i]);
+            l->listen_fds[w][i] = -1;
+        }
+}
+
+void
+launcher_clear(struct launcher *l)
+{
+    launcher_close_listeners(l);
+    if (l->config_fd >= 0)
+        close(l->config_fd);
+    l->config_fd = -1;
+}
+
+enum result
+launcher_open(struct launcher *l, char *error, size_t error_size)
+{
+    const struct config *config = l->setup->config;
+    enum result res = child_process_seal(l->setup->config_text, &l->config_fd);
+
+    if (res != RES_OK)
+        snprintf(error, error_size, "no memory or descriptors for the configuration");
+    for (unsigned w = 0; w < config->workers && res == RES_OK; w++)
+        for (size_t i = 0; i < config->listen_count && res == RES_OK; i++)
+            res = intercept_listen(&config->listen[i], &l->listen_fds[w][i], error, error_size);
+    return res;
+}
+
+/* Fill in descriptors and their list for --listen-fds. Returns how many descriptors there are. */
+static size_t
+worker_fds(const struct launcher *l, unsigned worker, int *fds, char *list, size_t list_size)
+{
+    size_t count = 2, at = 0;
+
+    *list = '\0';
+    for (size_t i = 0; i < l->setup->config->listen_count; i++) {
+        int n = snprintf(list + at, list_size - at, "%s%zu", i ? "," : "", CHILD_FIRST_FD + count);
+
+        at += (size_t)n; /* 16 numbers below 100 fit */
+        fds[count++] = l->listen_fds[worker][i];
+    }
+    return count;
+}
+
+enum result
+launcher_start(const struct launcher *l, unsigned index, int control_fd, pid_t *out_pid)
+{
+    char *name = (char *)(uintptr_t)l->setup->config_name; /* execv() changes nothing */
+    int fds[CHILD_FDS_MAX] = { l->config_fd, control_fd };
+    char number[12], list[CONFIG_LISTEN_MAX * 4];
+    char *policy_argv[] = { "stsgate-policy", "--config-fd", "3", "--config-name", name,
+                            "--control-fd",   "4",           NULL };
+    char *worker_argv[] = {
+        "stsgate-worker", "--index", number,         "--config-fd", "3", "--config-name", name,
+        "--control-fd",   "4",       "--listen-fds", list,          NULL
+    };
+    size_t count;
+
+    if (index == LAUNCH_POLICY)
+        return child_process_start(l->setup->policy_path, policy_argv, fds, 2, out_pid);
+    snprintf(number, sizeof number, "%u", index);
+    count = worker_fds(l, index, fds, list, sizeof list);
+    return child_process_start(l->setup->worker_path, worker_argv, fds, count, out_pid);
+}

@@ -1,0 +1,171 @@
+/* proxy/main.c: the command `stsgate`. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "proxy/child_process.h"
+#include "proxy/config.h"
+#include "proxy/log_command.h"
+#include "proxy/supervisor.h"
+
+#define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"
+#define EXIT_USAGE 2 /* wrong usage and wrong configuration alike */
+#define ERROR_MAX 1024u
+
+struct verb {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the verb; returns the exit status */
+    const char *synopsis, *help;
+};
+
+static int
+usage_error(const char *what, const char *argument)
+{
+    fprintf(stderr, "stsgate: %s%s; see `stsgate help`\n", what, argument);
+    return EXIT_USAGE;
+}
+
+/* The arguments behind a verb: nothing, or -c FILE. NULL: something else, which has been said. */
+static const char *
+config_path(int argc, char **argv)
+{
+    const char *path = DEFAULT_CONFIG;
+
+    for (int i = 1; i < argc; i += 2) {
+        if (strcmp(argv[i], "-c") != 0) {
+            usage_error("unknown argument ", argv[i]);
+            return NULL;
+        }
+        if (i + 1 == argc) {
+            usage_error("-c needs a file", "");
+            return NULL;
+        }
+        path = argv[i + 1];
+    }
+    return path;
+}
+
+/* Every session takes two descriptors; the soft limit of 1024 would come first. */
+static void
+raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("event=no-descriptor-limit reason=\"the limit of open files stays as it is\"");
+}
+
+static int
+verb_run(int argc, char **argv)
+{
+    char worker[PATH_MAX], policy[PATH_MAX], error[ERROR_MAX];
+    const char *path = config_path(argc, argv);
+    struct config *config = NULL;
+    char *text = NULL;
+    size_t text_len = 0;
+    int status = EXIT_USAGE;
+
+    if (!path)
+        return EXIT_USAGE;
+    if (config_read(path, &config, &text, &text_len, error, sizeof error) != RES_OK) {
+        fprintf(stderr, "%s\n", error);
+        return EXIT_USAGE;
+    }
+    log_init("stsgate", config->log_level);
+    if (child_process_find("stsgate-worker", worker, sizeof worker) != RES_OK ||
+        child_process_find("stsgate-policy", policy, sizeof policy) != RES_OK) {
+        log_error(
+            "event=start-failed reason=\"stsgate-worker or stsgate-policy is missing: install "
+            "them beside stsgate\"");
+        goto done;
+    }
+    raise_descriptor_limit();
+    log_info("event=start version=" STSGATE_VERSION " config=%s workers=%u", path, config->workers);
+    status =
+        (int)supervisor_run(&(struct supervisor_setup){ .config_name = path,
+                                                        .config_text = span_make(text, text_len),
+                                                        .config = config,
+                                                        .worker_path = worker,
+                                                        .policy_path = policy });
+done:
+    config_free(config);
+    free(text);
+    return status;
+}
+
+static int
+verb_config(int argc, char **argv)
+{
+    char error[ERROR_MAX];
+    struct config *config;
+    const char *path;
+
+    if (argc < 2 || strcmp(argv[1], "check") != 0)
+        return usage_error("usage: stsgate config check [-c FILE]", "");
+    path = config_path(argc - 1, argv + 1);
+    if (!path)
+        return EXIT_USAGE;
+    if (config_read(path, &config, NULL, NULL, error, sizeof error) != RES_OK) {
+        fprintf(stderr, "%s\n", error);
+        return EXIT_USAGE;
+    }
+    printf("%s: good\n", path);
+    config_free(config);
+    return 0;
+}
+
+static int
+verb_version(int argc, char **argv)
+{
+    if (argc > 1)
+        return usage_error("unknown argument ", argv[1]);
+    puts("stsgate " STSGATE_VERSION);
+    return 0;
+}
+
+static int verb_help(int argc, char **argv);
+
+static const struct verb verbs[] = {
+    { "run", verb_run, "run [-c FILE]", "start the gateway and stay in the foreground" },
+    { "config", verb_config, "config check [-c FILE]", "check a configuration" },
+    { "log", log_main, "log ...", "show records; `stsgate log --help` tells more" },
+    { "--version", verb_version, "--version", "print the version" },
+    { "help", verb_help, "help", "print this" },
+};
+
+static void
+print_usage(FILE *out)
+{
+    fputs("usage: stsgate VERB ...\n\n", out);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        fprintf(out, "  %-24s %s\n", verbs[i].synopsis, verbs[i].help);
+    fputs("\nFILE is " DEFAULT_CONFIG " unless given. Exit status: 0 well; 2 wrong usage or\n"
+          "configuration; 1 anything else.\n",
+          out);
+}
+
+static int
+verb_help(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    print_usage(stdout);
+    return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            return verbs[i].run(argc - 1, argv + 1);
+    if (argc > 1)
+        fprintf(stderr, "stsgate: unknown verb %s\n", argv[1]);
+    print_usage(stderr);
+    return EXIT_USAGE;
+}

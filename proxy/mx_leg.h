@@ -1,0 +1,76 @@
+/* proxy/mx_leg.h: the connection to the MX: socket, then TLS over it. Bytes in and out, no SMTP.
+ * Context: worker, on its event loop. */
+#ifndef STSGATE_PROXY_MX_LEG_H
+#define STSGATE_PROXY_MX_LEG_H
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/ip_addr.h"
+#include "proxy/session.h"
+
+#include <ev.h>
+
+struct tls_client;
+struct tls_context;
+
+#define MX_LEG_QUEUE_MAX (1024u * 1024u)       /* clear bytes that wait; the owner stops long before */
+#define MX_LEG_HIGH_WATER (128u * 1024u)       /* beyond it the owner reads no more from the client */
+#define MX_LEG_SCRATCH_BYTES (256u * 1024u)
+
+/* What the leg tells its owner, always from the loop, never from within a call. */
+struct mx_leg_handler {
+    void (*connected)(void *owner, bool ok);
+    void (*input)(void *owner, struct span bytes);
+    void (*tls_over)(void *owner, struct observation *obs); /* the owner takes the reference */
+    void (*writable)(void *owner);                          /* the backlog has become smaller */
+    void (*gone)(void *owner);                              /* end of file or error */
+};
+
+enum mx_leg_mode { MX_LEG_CLOSED, MX_LEG_CONNECTING, MX_LEG_CLEAR, MX_LEG_HANDSHAKE, MX_LEG_TLS };
+
+struct mx_leg {
+    struct ev_loop *loop;
+    const struct mx_leg_handler *handler;
+    void *owner;
+    char *scratch; /* borrowed, MX_LEG_SCRATCH_BYTES, shared by a worker's legs */
+    struct clock clock;
+    enum mx_leg_mode mode;
+    int fd;                 /* owned; -1 when closed */
+    struct tls_client *tls; /* owned; from the handshake on */
+    struct buffer out;      /* clear bytes that wait */
+    struct observation *before; /* a reference: what was known before the handshake */
+    bool broken;            /* a write failed: told from the loop */
+    ev_io readable, writable;
+    ev_timer kick; /* never started, only fed: an event of ours from the loop */
+};
+
+/** loop, handler, owner, scratch: borrowed until mx_leg_close(). */
+void mx_leg_init(struct mx_leg *leg, struct ev_loop *loop, const struct mx_leg_handler *handler,
+                 void *owner, char *scratch, const struct clock *clock);
+
+/** Connect. connected() follows in any case. The leg must be closed. mark: SO_MARK, 0 for none. */
+void mx_leg_connect(struct mx_leg *leg, const struct ip_addr *addr, uint16_t port, uint32_t mark);
+
+/** Handshake; tls_over() follows, unless the leg is closed before. before: facts to start from, kept until
+ * the leg is closed. */
+void mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, uint16_t floor,
+                      struct observation *before);
+
+/** The handshake took too long: tls_over() with that failure, at once. */
+void mx_leg_handshake_timeout(struct mx_leg *leg);
+
+/** Queue bytes, in clear or under TLS. Sent by mx_leg_flush(), or when the socket is ready. */
+void mx_leg_send(struct mx_leg *leg, struct span bytes);
+void mx_leg_flush(struct mx_leg *leg);
+
+/** Bytes that wait for the socket. */
+size_t mx_leg_backlog(const struct mx_leg *leg);
+
+/** Nothing to read now, neither on the socket nor within TLS. */
+bool mx_leg_is_quiet(const struct mx_leg *leg);
+
+/** No event comes any more; closed already is fine. HANG_UP_POLITE: what the socket takes of the
+ * queue at once, and a close_notify, are sent. HANG_UP_ABORT: reset. */
+void mx_leg_close(struct mx_leg *leg, enum hang_up how);
+
+#endif

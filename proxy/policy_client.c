@@ -1,0 +1,276 @@
+#include "proxy/policy_client.h"
+
+#include "base/hash_key.h"
+#include "base/log.h"
+#include "base/msg_link.h"
+#include "policy/policy_msg.h"
+
+#include <ev.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+/* What a requirement depends on. Zeroed before it is filled: the padding is part of the key. */
+struct cache_key {
+    char domain[HOSTNAME_MAX + 1];
+    struct ip_addr destination, client;
+};
+
+struct cached {
+    struct cache_key key;
+    struct requirement *req; /* a reference */
+    int64_t until_ms;        /* monotonic clock */
+    UT_hash_handle hh;
+};
+
+struct policy_question {
+    uint64_t id;
+    struct cache_key key;
+    policy_answered *answered; /* NULL once forgotten */
+    void *arg;
+    UT_hash_handle hh;
+};
+
+struct policy_client {
+    struct ev_loop *loop;
+    struct clock clock;
+    struct msg_link *link; /* owned; NULL while there is none */
+    ev_io readable, writable;
+    uint64_t last_id;
+    struct policy_question *questions;
+    struct cached *cache; /* in the order of last use */
+};
+
+static struct cache_key
+make_key(const char *domain, const struct ip_addr *destination, const struct ip_addr *client)
+{
+    struct cache_key key;
+
+    memset(&key, 0, sizeof key);
+    memcpy(key.domain, domain, strnlen(domain, HOSTNAME_MAX));
+    key.destination = *destination;
+    key.client = *client;
+    return key;
+}
+
+struct policy_client *
+policy_client_new(struct ev_loop *loop, const struct clock *clock)
+{
+    struct policy_client *client = calloc(1, sizeof *client);
+
+    if (client) {
+        client->loop = loop;
+        client->clock = *clock;
+    }
+    return client;
+}
+
+static void
+drop_cached(struct policy_client *client, struct cached *entry)
+{
+    HASH_DEL(client->cache, entry);
+    requirement_unref(entry->req);
+    free(entry);
+}
+
+struct requirement *
+policy_client_cached(struct policy_client *client, const char *domain,
+                     const struct ip_addr *destination, const struct ip_addr *client_addr)
+{
+    struct cache_key key = make_key(domain, destination, client_addr);
+    struct cached *entry;
+
+    HASH_FIND(hh, client->cache, &key, sizeof key, entry);
+    if (!entry)
+        return NULL;
+    if (clock_mono_ms(&client->clock) >= entry->until_ms) {
+        drop_cached(client, entry);
+        return NULL;
+    }
+    HASH_DEL(client->cache, entry); /* to the end of the order of use */
+    HASH_ADD(hh, client->cache, key, sizeof entry->key, entry);
+    return requirement_ref(entry->req);
+}
+
+static void
+remember(struct policy_client *client, const struct cache_key *key, struct requirement *req)
+{
+    struct cached *entry;
+
+    if (req->ttl_s == 0)
+        return;
+    HASH_FIND(hh, client->cache, key, sizeof *key, entry);
+    if (entry)
+        drop_cached(client, entry);
+    else if (HASH_COUNT(client->cache) >= REQUIREMENT_CACHE_MAX)
+        drop_cached(client, client->cache);
+    entry = calloc(1, sizeof *entry);
+    if (!entry)
+        return; /* asked again next time */
+    entry->key = *key;
+    entry->req = requirement_ref(req);
+    entry->until_ms = clock_mono_ms(&client->clock) + (int64_t)req->ttl_s * 1000;
+    HASH_ADD(hh, client->cache, key, sizeof entry->key, entry);
+}
+
+/* Takes the reference. */
+static void
+answer(struct policy_client *client, struct policy_question *question, struct requirement *req)
+{
+    HASH_DEL(client->questions, question);
+    if (req)
+        remember(client, &question->key, req);
+    if (question->answered)
+        question->answered(question->arg, req);
+    else
+        requirement_unref(req);
+    free(question);
+}
+
+/* The policy process is gone: nobody answers what is open (REP-065); the supervisor brings a new
+ * link. What the cache holds stays good for its time. */
+static void
+lose_link(struct policy_client *client)
+{
+    struct policy_question *question, *next;
+
+    if (client->link) {
+        ev_io_stop(client->loop, &client->readable);
+        ev_io_stop(client->loop, &client->writable);
+        msg_link_free(client->link);
+        client->link = NULL;
+        log_warn("event=policy-link-lost open=%u", HASH_COUNT(client->questions));
+    }
+    HASH_ITER(hh, client->questions, question, next)
+    {
+        answer(client, question, NULL);
+    }
+}
+
+static void
+watch_backlog(struct policy_client *client)
+{
+    if (msg_link_backlog(client->link))
+        ev_io_start(client->loop, &client->writable);
+    else
+        ev_io_stop(client->loop, &client->writable);
+}
+
+static void
+on_readable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct policy_client *client = w->data;
+    struct policy_question *question;
+    struct requirement *req;
+    struct span message;
+    enum result res;
+    uint64_t id;
+
+    (void)loop, (void)revents;
+    res = msg_link_recv(client->link, &message); /* one an event: sessions go on in between */
+    if (res == RES_AGAIN)
+        return;
+    if (res == RES_OK)
+        res = policy_answer_decode(message, &id, &req);
+    if (res != RES_OK) {
+        lose_link(client);
+        return;
+    }
+    HASH_FIND(hh, client->questions, &id, sizeof id, question);
+    if (question && req && strcmp(req->domain, question->key.domain) != 0) {
+        log_error("event=wrong-answer domain=%s", question->key.domain);
+        requirement_unref(req);
+        req = NULL;
+    }
+    if (question)
+        answer(client, question, req);
+    else
+        requirement_unref(req);
+}
+
+static void
+on_writable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct policy_client *client = w->data;
+
+    (void)loop, (void)revents;
+    if (msg_link_flush(client->link) == RES_TEMPFAIL)
+        lose_link(client);
+    else
+        watch_backlog(client);
+}
+
+void
+policy_client_link(struct policy_client *client, int fd)
+{
+    lose_link(client);
+    if (msg_link_new(fd, &client->link) != RES_OK) {
+        log_error("event=policy-link-refused");
+        return;
+    }
+    ev_io_init(&client->readable, on_readable, msg_link_fd(client->link), EV_READ);
+    ev_io_init(&client->writable, on_writable, msg_link_fd(client->link), EV_WRITE);
+    client->readable.data = client->writable.data = client;
+    ev_io_start(client->loop, &client->readable);
+}
+
+struct policy_question *
+policy_client_ask(struct policy_client *client, const char *domain,
+                  const struct ip_addr *destination, const struct ip_addr *client_addr,
+                  policy_answered *answered, void *arg)
+{
+    struct policy_question *question = NULL;
+    struct policy_request request;
+    struct buffer message;
+
+    if (!client->link)
+        return NULL;
+    buffer_init(&message, MSG_LINK_MAX_BYTES);
+    question = calloc(1, sizeof *question);
+    if (!question)
+        goto done;
+    question->id = ++client->last_id;
+    question->key = make_key(domain, destination, client_addr);
+    question->answered = answered;
+    question->arg = arg;
+    request = (struct policy_request){ .id = question->id,
+                                       .destination = *destination,
+                                       .client = *client_addr };
+    memcpy(request.domain, question->key.domain, sizeof request.domain);
+    if (policy_request_encode(&request, &message) != RES_OK ||
+        msg_link_send(client->link, buffer_span(&message)) != RES_OK) {
+        free(question);
+        question = NULL;
+        goto done;
+    }
+    HASH_ADD(hh, client->questions, id, sizeof question->id, question);
+    watch_backlog(client);
+done:
+    buffer_clear(&message);
+    return question;
+}
+
+void
+policy_question_forget(struct policy_question *question)
+{
+    question->answered = NULL;
+}
+
+void
+policy_client_free(struct policy_client *client)
+{
+    struct policy_question *question, *next;
+    struct cached *entry, *after;
+
+    if (!client)
+        return;
+    HASH_ITER(hh, client->questions, question, next)
+    {
+        question->answered = NULL;
+    }
+    lose_link(client);
+    HASH_ITER(hh, client->cache, entry, after)
+    {
+        drop_cached(client, entry);
+    }
+    free(client);
+}

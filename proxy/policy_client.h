@@ -1,0 +1,42 @@
+/* proxy/policy_client.h: a worker's side of the link to the policy process, with the cache of
+ * requirements. Context: worker, on its event loop. */
+#ifndef STSGATE_PROXY_POLICY_CLIENT_H
+#define STSGATE_PROXY_POLICY_CLIENT_H
+
+#include "base/clock.h"
+#include "base/ip_addr.h"
+#include "base/requirement.h"
+
+#define REQUIREMENT_CACHE_MAX 20000u /* requirements of one worker; the least recently used go */
+
+struct ev_loop;
+struct policy_client;
+struct policy_question;
+
+/** req: a reference the callee takes; NULL: not to be had now (REP-065). */
+typedef void policy_answered(void *arg, struct requirement *req);
+
+/** loop: borrowed until policy_client_free(). NULL: no memory. */
+struct policy_client *policy_client_new(struct ev_loop *loop, const struct clock *clock);
+void policy_client_free(struct policy_client *client); /* no callback comes any more */
+
+/** A new link: takes fd. Questions open on the old one are answered with NULL. */
+void policy_client_link(struct policy_client *client, int fd);
+
+/** The requirement from the cache, a reference the caller takes; NULL: not there, or too old. The key
+ * is all three, so that what holds for one client or destination never serves another (PRX-042). */
+struct requirement *policy_client_cached(struct policy_client *client, const char *domain,
+                                         const struct ip_addr *destination,
+                                         const struct ip_addr *client_addr);
+
+/** Ask. answered is called exactly once from the loop, never before this has returned, unless the
+ * question is forgotten. NULL: it cannot be asked (no link, no memory); answered is not called. */
+struct policy_question *policy_client_ask(struct policy_client *client, const char *domain,
+                                          const struct ip_addr *destination,
+                                          const struct ip_addr *client_addr,
+                                          policy_answered *answered, void *arg);
+
+/** The callback will not come; the answer still goes into the cache. */
+void policy_question_forget(struct policy_question *question);
+
+#endif

@@ -1,0 +1,186 @@
+/* proxy/policy_main.c: the policy process. It alone talks DNS and HTTPS; it holds no privilege and
+ * sees no mail. Here the libraries of policy/ are tied to the supervisor's control channel. */
+#include "base/hash_key.h"
+#include "base/log.h"
+#include "policy/policy_server.h"
+#include "proxy/child_channel.h"
+
+#include <ev.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#define FETCHES_PARALLEL 64u /* STS-032: at once over all domains */
+
+struct policy_process {
+    struct ev_loop *loop;
+    struct config *config;
+    struct child_channel channel;
+    struct resolver *resolver;
+    struct fetcher *fetcher;
+    struct sts_cache *cache;
+    struct addr_memory *memory;
+    struct sts_discovery *discovery;
+    struct lookup_config lookups;
+    struct policy_server *server;
+    ev_io control;
+    ev_signal term;
+};
+
+static void
+on_control(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct policy_process *p = w->data;
+    struct control_message message;
+    int fd;
+
+    (void)revents;
+    for (;;) {
+        switch (child_channel_recv(&p->channel, &message, &fd)) {
+        case RES_OK:
+            if (message.type == CONTROL_POLICY_LINK) {
+                policy_server_link(p->server, message.worker, fd);
+                break;
+            }
+            ev_break(loop, EVBREAK_ALL);
+            return;
+        case RES_AGAIN:
+            return;
+        case RES_SYNTAX:
+        case RES_LIMIT:
+        case RES_NOMEM:
+        case RES_TEMPFAIL:
+            log_warn("event=bad-control-message");
+            break;
+        case RES_DENIED:
+            ev_break(loop, EVBREAK_ALL); /* the supervisor is gone */
+            return;
+        }
+    }
+}
+
+static void
+on_term(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    (void)w, (void)revents;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static bool
+open_resolver(struct policy_process *p)
+{
+    const struct config *c = p->config;
+    const struct resolver_config rc = {
+        .stub = c->resolver_stub,
+        .forward = c->resolver_forward,
+        .root_hints = c->resolver_root_hints,
+        .trust_anchor = c->trust_anchor_file,
+        .local_zones = c->resolver_local_zones,
+        .cache_min_s = c->dns_cache_min_s,
+        .cache_max_s = c->dns_cache_max_s,
+    };
+    const char *error = "";
+
+    if (resolver_new(p->loop, &rc, &p->resolver, &error) == RES_OK)
+        return true;
+    log_error("event=start-failed what=resolver reason=\"%s\"", error);
+    return false;
+}
+
+static bool
+open_fetcher(struct policy_process *p)
+{
+    const struct fetch_config fc = {
+        .ca_file = p->config->policy_ca_file,
+        .port = p->config->policy_port,
+        .timeout_ms = p->config->fetch_timeout_ms,
+        .max_parallel = FETCHES_PARALLEL,
+    };
+    const char *error = "";
+
+    if (fetcher_new(p->loop, &fc, &p->fetcher, &error) == RES_OK)
+        return true;
+    log_error("event=start-failed what=fetcher reason=\"%s\"", error);
+    return false;
+}
+
+static bool
+open_all(struct policy_process *p)
+{
+    const struct config *c = p->config;
+
+    if (!open_resolver(p) || !open_fetcher(p))
+        return false;
+    p->cache = sts_cache_new();
+    p->memory = addr_memory_new();
+    if (!p->cache || !p->memory)
+        return false;
+    p->discovery = sts_discovery_new(&(struct sts_discovery_config){
+        .resolver = p->resolver,
+        .fetcher = p->fetcher,
+        .cache = p->cache,
+        .networks = c->policy_networks,
+        .network_count = c->policy_network_count,
+        .max_age_cap_s = c->policy_cache_max_s,
+        .clock = clock_system(),
+    });
+    p->lookups = (struct lookup_config){
+        .resolver = p->resolver,
+        .discovery = p->discovery,
+        .memory = p->memory,
+        .clock = clock_system(),
+        .tls_minimum = c->tls_minimum,
+        .tls_opportunistic_minimum = c->tls_opportunistic_minimum,
+        .ttl_max_s = c->requirement_cache_max_s,
+    };
+    p->server = policy_server_new(p->loop, &p->lookups);
+    return p->discovery && p->server;
+}
+
+static void
+close_all(struct policy_process *p)
+{
+    policy_server_free(p->server);
+    resolver_free(p->resolver);
+    fetcher_free(p->fetcher);
+    sts_discovery_free(p->discovery);
+    sts_cache_free(p->cache);
+    addr_memory_free(p->memory);
+    child_channel_clear(&p->channel);
+    config_free(p->config);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct policy_process p = { 0 };
+    struct child_args args;
+    char error[1024];
+    int status = 2;
+
+    log_init("policy", LOG_LEVEL_INFO);
+    hash_key_init();
+    if (child_args_parse(argc, argv, CHILD_POLICY, &args, error, sizeof error) != RES_OK ||
+        child_config(&args, &p.config, error, sizeof error) != RES_OK) {
+        log_error("event=start-failed what=config reason=\"%s\"", error);
+        return 2;
+    }
+    log_init("policy", p.config->log_level);
+    (void)signal(SIGPIPE, SIG_IGN);
+    p.loop = ev_default_loop(EVFLAG_AUTO);
+    child_channel_init(&p.channel, &args);
+    if (!p.loop || !open_all(&p))
+        goto done;
+
+    ev_io_init(&p.control, on_control, child_channel_fd(&p.channel), EV_READ);
+    p.control.data = &p;
+    ev_io_start(p.loop, &p.control);
+    ev_signal_init(&p.term, on_term, SIGTERM);
+    ev_signal_start(p.loop, &p.term);
+    if (child_channel_send_ready(&p.channel) != RES_OK)
+        goto done;
+    ev_run(p.loop, 0);
+    status = 0;
+done:
+    close_all(&p);
+    return status;
+}

@@ -1,0 +1,119 @@
+/* proxy/record.h: the records: what became of each recipient and each session, as facts that
+ * outlive both, enough to judge again offline. Context: worker and supervisor.
+ *
+ * A record is one MessagePack object `[EventTime, map]`, an entry of Fluentd's forward protocol
+ * (DESIGN 6). docs/records.md fixes every key; keys are only ever added. No message content, no
+ * local parts, one record per verdict (PRX-051). */
+#ifndef STSGATE_PROXY_RECORD_H
+#define STSGATE_PROXY_RECORD_H
+
+#include "base/buffer.h"
+#include "base/ip_addr.h"
+#include "base/observation.h"
+#include "base/requirement.h"
+#include "base/result.h"
+#include "base/span.h"
+#include "base/verdict.h"
+#include "proxy/config.h"
+
+#define RECORD_VERSION 1u
+#define RECORD_MAX_BYTES 65536u  /* one record; lists and texts are cut to stay below */
+#define RECORD_NAMES_MAX 100u    /* of each list; its true length is kept beside it */
+#define RECORD_LIST_BYTES 16384u /* of all names of one list */
+#define RECORD_TEXT_MAX 4096u    /* bytes of one text: some lines of reply of 512 octets */
+#define RECORD_SESSION_ID_MAX 16u
+
+/* Who talks to whom; the same for all records of a session. */
+struct record_session_info {
+    char id[RECORD_SESSION_ID_MAX + 1]; /* 16 hexadecimal digits */
+    unsigned worker;                    /* index, 0 .. */
+    struct ip_addr client;
+    uint16_t client_port;
+    struct ip_addr destination; /* the original one, which we dial */
+    uint16_t destination_port;
+    enum intercept intercept;
+};
+
+/* What became of one recipient. Everything is borrowed for the call; a text that is NULL counts as
+ * "". */
+struct record_recipient {
+    int64_t wall_ns; /* when the outcome was known */
+    const struct record_session_info *session;
+    const struct requirement *req; /* an empty one with its domain: not known (REP-065) */
+    const struct observation *obs;
+    const struct verdict *verdict;
+    unsigned transaction; /* of this session, 1 .. */
+
+    /* "refused": by us, the MX never learned of it; "rejected": by the MX in reply to RCPT;
+     * "delivered": it answered 2xx to end of data, so the message is the MX's (PRX-008); "failed":
+     * accepted, but then no 2xx to end of data, or the transaction was given up. */
+    const char *outcome;
+    struct span reply;       /* to RCPT, as the client got it, without last CRLF */
+    const char *reply_by;    /* who wrote it: "gateway" or "mx" */
+    const char *reply_id;    /* "REP-013" when it is ours, else "" */
+    struct span final_reply; /* the MX's to end of data, without last CRLF; or "" */
+    const char *engine;      /* of the data path: "library", "copy", "none" */
+};
+
+/* One client connection, when it is over. Borrowed, and NULL, as above. */
+struct record_session_end {
+    int64_t wall_ns;    /* when it ended */
+    int64_t started_ns; /* wall clock */
+    const struct record_session_info *session;
+    const struct observation *obs; /* of the last connection to the MX; NULL for none */
+    struct span helo;              /* argument of the client's EHLO or HELO, or "" */
+    unsigned transactions;         /* MAIL commands taken from the client */
+    unsigned delivered;            /* messages the MX took */
+    unsigned allowed;              /* recipients judged so, whatever the MX said then */
+    unsigned refused;              /* recipients refused by us */
+    unsigned reconnects;           /* to the MX, for another identity (PRX-030) */
+    unsigned violations;           /* of SMTP by the client */
+    uint64_t bytes_to_mx;          /* SMTP octets, TLS not counted */
+    uint64_t bytes_to_client;
+    const char *end;   /* why it ended, a few words: "quit", "client-gone" */
+    const char *state; /* session_state_name() where it ended */
+};
+
+/* A process starts to serve, or ends. Borrowed, and NULL, as above. */
+struct record_process {
+    int64_t wall_ns;
+    const char *what; /* "start" or "stop" */
+    const char *name; /* "supervisor", "worker", "policy" */
+    unsigned index;   /* of a worker, else 0 */
+    int64_t pid;
+    const char *version; /* STSGATE_VERSION */
+    const char *reason;  /* of a stop, e.g. "signal", "drained"; "" at start */
+};
+
+/** "tproxy", "redirect". Static storage. */
+const char *record_intercept_name(enum intercept kind);
+
+/** Append one record to out, which may hold others; bytes from peers are str where they are text,
+ * else bin. RES_LIMIT: it does not fit out (RECORD_MAX_BYTES always suffice); RES_NOMEM; out is
+ * then as before. */
+MUST_CHECK enum result record_encode_recipient(const struct record_recipient *record,
+                                               struct buffer *out);
+MUST_CHECK enum result record_encode_session(const struct record_session_end *record,
+                                             struct buffer *out);
+MUST_CHECK enum result record_encode_process(const struct record_process *record,
+                                             struct buffer *out);
+
+/** Is the start of bytes a record? Its frame is checked: length, `[EventTime, map]`, "event" as the
+ * first key, keys that are str, str that is text, no ext within the map and no start of a record
+ * within a bin; so the rest of a torn record never swallows the record behind it. Which keys and
+ * values there are is not judged: newer versions add some.
+ *
+ * out_len      its length in bytes on RES_OK, otherwise 0
+ * out_wall_ns  its time
+ * out_map      the map, a whole object for pack_reader_init(); borrowed from bytes
+ *
+ * RES_AGAIN cut, nothing wrong so far; RES_SYNTAX something else; RES_LIMIT longer than
+ * RECORD_MAX_BYTES by what it declares, or too deep. */
+MUST_CHECK enum result record_decode(struct span bytes, size_t *out_len, int64_t *out_wall_ns,
+                                     struct span *out_map);
+
+/** Offset of the first place, from byte `from` on, where a record may start (also one of which
+ * bytes hold only the first octet or two); bytes.len when there is none. */
+size_t record_find(struct span bytes, size_t from);
+
+#endif

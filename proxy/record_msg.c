@@ -1,0 +1,257 @@
+/* proxy/record_msg.c: the records of proxy/record.h as MessagePack. docs/records.md lists every key
+ * below, and a test compares the two. */
+#include "base/pack.h"
+#include "proxy/record.h"
+
+/* Pairs of each map: written before them. A wrong number here makes a record that the reader
+ * refuses, which the tests would show. */
+#define EVENT_PAIRS 2u
+#define SESSION_PAIRS 7u
+#define RECIPIENT_PAIRS 21u
+#define POLICY_PAIRS 9u
+#define NO_POLICY_PAIRS 2u
+#define TLS_PAIRS 12u
+#define CERTIFICATE_PAIRS 6u
+#define END_PAIRS 14u
+#define PROCESS_PAIRS 6u
+
+static void
+key(struct pack_writer *w, const char *name)
+{
+    pack_str(w, span_of(name));
+}
+
+static void
+put_uint(struct pack_writer *w, const char *name, uint64_t value)
+{
+    key(w, name);
+    pack_uint(w, value);
+}
+
+static void
+put_int(struct pack_writer *w, const char *name, int64_t value)
+{
+    key(w, name);
+    pack_int(w, value);
+}
+
+static void
+put_bool(struct pack_writer *w, const char *name, bool value)
+{
+    key(w, name);
+    pack_bool(w, value);
+}
+
+static void
+put_bin(struct pack_writer *w, const char *name, struct span bytes)
+{
+    key(w, name);
+    pack_bin(w, bytes);
+}
+
+/* At most RECORD_TEXT_MAX bytes, cut before a character and not within one. Cut also where a record
+ * might start: else a peer could make record_decode() refuse its own record as torn. */
+static struct span
+cut(struct span text)
+{
+    size_t len = RECORD_TEXT_MAX;
+
+    if (text.len > len) {
+        while (len > RECORD_TEXT_MAX - 4 && (text.ptr[len] & 0xc0) == 0x80)
+            len--;
+        text = span_first(text, len);
+    }
+    return pack_is_text(text) ? text : span_first(text, record_find(text, 0));
+}
+
+static void
+put_span(struct pack_writer *w, const char *name, struct span text)
+{
+    key(w, name);
+    pack_str(w, cut(text));
+}
+
+static void
+put_text(struct pack_writer *w, const char *name, const char *text)
+{
+    put_span(w, name, span_of(text ? text : ""));
+}
+
+/* The list and its true length. It is cut at its first name that passes a bound, so that what
+ * stands there is in the order and without gaps. */
+static void
+put_names(struct pack_writer *w, const char *name, const char *name_of_count,
+          const struct name_list *list)
+{
+    size_t count = 0, bytes = 0;
+
+    while (count < list->count && count < RECORD_NAMES_MAX) {
+        bytes += strlen(list->names[count]) + 5; /* with the longest head of a str or bin */
+        if (bytes > RECORD_LIST_BYTES)
+            break;
+        count++;
+    }
+    key(w, name);
+    pack_array(w, count);
+    for (size_t i = 0; i < count; i++) /* C strings: no record starts within */
+        pack_str(w, span_of(list->names[i]));
+    put_uint(w, name_of_count, list->count);
+}
+
+/* The frame and the head of the map of n pairs, the first of which are these. */
+static void
+begin_record(struct pack_writer *w, struct buffer *out, int64_t wall_ns, const char *event,
+             size_t n)
+{
+    pack_begin(w, out);
+    pack_array(w, 2);
+    pack_event_time(w, wall_ns);
+    pack_map(w, EVENT_PAIRS + n);
+    put_text(w, "event", event);
+    put_uint(w, "v", RECORD_VERSION);
+}
+
+static void
+put_session(struct pack_writer *w, const struct record_session_info *info)
+{
+    char client[IP_ADDR_TEXT_MAX], destination[IP_ADDR_TEXT_MAX];
+
+    put_text(w, "session", info->id);
+    put_uint(w, "worker", info->worker);
+    put_text(w, "client", ip_addr_text(&info->client, client));
+    put_uint(w, "client_port", info->client_port);
+    put_text(w, "destination", ip_addr_text(&info->destination, destination));
+    put_uint(w, "destination_port", info->destination_port);
+    put_text(w, "intercept", record_intercept_name(info->intercept));
+}
+
+static void
+put_policy(struct pack_writer *w, const struct requirement *req)
+{
+    bool found = req->sts.fetched_at_s != 0;
+
+    key(w, "policy");
+    pack_map(w, found ? POLICY_PAIRS : NO_POLICY_PAIRS);
+    put_text(w, "type", found ? "sts" : "no-policy-found"); /* RFC 8460 4.4, policy-type */
+    put_text(w, "discovery", req->sts.discovery);
+    if (!found)
+        return;
+    put_text(w, "mode", sts_mode_name(req->sts.mode));
+    put_text(w, "id", req->sts.id);
+    put_names(w, "mx", "mx_count", &req->sts.mx);
+    put_bin(w, "text_sha256", span_make(req->sts.text_sha256, sizeof req->sts.text_sha256));
+    put_int(w, "fetched_at", req->sts.fetched_at_s);
+    put_int(w, "expires_at", req->sts.expires_at_s);
+}
+
+static void
+put_tls(struct pack_writer *w, const struct observation *obs)
+{
+    bool done;
+
+    key(w, "tls");
+    if (!obs) {
+        pack_nil(w);
+        return;
+    }
+    done = obs->stage == TLS_STAGE_DONE;
+    pack_map(w, TLS_PAIRS + (done ? CERTIFICATE_PAIRS : 0));
+    put_text(w, "stage", tls_stage_name(obs->stage));
+    put_bool(w, "starttls_offered", obs->starttls_offered);
+    put_uint(w, "starttls_code", obs->starttls_code);
+    put_bool(w, "bound", obs->bound);
+    put_text(w, "failure", tls_failure_name(obs->failure));
+    put_text(w, "failure_reason", obs->failure_reason);
+    put_text(w, "sni", obs->sni);
+    put_text(w, "floor", tls_version_name(obs->floor));
+    put_text(w, "version", tls_version_name(obs->version));
+    put_text(w, "cipher", obs->cipher);
+    put_text(w, "group", obs->group);
+    put_bool(w, "resumed", obs->resumed);
+    if (!done)
+        return;
+    put_text(w, "chain", chain_state_name(obs->chain));
+    put_text(w, "chain_error", obs->chain_error);
+    put_text(w, "chain_reason", obs->chain_reason);
+    put_names(w, "san", "san_count", &obs->sans);
+    put_bin(w, "leaf_sha256", span_make(obs->leaf_sha256, sizeof obs->leaf_sha256));
+}
+
+static void
+put_verdict(struct pack_writer *w, const struct verdict *verdict)
+{
+    const char *result = result_type_name(verdict->result);
+
+    put_text(w, "verdict", verdict_action_name(verdict->action));
+    put_text(w, "rule", verdict->rule);
+    put_text(w, "result_type", *result ? result : "success");
+    put_text(w, "reason", verdict->reason);
+    put_text(w, "mx", verdict->mx);
+    put_bool(w, "mx_proven", verdict->proven);
+}
+
+enum result
+record_encode_recipient(const struct record_recipient *record, struct buffer *out)
+{
+    const struct requirement *req = record->req;
+    struct pack_writer w;
+
+    begin_record(&w, out, record->wall_ns, "recipient", SESSION_PAIRS + RECIPIENT_PAIRS);
+    put_session(&w, record->session);
+    put_uint(&w, "transaction", record->transaction);
+    put_text(&w, "domain", req->domain);
+    put_text(&w, "outcome", record->outcome);
+    put_verdict(&w, record->verdict);
+    put_text(&w, "matched", mx_match_name(req->matched));
+    put_bool(&w, "mx_lookup_failed", req->mx_lookup_failed);
+    put_names(&w, "mx_candidates", "mx_candidates_count", &req->names);
+    put_text(&w, "tls_floor", tls_version_name(req->tls_floor));
+    put_policy(&w, req);
+    put_tls(&w, record->obs);
+    put_span(&w, "reply", record->reply);
+    put_text(&w, "reply_by", record->reply_by);
+    put_text(&w, "reply_id", record->reply_id);
+    put_span(&w, "final_reply", record->final_reply);
+    put_text(&w, "engine", record->engine);
+    return pack_end(&w);
+}
+
+enum result
+record_encode_session(const struct record_session_end *record, struct buffer *out)
+{
+    int64_t duration_ns = record->wall_ns - record->started_ns;
+    struct pack_writer w;
+
+    begin_record(&w, out, record->wall_ns, "session", SESSION_PAIRS + END_PAIRS);
+    put_session(&w, record->session);
+    put_span(&w, "helo", record->helo);
+    put_int(&w, "started_at", record->started_ns / 1000000000);
+    put_uint(&w, "duration_ms", duration_ns > 0 ? (uint64_t)duration_ns / 1000000 : 0);
+    put_uint(&w, "transactions", record->transactions);
+    put_uint(&w, "delivered", record->delivered);
+    put_uint(&w, "allowed", record->allowed);
+    put_uint(&w, "refused", record->refused);
+    put_uint(&w, "reconnects", record->reconnects);
+    put_uint(&w, "violations", record->violations);
+    put_uint(&w, "bytes_to_mx", record->bytes_to_mx);
+    put_uint(&w, "bytes_to_client", record->bytes_to_client);
+    put_tls(&w, record->obs);
+    put_text(&w, "end", record->end);
+    put_text(&w, "state", record->state);
+    return pack_end(&w);
+}
+
+enum result
+record_encode_process(const struct record_process *record, struct buffer *out)
+{
+    struct pack_writer w;
+
+    begin_record(&w, out, record->wall_ns, "process", PROCESS_PAIRS);
+    put_text(&w, "what", record->what);
+    put_text(&w, "process", record->name);
+    put_uint(&w, "index", record->index);
+    put_int(&w, "pid", record->pid);
+    put_text(&w, "version", record->version);
+    put_text(&w, "reason", record->reason);
+    return pack_end(&w);
+}

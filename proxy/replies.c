@@ -1,0 +1,126 @@
+#include "proxy/replies.h"
+
+#include <assert.h>
+
+/* The texts of CONFORMANCE 10.2 (temporary profile) and 10.4, octet for octet. What stands between
+ * "<" and ">" is replaced by the argument of that name. Every one has an enhanced code of the class
+ * of its first digit (REP-002). */
+static const struct row {
+    const char *id;
+    const char *text;
+} rows[REPLY_ROWS] = {
+    [REPLY_NONE] = { "", "" },
+    [REPLY_STS_MX_MISMATCH] = { "REP-010",
+                                "451 4.4.8 MX hosts of '<Domain>' failed MTA-STS validation." },
+    [REPLY_STS_STARTTLS_MISSING] = { "REP-011", "451 4.7.4 STARTTLS is required by recipient "
+                                                "domain's MTA-STS policy" },
+    [REPLY_STS_TLS_VERSION] = { "REP-012", "451 4.7.6 MTA-STS requires TLS 1.2 or higher. "
+                                           "TLS Version: <Observed TLS version>" },
+    [REPLY_STS_CERTIFICATE] = { "REP-013", "451 4.7.5 Remote certificate failed MTA-STS "
+                                           "validation. Reason: <Reason>" },
+    [REPLY_STS_NAME_MISMATCH] = { "REP-014",
+                                  "451 4.7.5 Remote certificate MUST have a subject alternative "
+                                  "name matching the hostname (MTA-STS)" },
+    [REPLY_DNS_FAILURE] = { "REP-040", "451 4.4.3 Temporary DNS failure for '<Domain>'" },
+    [REPLY_OTHER_IDENTITY] = { "REP-041", "452 4.5.3 Recipient domain needs another TLS identity, "
+                                          "retry in a separate transaction" },
+    [REPLY_NO_RECIPIENTS] = { "REP-044", "554 5.5.1 No valid recipients" },
+    [REPLY_NO_RECIPIENTS_YET] = { "REP-044", "503 5.5.1 No valid recipients" },
+    [REPLY_UNREACHABLE] = { "REP-045", "421 4.4.1 <gw> Destination <ip> not reachable" },
+    [REPLY_UPSTREAM_LOST] = { "REP-046", "421 4.4.2 <gw> Connection to destination lost" },
+    [REPLY_UPSTREAM_LOST_DATA] = { "REP-046", "451 4.4.2 <gw> Connection to destination lost" },
+    [REPLY_SHUTDOWN] = { "REP-047", "421 4.3.2 <gw> Service not available" },
+    [REPLY_IDLE] = { "REP-048", "421 4.4.2 <gw> Timeout" },
+    [REPLY_LINE_TOO_LONG] = { "REP-049", "500 5.5.2 Line too long" },
+    [REPLY_BAD_CHARACTER] = { "REP-049", "500 5.5.2 Bad character or line ending" },
+    [REPLY_UNKNOWN_COMMAND] = { "REP-050", "500 5.5.1 Command not recognized" },
+    [REPLY_NOT_IMPLEMENTED] = { "REP-050", "502 5.5.1 Command not implemented" },
+    [REPLY_NO_STARTTLS] = { "REP-051", "502 5.5.1 STARTTLS not available" },
+    [REPLY_BAD_SEQUENCE] = { "REP-052", "503 5.5.1 Bad sequence of commands" },
+    [REPLY_BAD_PARAMETERS] = { "REP-053", "501 5.5.4 Syntax error in parameters" },
+    [REPLY_BAD_RECIPIENT] = { "REP-053", "501 5.1.3 Bad recipient address syntax" },
+    [REPLY_BAD_SENDER] = { "REP-053", "501 5.1.7 Bad sender address syntax" },
+    [REPLY_PARAMETER_UNKNOWN] = { "REP-054", "555 5.5.4 Parameter not recognized" },
+    [REPLY_BARE_NEWLINE] = { "REP-055", "550 5.5.2 Bare CR or LF in message data" },
+    [REPLY_NON_ASCII_DOMAIN] = { "REP-058", "553 5.6.7 Non-ASCII address not permitted" },
+    [REPLY_SENDER_OK] = { "REP-059", "250 2.1.0 Sender OK" },
+    [REPLY_EXTENSION_GONE] = { "REP-060",
+                               "451 4.3.0 Destination no longer offers a requested extension" },
+    [REPLY_TOO_MANY_RECIPIENTS] = { "REP-061", "452 4.5.3 Too many recipients" },
+    [REPLY_PROTOCOL_VIOLATION] = { "REP-064", "421 4.7.0 <gw> Protocol violation, closing" },
+    [REPLY_POLICY_UNAVAILABLE] = { "REP-065", "451 4.3.0 Policy service not available" },
+    [REPLY_OK] = { "SMTP-010", "250 2.0.0 OK" },
+    [REPLY_VRFY] = { "SMTP-011", "252 2.5.0 Not verified" },
+    [REPLY_HELP] = { "SMTP-011", "214 2.0.0 See RFC 5321" },
+    [REPLY_BYE] = { "SMTP-013", "221 2.0.0 <gw> closing connection" },
+};
+
+static const struct row *
+row_of(enum reply_row row)
+{
+    assert(row > REPLY_NONE && row < REPLY_ROWS);
+    return &rows[row];
+}
+
+/* The argument that a text names; "?" for one that the caller did not give. */
+static const char *
+argument_of(struct span name, const struct reply_args *args)
+{
+    const struct {
+        const char *name, *value;
+    } known[] = {
+        { "gw", args->gateway },    { "Domain", args->domain },
+        { "Reason", args->reason }, { "Observed TLS version", args->tls_version },
+        { "ip", args->ip },
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].value && span_equal(name, span_of(known[i].name)))
+            return known[i].value;
+    return "?";
+}
+
+/* Append as much of text as the line has room for, harmless whatever it holds (REP-001). */
+static size_t
+put(char *line, size_t len, struct span text)
+{
+    for (size_t i = 0; i < text.len && len < REPLY_MAX_BYTES - 2; i++)
+        line[len++] = text.ptr[i] >= ' ' && text.ptr[i] <= '~' ? text.ptr[i] : '?';
+    return len;
+}
+
+size_t
+reply_write(enum reply_row row, const struct reply_args *args, char dst[REPLY_MAX_BYTES + 1])
+{
+    struct span rest = span_of(row_of(row)->text);
+    size_t len = 0;
+
+    while (rest.len) {
+        size_t open = span_find(rest, '<');
+        struct span name;
+
+        len = put(dst, len, span_first(rest, open));
+        if (open == rest.len)
+            break;
+        rest = span_from(rest, open + 1);
+        name = span_first(rest, span_find(rest, '>'));
+        len = put(dst, len, span_of(argument_of(name, args)));
+        rest = span_from(rest, name.len + 1);
+    }
+    memcpy(dst + len, "\r\n", 3); /* and the NUL */
+    return len + 2;
+}
+
+unsigned
+reply_code(enum reply_row row)
+{
+    const char *text = row_of(row)->text;
+
+    return (unsigned)((text[0] - '0') * 100 + (text[1] - '0') * 10 + (text[2] - '0'));
+}
+
+const char *
+reply_id(enum reply_row row)
+{
+    return row_of(row)->id;
+}

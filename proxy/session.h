@@ -1,0 +1,95 @@
+/* proxy/session.h: one client's connection and its one connection to the MX: the SMTP session.
+ * Context: worker, one thread at a time per object. Sans I/O: bytes and answers come in by calls, and
+ * go out through struct session_ops; so whole conversations run in tests against a fake clock.
+ * States and transitions are in proxy/session_state.h, decisions in proxy/judge.h. */
+#ifndef STSGATE_PROXY_SESSION_H
+#define STSGATE_PROXY_SESSION_H
+
+#include "base/clock.h"
+#include "base/observation.h"
+#include "base/requirement.h"
+#include "proxy/config.h"
+#include "proxy/record.h"
+#include "proxy/session_state.h"
+
+struct session;
+
+/* How the connection to the MX ends. */
+enum hang_up {
+    HANG_UP_ABORT,  /* at once: nothing queued is sent, so that no message can be completed (PRX-011) */
+    HANG_UP_POLITE, /* what is queued is sent first, QUIT and close_notify included */
+};
+
+/* What a session asks of the world. None of these calls back into the session before it has
+ * returned. io is handed through. */
+struct session_ops {
+    /** Queue bytes for the client; sent when the event in hand has been served. */
+    void (*to_client)(void *io, struct span bytes);
+    /** Queue bytes for the MX, in clear or under TLS, as the connection is. */
+    void (*to_mx)(void *io, struct span bytes);
+    /** Bytes queued for the MX that its socket has not taken yet. */
+    size_t (*mx_backlog)(void *io);
+    /** Is there nothing from the MX that waits to be read? (TLS-003) */
+    bool (*mx_is_quiet)(void *io);
+    /** The same of the client: bytes that came behind the command in hand (PIPE-011). */
+    bool (*client_is_quiet)(void *io);
+    /** Connect to the original destination: session_connected() later. */
+    void (*connect)(void *io);
+    /** Handshake, nothing before it: session_tls_over() later. sni is borrowed for the call. */
+    void (*start_tls)(void *io, const char *sni, uint16_t floor);
+    void (*hang_up)(void *io, enum hang_up how);
+    /** Ask for the requirement of a policy domain. True with a reference in *out that the caller takes;
+     * true with NULL: session_requirement() comes later; false: it cannot be asked now (REP-065).
+     * domain is borrowed for the call. */
+    bool (*ask)(void *io, const char *domain, struct requirement **out);
+    /** The answer is not wanted any more. */
+    void (*forget)(void *io);
+    /** One timer: session_timeout() once, in ms; replaces the one before; 0: none. */
+    void (*set_timer)(void *io, unsigned ms);
+    void (*record_recipient)(void *io, const struct record_recipient *record);
+    void (*record_session)(void *io, const struct record_session_end *record);
+    /** The session is over: send what is queued for the client, close, then session_free(). */
+    void (*close)(void *io);
+};
+
+/** ops, io, config: borrowed until session_free(); info: copied, its id names the session in logs.
+ * Nothing happens before session_start(). NULL: no memory. */
+struct session *session_new(const struct session_ops *ops, void *io, const struct config *config,
+                            const struct clock *clock, const struct record_session_info *info);
+
+/** Connects to the destination. */
+void session_start(struct session *s);
+
+/** Frees at once, sends nothing. NULL is allowed. Not from within an op. */
+void session_free(struct session *s);
+
+/* What happened. */
+void session_client_input(struct session *s, struct span bytes); /* all of it is taken */
+void session_client_gone(struct session *s);                     /* end of file or error */
+void session_connected(struct session *s, bool ok);
+void session_mx_input(struct session *s, struct span bytes);
+void session_mx_gone(struct session *s); /* end of file, error, broken TLS */
+/** obs: takes a reference with the facts of the handshake: stage done or failed. */
+void session_tls_over(struct session *s, struct observation *obs);
+/** req: takes a reference; NULL when it cannot be known now. Ignored when nothing was asked. */
+void session_requirement(struct session *s, struct requirement *req);
+void session_timeout(struct session *s);
+/** Shut down: transactions in progress end, everything else gets 421 (PRX-048). */
+void session_drain(struct session *s);
+
+/** Should the client's socket be read? False while a command waits for its answer: that is the
+ * back-pressure on pipelining clients. */
+bool session_wants_client(const struct session *s);
+
+/** Does message text stream through just now? (then large reads pay) */
+bool session_is_streaming(const struct session *s);
+
+enum session_state session_state(const struct session *s);
+
+/** Who talks to whom. Borrowed. */
+const struct record_session_info *session_info(const struct session *s);
+
+/** The facts of the connection as they are; a handshake adds to them. Borrowed. */
+struct observation *session_observation(const struct session *s);
+
+#endif

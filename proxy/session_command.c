@@ -1,0 +1,344 @@
+#include "proxy/replies.h"
+#include "proxy/session_impl.h"
+
+#include <stdlib.h>
+
+/* A malformed or misplaced command: answered, counted, and too many end the session (SMTP-015). */
+static void
+reject(struct session *s, enum reply_row row)
+{
+    if (++s->bad_commands > SESSION_BAD_COMMANDS_MAX) {
+        session_reply(s, REPLY_PROTOCOL_VIOLATION);
+        session_step(s, SEV_CMD_BYE);
+        return;
+    }
+    session_reply(s, row);
+}
+
+static void
+violation(struct session *s)
+{
+    session_reply(s, REPLY_PROTOCOL_VIOLATION);
+    session_step(s, SEV_CMD_BYE);
+}
+
+static void
+on_ehlo(struct session *s, const struct smtp_command *cmd)
+{
+    char *name = strndup(cmd->argument.ptr, cmd->argument.len);
+
+    if (!name) {
+        session_reply(s, REPLY_SHUTDOWN);
+        session_step(s, SEV_GIVE_UP);
+        return;
+    }
+    free(s->client_name);
+    s->client_name = name;
+    s->hand = cmd->verb;
+    session_step(s, s->mx_up ? SEV_CMD_EHLO : SEV_NEW_CONNECTION);
+}
+
+/* Parameters whose extension was not shown to this client are refused here (SMTP-026); ones that
+ * nobody knows are left to the MX. Returns the extensions used, or false in *ok. */
+static unsigned
+extensions_used(const struct session *s, const struct smtp_command *cmd, bool *ok)
+{
+    unsigned used = 0;
+
+    *ok = true;
+    for (size_t i = 0; i < cmd->parameter_count; i++) {
+        const char *name = smtp_parameter_extension(cmd->verb, &cmd->parameters[i]);
+        unsigned bit = ehlo_keyword_of(name);
+
+        if (*name == '\0' && !s->helo)
+            continue;
+        if (!(s->announced & bit))
+            *ok = false;
+        used |= bit;
+    }
+    return used;
+}
+
+static enum result
+keep_line(struct buffer *line, const struct smtp_command *cmd)
+{
+    char text[SESSION_LINE_BYTES];
+    size_t len = smtp_command_write(cmd, text, sizeof text);
+
+    buffer_clear(line);
+    return len ? buffer_append(line, span_make(text, len)) : RES_LIMIT;
+}
+
+static void
+on_mail(struct session *s, const struct smtp_command *cmd)
+{
+    bool offered;
+    unsigned used = extensions_used(s, cmd, &offered);
+
+    if (!s->greeted || s->mail_open) {
+        reject(s, REPLY_BAD_SEQUENCE);
+        return;
+    }
+    if (!offered) {
+        reject(s, REPLY_PARAMETER_UNKNOWN);
+        return;
+    }
+    if (keep_line(&s->mail_line, cmd) != RES_OK) {
+        session_reply(s, REPLY_SHUTDOWN);
+        session_step(s, SEV_GIVE_UP);
+        return;
+    }
+    s->transaction++;
+    s->mail_open = true;
+    s->mail_extensions = used;
+    s->mx_stale = !s->mx_up; /* what failed before is tried again for a new transaction */
+    session_reply(s, REPLY_SENDER_OK);
+}
+
+static void
+on_rcpt(struct session *s, const struct smtp_command *cmd)
+{
+    bool offered;
+    unsigned used = extensions_used(s, cmd, &offered);
+
+    if (!s->mail_open) {
+        reject(s, REPLY_BAD_SEQUENCE);
+        return;
+    }
+    if (!offered) {
+        reject(s, REPLY_PARAMETER_UNKNOWN);
+        return;
+    }
+    s->rcpt_seen++;
+    if (buffer_len(&s->mail_refusal)) { /* PRX-014 */
+        session_say(s, buffer_span(&s->mail_refusal));
+        return;
+    }
+    if (s->accepted_count >= s->config->recipients_max) {
+        session_reply(s, REPLY_TOO_MANY_RECIPIENTS);
+        return;
+    }
+    if (keep_line(&s->rcpt_line, cmd) != RES_OK) {
+        session_reply(s, REPLY_SHUTDOWN);
+        session_step(s, SEV_GIVE_UP);
+        return;
+    }
+    memcpy(s->rcpt_domain, cmd->path.domain, sizeof s->rcpt_domain);
+    s->rcpt_without_policy = cmd->path.literal || cmd->path.postmaster;
+    s->rcpt_extensions = used;
+    s->rcpt_in_hand = true;
+    s->hand = SMTP_VERB_RCPT;
+    session_step(s, SEV_CMD_RCPT);
+}
+
+/* more: bytes came behind the command. Behind a refused DATA they would be message text that is read
+ * as commands (PIPE-011). */
+static void
+on_data(struct session *s, bool more)
+{
+    if (!s->mail_open) {
+        reject(s, REPLY_BAD_SEQUENCE);
+        return;
+    }
+    if (s->accepted_count) {
+        s->hand = SMTP_VERB_DATA;
+        session_step(s, SEV_CMD_DATA);
+        return;
+    }
+    session_reply(s, s->rcpt_seen ? REPLY_NO_RECIPIENTS : REPLY_NO_RECIPIENTS_YET);
+    if (s->rcpt_seen)
+        session_end_transaction(s);
+    if (more)
+        violation(s);
+}
+
+static void
+on_rset(struct session *s)
+{
+    session_end_transaction(s);
+    if (s->mx_up && s->mx_mail_open) {
+        s->hand = SMTP_VERB_RSET;
+        session_step(s, SEV_CMD_RSET);
+        return;
+    }
+    session_reply(s, REPLY_OK);
+}
+
+static void
+on_quit(struct session *s)
+{
+    s->hand = SMTP_VERB_QUIT;
+    session_end_transaction(s);
+    if (s->mx_up) {
+        session_step(s, SEV_CMD_QUIT);
+        return;
+    }
+    session_reply(s, REPLY_BYE);
+    session_step(s, SEV_CMD_BYE);
+}
+
+static void
+on_command(struct session *s, const struct smtp_command *cmd, bool more)
+{
+    if (cmd->error != REPLY_NONE) {
+        reject(s, cmd->error);
+        return;
+    }
+    switch (cmd->verb) {
+    case SMTP_VERB_EHLO:
+    case SMTP_VERB_HELO:
+        on_ehlo(s, cmd);
+        return;
+    case SMTP_VERB_MAIL:
+        on_mail(s, cmd);
+        return;
+    case SMTP_VERB_RCPT:
+        on_rcpt(s, cmd);
+        return;
+    case SMTP_VERB_DATA:
+        on_data(s, more);
+        return;
+    case SMTP_VERB_RSET:
+        on_rset(s);
+        return;
+    case SMTP_VERB_QUIT:
+        on_quit(s);
+        return;
+    case SMTP_VERB_NOOP:
+        session_reply(s, REPLY_OK);
+        return;
+    case SMTP_VERB_VRFY:
+        session_reply(s, REPLY_VRFY);
+        return;
+    case SMTP_VERB_HELP:
+        session_reply(s, REPLY_HELP);
+        return;
+    case SMTP_VERB_STARTTLS:
+        reject(s, REPLY_NO_STARTTLS);
+        return;
+    case SMTP_VERB_BDAT:
+    case SMTP_VERB_EXPN:
+    case SMTP_VERB_AUTH:
+    case SMTP_VERB_KNOWN:
+        reject(s, REPLY_NOT_IMPLEMENTED);
+        return;
+    case SMTP_VERB_UNKNOWN:
+        /* Another protocol's first line: HTTP, TLS (PRX-052). */
+        if (!s->client_name && s->bad_commands == 0) {
+            session_reply(s, REPLY_UNKNOWN_COMMAND);
+            violation(s);
+            return;
+        }
+        reject(s, REPLY_UNKNOWN_COMMAND);
+        return;
+    }
+}
+
+/* SES_LOST: whatever comes gets the reply that is owed, and that is the end (PRX-012, SMTP-036). */
+static void
+answer_lost(struct session *s)
+{
+    if (buffer_len(&s->parting)) {
+        session_say(s, buffer_span(&s->parting));
+        buffer_clear(&s->parting);
+    } else {
+        session_reply(s, REPLY_UPSTREAM_LOST);
+    }
+    session_step(s, SEV_CMD_BYE);
+}
+
+/* SES_REFUSED: the greeting was a refusal; only QUIT makes sense (SMTP-037, RFC 5321 3.1). */
+static void
+answer_refused(struct session *s, const struct smtp_command *cmd)
+{
+    if (cmd->verb == SMTP_VERB_QUIT && cmd->error == REPLY_NONE)
+        on_quit(s);
+    else
+        reject(s, REPLY_BAD_SEQUENCE);
+}
+
+static size_t
+serve_line(struct session *s, struct span input)
+{
+    struct smtp_command cmd;
+    struct span line;
+    size_t used = 0;
+    enum result res;
+
+    /* A TLS ClientHello, or something binary, where SMTP should begin (PRX-052). */
+    if (!s->client_name && !s->skipping && (unsigned char)input.ptr[0] < ' ' &&
+        input.ptr[0] != '\r' && input.ptr[0] != '\n' && input.ptr[0] != '\t') {
+        violation(s);
+        return input.len;
+    }
+    res = smtp_line_take(input, &s->skipping, &line, &used);
+    if (res == RES_AGAIN)
+        return 0;
+    if (res == RES_LIMIT && s->skipping)
+        return used;
+    if (s->state == SES_LOST) {
+        answer_lost(s);
+        return used;
+    }
+    if (res != RES_OK) {
+        reject(s, res == RES_LIMIT ? REPLY_LINE_TOO_LONG : REPLY_BAD_CHARACTER);
+        return used;
+    }
+    smtp_command_parse(line, false, &cmd);
+    if (s->state == SES_REFUSED)
+        answer_refused(s, &cmd);
+    else
+        on_command(s, &cmd, used < input.len);
+    return used;
+}
+
+static size_t
+serve_content(struct session *s, struct span input)
+{
+    size_t pass;
+    enum data_verdict found = data_scan(&s->scan, input, &pass);
+
+    if (pass) {
+        session_tell_mx(s, span_first(input, pass));
+        s->ops->set_timer(s->io, s->config->block_timeout_ms); /* progress counts (SMTP-054) */
+    }
+    if (found == DATA_END)
+        session_step(s, SEV_END_OF_DATA);
+    else if (found == DATA_AMBIGUOUS)
+        session_step(s, SEV_AMBIGUOUS);
+    return pass;
+}
+
+static size_t
+serve_swallow(struct session *s, struct span input)
+{
+    size_t used;
+
+    if (!data_scan_swallow(&s->scan, input, &used))
+        return used;
+    session_message_over(s, false, session_chomp(buffer_span(&s->parting)));
+    session_say(s, buffer_span(&s->parting));
+    buffer_clear(&s->parting);
+    session_step(s, SEV_END_OF_DATA);
+    return used;
+}
+
+size_t
+session_serve(struct session *s, struct span input)
+{
+    size_t used = 0;
+
+    while (used < input.len && session_wants_client(s)) {
+        struct span rest = span_from(input, used);
+        size_t n = s->state == SES_CONTENT   ? serve_content(s, rest)
+                   : s->state == SES_SWALLOW ? serve_swallow(s, rest)
+                                             : serve_line(s, rest);
+
+        /* Nothing used: a line, or the octet behind the dot, is not complete; or the text turned
+         * out ambiguous, and the rest is to be swallowed. */
+        if (n == 0 && s->state != SES_SWALLOW)
+            break;
+        used += n;
+    }
+    return s->state == SES_CLOSED ? input.len : used;
+}

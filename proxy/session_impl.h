@@ -1,0 +1,115 @@
+/* proxy/session_impl.h: what the files of the session share; private to proxy/session*.c.
+ *
+ *   session.c            life, the step function, what entering each state does
+ *   session_command.c    the client's commands and message text
+ *   session_reply.c      the MX's replies
+ *   session_outcome.c    judging, replies of our own, records */
+#ifndef STSGATE_PROXY_SESSION_IMPL_H
+#define STSGATE_PROXY_SESSION_IMPL_H
+
+#include "base/buffer.h"
+#include "base/verdict.h"
+#include "proxy/data_scan.h"
+#include "proxy/ehlo.h"
+#include "proxy/session.h"
+#include "proxy/smtp_command.h"
+#include "proxy/smtp_reply.h"
+
+#define SESSION_BAD_COMMANDS_MAX 20u           /* SMTP-015 */
+#define SESSION_INPUT_MAX (1024u * 1024u)      /* more than one read plus one line */
+#define SESSION_LINE_BYTES (SMTP_LINE_MAX_BYTES + 64u)
+
+/* A recipient the MX has accepted; its record is written when the transaction ends. */
+struct accepted {
+    struct requirement *req; /* a reference */
+    struct observation *obs; /* a reference */
+    struct verdict verdict;
+    char *reply; /* owned: the MX's reply to RCPT, without the last CRLF */
+};
+
+struct session {
+    const struct session_ops *ops;
+    void *io;
+    const struct config *config;
+    struct clock clock;
+    struct record_session_info info;
+
+    enum session_state state; /* written by session_step() only */
+    bool draining;
+
+    /* Client leg. */
+    struct buffer client_in; /* what the client sent beyond the command in hand */
+    bool skipping;           /* within a line that is too long */
+    unsigned bad_commands;
+    bool greeted;            /* an EHLO or HELO was accepted */
+    bool helo;               /* the last one was HELO */
+    char *client_name;       /* owned: its argument, for every EHLO upstream */
+    unsigned announced;      /* enum ehlo_keyword shown to the client */
+
+    /* MX leg. */
+    bool mx_up;
+    bool mx_stale;           /* it failed in an earlier transaction: connect again before judging */
+    bool mx_mail_open;       /* the MX has accepted a MAIL that is not over */
+    unsigned mx_keywords;    /* of its latest EHLO reply */
+    struct observation *obs; /* a reference; never NULL */
+    struct smtp_reply_reader reader;
+
+    /* Command in hand. */
+    enum smtp_verb hand;
+    bool rcpt_in_hand; /* a recipient has been read and not been answered */
+    bool rcpt_without_policy; /* address literal or <postmaster> */
+    char rcpt_domain[HOSTNAME_MAX + 1];
+    struct buffer rcpt_line; /* canonical, with CRLF */
+    unsigned rcpt_extensions;
+    struct requirement *req; /* a reference, of the recipient in hand; or NULL */
+    struct verdict verdict;
+
+    /* Transaction. */
+    unsigned transaction;    /* 1 .. once a MAIL came */
+    bool mail_open;          /* the client's MAIL was answered */
+    bool mail_sent;          /* and the MX has accepted it on this connection */
+    struct buffer mail_line; /* canonical, with CRLF; held (PRX-013) */
+    unsigned mail_extensions;
+    struct buffer mail_refusal; /* the MX's reply to MAIL, for every later RCPT (PRX-014) */
+    unsigned rcpt_seen;
+    struct accepted *accepted; /* owned array */
+    size_t accepted_count;
+    struct data_scan scan;
+
+    struct buffer parting; /* reply owed at the end of swallowed data, or to the next command */
+
+    struct {
+        int64_t started_ns;
+        uint64_t bytes_to_mx; /* SMTP octets, TLS not counted */
+        uint64_t bytes_to_client;
+        unsigned delivered, allowed, refused, reconnects;
+    } stats;
+};
+
+/* session.c: the only writer of ->state. */
+void session_step(struct session *s, enum session_event event);
+
+/* session_command.c: serve the client's input as far as it goes; how many bytes were used. */
+size_t session_serve(struct session *s, struct span input);
+
+/* session_reply.c: serve one whole reply of the MX. more: bytes came behind it. */
+void session_serve_reply(struct session *s, const struct smtp_reply *reply, struct span more);
+
+/* session_outcome.c */
+void session_owe(struct session *s, enum reply_row row); /* as parting reply, for later */
+void session_say(struct session *s, struct span text); /* to the client */
+void session_tell_mx(struct session *s, struct span bytes);
+void session_reply(struct session *s, enum reply_row row); /* a reply of our own to the client */
+enum session_event session_judge(struct session *s);
+void session_refuse_recipient(struct session *s, enum reply_row row); /* answers and records it */
+void session_recipient_rejected(struct session *s, struct span reply); /* by the MX */
+void session_recipient_accepted(struct session *s, struct span reply); /* by the MX */
+void session_recipient_failed(struct session *s); /* the one in hand, by the session's end */
+void session_message_over(struct session *s, bool delivered, struct span final_reply);
+void session_end_transaction(struct session *s); /* on our side; the MX's may still be open */
+void session_write_end(struct session *s, enum session_state from, enum session_event event);
+
+/* Text without line ends at its end, as records hold it. */
+struct span session_chomp(struct span reply);
+
+#endif

@@ -1,0 +1,259 @@
+#include "proxy/judge.h"
+#include "proxy/replies.h"
+#include "proxy/session_impl.h"
+
+#include <stdlib.h>
+
+static size_t
+write_reply(const struct session *s, enum reply_row row, char text[REPLY_MAX_BYTES + 1])
+{
+    char ip[IP_ADDR_TEXT_MAX];
+    const struct reply_args args = {
+        .gateway = s->config->hostname,
+        .domain = s->rcpt_domain,
+        .reason = s->obs->chain_reason,
+        .tls_version = tls_version_reply_name(s->obs->version),
+        .ip = ip_addr_text(&s->info.destination, ip),
+    };
+
+    return reply_write(row, &args, text);
+}
+
+void
+session_say(struct session *s, struct span text)
+{
+    s->ops->to_client(s->io, text);
+    s->stats.bytes_to_client += text.len;
+}
+
+void
+session_tell_mx(struct session *s, struct span bytes)
+{
+    s->ops->to_mx(s->io, bytes);
+    s->stats.bytes_to_mx += bytes.len;
+}
+
+void
+session_reply(struct session *s, enum reply_row row)
+{
+    char text[REPLY_MAX_BYTES + 1];
+    size_t len = write_reply(s, row, text);
+
+    session_say(s, span_make(text, len));
+}
+
+void
+session_owe(struct session *s, enum reply_row row)
+{
+    char text[REPLY_MAX_BYTES + 1];
+    size_t len = write_reply(s, row, text);
+
+    buffer_clear(&s->parting);
+    if (buffer_append(&s->parting, span_make(text, len)) != RES_OK)
+        buffer_clear(&s->parting); /* no memory: the client gets a 421 instead */
+}
+
+struct span
+session_chomp(struct span reply)
+{
+    while (reply.len && (reply.ptr[reply.len - 1] == '\n' || reply.ptr[reply.len - 1] == '\r'))
+        reply.len--;
+    return reply;
+}
+
+/* The evidence of one recipient decision (DESIGN 6, PRX-051). */
+static void
+record(struct session *s, const struct requirement *req, const struct observation *obs,
+       const struct verdict *verdict, struct record_recipient details)
+{
+    details.wall_ns = s->clock.wall_ns(s->clock.arg);
+    details.session = &s->info;
+    details.req = req;
+    details.obs = obs;
+    details.verdict = verdict;
+    details.transaction = s->transaction;
+    details.engine = obs->stage == TLS_STAGE_DONE ? "library" : "copy";
+    s->ops->record_recipient(s->io, &details);
+}
+
+/* Where no requirement could be had the record says so with an empty one of the same domain. */
+static const struct requirement *
+requirement_in_hand(const struct session *s, struct requirement *unknown)
+{
+    if (s->req)
+        return s->req;
+    *unknown = (struct requirement){ .matched = MX_MATCH_CERTIFICATE };
+    memcpy(unknown->domain, s->rcpt_domain, sizeof unknown->domain);
+    return unknown;
+}
+
+void
+session_refuse_recipient(struct session *s, enum reply_row row)
+{
+    char text[REPLY_MAX_BYTES + 1];
+    size_t len = write_reply(s, row, text);
+    struct requirement unknown;
+
+    session_say(s, span_make(text, len));
+    if (!s->req)
+        s->verdict = (struct verdict){ .action = VERDICT_REFUSE, .reply = row, .rule = "REP-065",
+                                       .mx = "" };
+    record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict,
+           (struct record_recipient){ .outcome = "refused",
+                                      .reply = session_chomp(span_make(text, len)),
+                                      .reply_by = "gateway",
+                                      .reply_id = reply_id(row) });
+    s->stats.refused++;
+    s->rcpt_in_hand = false;
+}
+
+void
+session_recipient_rejected(struct session *s, struct span reply)
+{
+    record(s, s->req, s->obs, &s->verdict,
+           (struct record_recipient){ .outcome = "rejected",
+                                      .reply = session_chomp(reply),
+                                      .reply_by = "mx",
+                                      .reply_id = "" });
+    s->stats.allowed++;
+    s->rcpt_in_hand = false;
+}
+
+void
+session_recipient_failed(struct session *s)
+{
+    struct requirement unknown;
+
+    if (!s->req || s->verdict.rule == NULL)
+        s->verdict = (struct verdict){ .action = VERDICT_CLOSE, .rule = "", .mx = "" };
+    record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict,
+           (struct record_recipient){ .outcome = "failed",
+                                      .reply = span_of(""),
+                                      .reply_by = "gateway",
+                                      .reply_id = "" });
+    s->rcpt_in_hand = false;
+}
+
+void
+session_recipient_accepted(struct session *s, struct span reply)
+{
+    struct span text = session_chomp(reply);
+    struct accepted *more;
+    char *copy;
+
+    s->rcpt_in_hand = false;
+    s->stats.allowed++;
+    more = realloc(s->accepted, (s->accepted_count + 1) * sizeof *more);
+    if (more)
+        s->accepted = more;
+    copy = strndup(text.ptr, text.len);
+    if (!more || !copy) { /* without its record it must not be delivered */
+        free(copy);
+        session_step(s, SEV_MX_LOST);
+        return;
+    }
+    s->accepted[s->accepted_count++] =
+        (struct accepted){ .req = requirement_ref(s->req),
+                           .obs = observation_ref(s->obs),
+                           .verdict = s->verdict,
+                           .reply = copy };
+}
+
+void
+session_message_over(struct session *s, bool delivered, struct span final_reply)
+{
+    for (size_t i = 0; i < s->accepted_count; i++) {
+        struct accepted *a = &s->accepted[i];
+
+        record(s, a->req, a->obs, &a->verdict,
+               (struct record_recipient){ .outcome = delivered ? "delivered" : "failed",
+                                          .reply = span_of(a->reply),
+                                          .reply_by = "mx",
+                                          .reply_id = "",
+                                          .final_reply = final_reply });
+        requirement_unref(a->req);
+        observation_unref(a->obs);
+        free(a->reply);
+    }
+    if (delivered)
+        s->stats.delivered++;
+    free(s->accepted);
+    s->accepted = NULL;
+    s->accepted_count = 0;
+}
+
+void
+session_end_transaction(struct session *s)
+{
+    session_message_over(s, false, span_of(""));
+    buffer_clear(&s->mail_line);
+    buffer_clear(&s->mail_refusal);
+    s->mail_open = false;
+    s->mail_sent = false;
+    s->rcpt_seen = 0;
+}
+
+/* May the recipient go upstream with the extensions its command and the MAIL before it use? The list
+ * that was shown may have come in clear (PRX-032). */
+static bool
+extensions_there(const struct session *s)
+{
+    return ((s->mail_extensions | s->rcpt_extensions) & ~s->mx_keywords) == 0;
+}
+
+enum session_event
+session_judge(struct session *s)
+{
+    if (!s->mx_up && s->mx_stale)
+        return SEV_NEW_CONNECTION;
+    s->obs->bound = s->accepted_count > 0;
+    s->verdict = judge(s->req, s->obs, clock_wall_s(&s->clock));
+    log_debug("session=%s domain=%s mx=%s verdict=%s rule=\"%s\"", s->info.id, s->req->domain,
+              requirement_sni(s->req), verdict_action_name(s->verdict.action), s->verdict.rule);
+    switch (s->verdict.action) {
+    case VERDICT_REFUSE:
+        session_refuse_recipient(s, s->verdict.reply);
+        return SEV_REFUSE;
+    case VERDICT_START_TLS:
+        /* What waits already cannot be the reply to a command not yet sent (TLS-003). */
+        return s->ops->mx_is_quiet(s->io) ? SEV_START_TLS : SEV_MX_LOST;
+    case VERDICT_RECONNECT:
+        return SEV_NEW_CONNECTION;
+    case VERDICT_CLOSE:
+        session_refuse_recipient(s, s->verdict.reply);
+        return SEV_GIVE_UP;
+    case VERDICT_ALLOW:
+        break;
+    }
+    if (!s->mx_up)
+        return SEV_MX_LOST; /* judged on a connection that is gone: nothing to send it on */
+    if (!extensions_there(s)) {
+        session_refuse_recipient(s, REPLY_EXTENSION_GONE);
+        return SEV_REFUSE;
+    }
+    return s->mx_mail_open && !s->mail_sent ? SEV_STALE_MAIL : SEV_ALLOW;
+}
+
+void
+session_write_end(struct session *s, enum session_state from, enum session_event event)
+{
+    const struct record_session_end end = {
+        .wall_ns = s->clock.wall_ns(s->clock.arg),
+        .started_ns = s->stats.started_ns,
+        .session = &s->info,
+        .obs = s->obs,
+        .helo = s->client_name ? span_of(s->client_name) : span_of(""),
+        .transactions = s->transaction,
+        .delivered = s->stats.delivered,
+        .allowed = s->stats.allowed,
+        .refused = s->stats.refused,
+        .reconnects = s->stats.reconnects,
+        .violations = s->bad_commands,
+        .bytes_to_mx = s->stats.bytes_to_mx,
+        .bytes_to_client = s->stats.bytes_to_client,
+        .end = session_event_name(event),
+        .state = session_state_name(from),
+    };
+
+    s->ops->record_session(s->io, &end);
+}

@@ -1,0 +1,287 @@
+#include "proxy/session_impl.h"
+
+#include <stdio.h>
+
+/* What a reply means to the transition function, by its first digit (SMTP-031). */
+static enum session_event
+reply_event(const struct session *s, unsigned code)
+{
+    bool wants_220 = s->state == SES_GREETING || s->state == SES_REGREETING ||
+                     s->state == SES_STARTTLS;
+
+    if (code == 421)
+        return SEV_REPLY_CLOSING;
+    if (wants_220 && code == 220)
+        return SEV_REPLY_READY;
+    switch (code / 100) {
+    case 2:
+        return SEV_REPLY_OK;
+    case 3:
+        return SEV_REPLY_MORE;
+    case 4:
+        return SEV_REPLY_LATER;
+    default:
+        return SEV_REPLY_NO;
+    }
+}
+
+/* The keyword list of this connection, and what the client is shown of it. */
+static void
+on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
+{
+    struct buffer shown;
+    enum result res;
+
+    s->mx_keywords = ehlo_keywords(reply);
+    if (s->obs->stage == TLS_STAGE_CLEAR)
+        s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
+    s->helo = s->hand == SMTP_VERB_HELO;
+    s->announced = s->helo ? 0 : s->mx_keywords & EHLO_OFFERED;
+    s->greeted = true;
+    s->mx_mail_open = false;
+    session_end_transaction(s);
+
+    buffer_init(&shown, SMTP_REPLY_MAX_BYTES);
+    /* A SIZE that came in clear may be forged; its number is not shown (PRX-029). */
+    res = s->helo ? ehlo_as_helo(reply, &shown)
+                  : ehlo_filter(reply, s->announced, s->obs->stage == TLS_STAGE_DONE, &shown);
+    if (res == RES_OK)
+        session_say(s, buffer_span(&shown));
+    buffer_clear(&shown);
+    session_step(s, res == RES_OK ? SEV_REPLY_OK : SEV_MX_LOST);
+}
+
+/* The MX speaks no ESMTP: no keywords, and no TLS (PRX-047). */
+static void
+on_helo(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    session_say(s, reply->text);
+    if (event == SEV_REPLY_OK) {
+        s->mx_keywords = 0;
+        s->announced = 0;
+        s->helo = true;
+        s->greeted = true;
+        s->mx_mail_open = false;
+        session_end_transaction(s);
+    }
+    session_step(s, event);
+}
+
+static void
+on_starttls(struct session *s, const struct smtp_reply *reply, enum session_event event,
+            struct span more)
+{
+    s->obs->starttls_code = reply->code;
+    if (event == SEV_REPLY_READY && (more.len || !s->ops->mx_is_quiet(s->io))) {
+        /* Clear text behind the 220, even part of a line (RFC 3207 6, TLS-008). */
+        s->obs->stage = TLS_STAGE_FAILED;
+        s->obs->failure = TLS_FAILURE_INJECTED;
+        snprintf(s->obs->failure_reason, sizeof s->obs->failure_reason, "plaintext-after-starttls");
+        snprintf(s->obs->sni, sizeof s->obs->sni, "%s", requirement_sni(s->req));
+        s->obs->floor = s->req->tls_floor;
+        s->ops->hang_up(s->io, HANG_UP_ABORT);
+        s->mx_up = false;
+        event = SEV_INJECTED;
+    } else if (event != SEV_REPLY_READY) {
+        s->obs->stage = TLS_STAGE_REFUSED;
+        snprintf(s->obs->failure_reason, sizeof s->obs->failure_reason, "starttls-reply-%u",
+                 reply->code);
+    }
+    session_step(s, event);
+}
+
+/* The held MAIL is refused: that is the answer to this recipient and every later one. A 552 would be
+ * read as 452 at RCPT and retried for days (PRX-014, RFC 5321 4.5.3.1.10). */
+static void
+on_mail_refused(struct session *s, const struct smtp_reply *reply)
+{
+    size_t at = 0;
+
+    buffer_clear(&s->mail_refusal);
+    if (buffer_append(&s->mail_refusal, reply->text) != RES_OK)
+        return;
+    if (reply->code == 552) {
+        char *text = s->mail_refusal.mem + s->mail_refusal.start;
+
+        while (at + 2 < reply->text.len) { /* the third digit of every line */
+            struct span rest = span_from(reply->text, at);
+
+            text[at + 2] = '0';
+            at += span_find(rest, '\n') + 1;
+        }
+    }
+    session_say(s, buffer_span(&s->mail_refusal));
+    session_recipient_rejected(s, buffer_span(&s->mail_refusal));
+}
+
+static void
+on_rcpt_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_MORE) { /* no reply to RCPT */
+        session_step(s, SEV_MX_LOST);
+        return;
+    }
+    session_say(s, reply->text);
+    if (event == SEV_REPLY_OK)
+        session_recipient_accepted(s, reply->text);
+    else
+        session_recipient_rejected(s, reply->text);
+    session_step(s, event);
+}
+
+static void
+on_data_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_OK) { /* a 2xx before the end of data (SMTP-032) */
+        session_step(s, SEV_MX_LOST);
+        return;
+    }
+    session_say(s, reply->text);
+    if (event != SEV_REPLY_MORE) {
+        session_message_over(s, false, session_chomp(reply->text));
+        session_end_transaction(s);
+        if (buffer_len(&s->client_in) || !s->ops->client_is_quiet(s->io)) { /* PIPE-011 */
+            session_reply(s, REPLY_PROTOCOL_VIOLATION);
+            event = SEV_GIVE_UP;
+        }
+    }
+    session_step(s, event);
+}
+
+static void
+on_final_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_MORE) {
+        session_step(s, SEV_MX_LOST);
+        return;
+    }
+    session_say(s, reply->text);
+    s->mx_mail_open = false;
+    session_message_over(s, event == SEV_REPLY_OK, session_chomp(reply->text));
+    session_end_transaction(s);
+    session_step(s, event);
+}
+
+/* The MX goes away (RFC 5321 3.8): its 421 answers the command in hand, or, unasked, the next one
+ * (SMTP-036). */
+static void
+on_closing(struct session *s, const struct smtp_reply *reply)
+{
+    if (s->state == SES_COMMAND) {
+        buffer_clear(&s->parting);
+        if (buffer_append(&s->parting, reply->text) != RES_OK)
+            buffer_clear(&s->parting); /* then a 421 of ours */
+    } else if (s->state != SES_REFUSED) {
+        session_say(s, reply->text);
+        session_message_over(s, false, session_chomp(reply->text));
+    }
+    session_step(s, SEV_REPLY_CLOSING);
+}
+
+/* Message text is on its way and the MX answers already: its refusal waits for the client's end of
+ * data; whatever else it says breaks the connection. */
+static void
+on_early_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    buffer_clear(&s->parting);
+    if ((event == SEV_REPLY_LATER || event == SEV_REPLY_NO) &&
+        buffer_append(&s->parting, reply->text) != RES_OK)
+        event = SEV_MX_LOST;
+    session_step(s, event);
+}
+
+void
+session_serve_reply(struct session *s, const struct smtp_reply *reply, struct span more)
+{
+    enum session_event event = reply_event(s, reply->code);
+
+    /* One command is in flight, so one reply is due: a second one would shift all that follow, up to
+     * a false 250 (SMTP-032). A 421 may come at any time, and what comes behind STARTTLS's reply is
+     * on_starttls()'s matter. */
+    if (more.len && s->state != SES_STARTTLS &&
+        !span_equal(span_first(more, 3), span_first(span_of("421"), more.len))) {
+        session_step(s, SEV_MX_LOST);
+        return;
+    }
+    if (event == SEV_REPLY_CLOSING && s->state != SES_CONTENT) {
+        on_closing(s, reply);
+        return;
+    }
+    switch (s->state) {
+    case SES_EHLO:
+        if (event == SEV_REPLY_OK) {
+            on_ehlo_ok(s, reply);
+            return;
+        }
+        if (event == SEV_REPLY_LATER)
+            session_say(s, reply->text);
+        break;
+    case SES_HELO:
+        on_helo(s, reply, event);
+        return;
+    case SES_STARTTLS:
+        on_starttls(s, reply, event, more);
+        return;
+    case SES_EHLO_TLS:
+        if (event == SEV_REPLY_OK) /* only the list under TLS counts (TLS-007) */
+            s->mx_keywords = ehlo_keywords(reply) & ~(unsigned)EHLO_STARTTLS;
+        break;
+    case SES_REGREETING:
+        if (event == SEV_REPLY_READY && s->hand != SMTP_VERB_RCPT)
+            event = SEV_RESUME_EHLO;
+        break;
+    case SES_REEHLO:
+        if (event == SEV_REPLY_OK) {
+            s->mx_keywords = ehlo_keywords(reply);
+            s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
+        }
+        break;
+    case SES_CLEAN:
+        s->mx_mail_open = event != SEV_REPLY_OK;
+        break;
+    case SES_MAIL:
+        if (event == SEV_REPLY_OK)
+            s->mail_sent = s->mx_mail_open = true;
+        else if (event == SEV_REPLY_LATER || event == SEV_REPLY_NO)
+            on_mail_refused(s, reply);
+        break;
+    case SES_RCPT:
+        on_rcpt_reply(s, reply, event);
+        return;
+    case SES_DATA:
+        on_data_reply(s, reply, event);
+        return;
+    case SES_CONTENT:
+        on_early_reply(s, reply, event);
+        return;
+    case SES_FINAL:
+        on_final_reply(s, reply, event);
+        return;
+    case SES_PASS:
+        if (event == SEV_REPLY_OK)
+            s->mx_mail_open = false;
+        session_say(s, reply->text);
+        break;
+    case SES_GREETING:
+        if (event == SEV_REPLY_READY || event == SEV_REPLY_LATER || event == SEV_REPLY_NO)
+            session_say(s, reply->text);
+        break;
+    case SES_QUIT:
+        session_say(s, reply->text);
+        break;
+    case SES_COMMAND:
+    case SES_REFUSED:
+    case SES_CONNECT:
+    case SES_REQUIREMENT:
+    case SES_JUDGE:
+    case SES_HANDSHAKE:
+    case SES_RECONNECT:
+    case SES_SWALLOW:
+    case SES_LOST:
+    case SES_CLOSED:
+    case SES_STATES:
+        event = SEV_MX_LOST; /* nothing was asked */
+        break;
+    }
+    session_step(s, event);
+}

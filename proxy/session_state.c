@@ -1,0 +1,173 @@
+#include "proxy/session_state.h"
+
+static const char *const state_names[SES_STATES] = {
+    [SES_CONNECT] = "connect",
+    [SES_GREETING] = "greeting",
+    [SES_COMMAND] = "command",
+    [SES_EHLO] = "ehlo",
+    [SES_HELO] = "helo",
+    [SES_REQUIREMENT] = "requirement",
+    [SES_JUDGE] = "judge",
+    [SES_STARTTLS] = "starttls",
+    [SES_HANDSHAKE] = "handshake",
+    [SES_EHLO_TLS] = "ehlo-tls",
+    [SES_RECONNECT] = "reconnect",
+    [SES_REGREETING] = "regreeting",
+    [SES_REEHLO] = "reehlo",
+    [SES_CLEAN] = "clean",
+    [SES_MAIL] = "mail",
+    [SES_RCPT] = "rcpt",
+    [SES_PASS] = "pass",
+    [SES_DATA] = "data",
+    [SES_CONTENT] = "content",
+    [SES_FINAL] = "final",
+    [SES_SWALLOW] = "swallow",
+    [SES_LOST] = "lost",
+    [SES_REFUSED] = "refused",
+    [SES_QUIT] = "quit",
+    [SES_CLOSED] = "closed",
+};
+
+static const char *const event_names[SEV_EVENTS] = {
+    [SEV_NONE] = "none",
+    [SEV_CONNECTED] = "connected",
+    [SEV_CONNECT_FAILED] = "connect-failed",
+    [SEV_REPLY_READY] = "reply-220",
+    [SEV_REPLY_OK] = "reply-2xx",
+    [SEV_REPLY_MORE] = "reply-3xx",
+    [SEV_REPLY_LATER] = "reply-4xx",
+    [SEV_REPLY_NO] = "reply-5xx",
+    [SEV_REPLY_CLOSING] = "reply-421",
+    [SEV_MX_LOST] = "mx-lost",
+    [SEV_INJECTED] = "injected",
+    [SEV_TLS_DONE] = "tls-done",
+    [SEV_TLS_FAILED] = "tls-failed",
+    [SEV_CMD_EHLO] = "cmd-ehlo",
+    [SEV_CMD_RCPT] = "cmd-rcpt",
+    [SEV_CMD_RSET] = "cmd-rset",
+    [SEV_CMD_DATA] = "cmd-data",
+    [SEV_CMD_QUIT] = "cmd-quit",
+    [SEV_CMD_BYE] = "cmd-bye",
+    [SEV_RESUME_EHLO] = "resume-ehlo",
+    [SEV_REQUIREMENT] = "requirement",
+    [SEV_NO_REQUIREMENT] = "no-requirement",
+    [SEV_ALLOW] = "allow",
+    [SEV_REFUSE] = "refuse",
+    [SEV_START_TLS] = "start-tls",
+    [SEV_NEW_CONNECTION] = "new-connection",
+    [SEV_GIVE_UP] = "give-up",
+    [SEV_STALE_MAIL] = "stale-mail",
+    [SEV_END_OF_DATA] = "end-of-data",
+    [SEV_AMBIGUOUS] = "ambiguous",
+    [SEV_CLIENT_GONE] = "client-gone",
+    [SEV_CLIENT_IDLE] = "client-idle",
+};
+
+const char *
+session_state_name(enum session_state state)
+{
+    return (unsigned)state < SES_STATES ? state_names[state] : "?";
+}
+
+const char *
+session_event_name(enum session_event event)
+{
+    return (unsigned)event < SEV_EVENTS ? event_names[event] : "?";
+}
+
+/* The protocol is one row per expected pair; what is not here closes the session. */
+static const struct transition {
+    enum session_state from;
+    enum session_event event;
+    enum session_state to;
+} transitions[] = {
+    { SES_CONNECT, SEV_CONNECTED, SES_GREETING },
+
+    { SES_GREETING, SEV_REPLY_READY, SES_COMMAND },
+    { SES_GREETING, SEV_REPLY_LATER, SES_REFUSED },
+    { SES_GREETING, SEV_REPLY_NO, SES_REFUSED },
+
+    { SES_COMMAND, SEV_CMD_EHLO, SES_EHLO },
+    { SES_COMMAND, SEV_CMD_RCPT, SES_REQUIREMENT },
+    { SES_COMMAND, SEV_CMD_RSET, SES_PASS },
+    { SES_COMMAND, SEV_CMD_DATA, SES_DATA },
+    { SES_COMMAND, SEV_CMD_QUIT, SES_QUIT },
+    { SES_COMMAND, SEV_NEW_CONNECTION, SES_RECONNECT }, /* EHLO, and the MX leg had failed */
+    { SES_COMMAND, SEV_REPLY_CLOSING, SES_LOST },       /* unasked: given to the next command */
+    { SES_COMMAND, SEV_MX_LOST, SES_LOST },
+
+    { SES_EHLO, SEV_REPLY_OK, SES_COMMAND },
+    { SES_EHLO, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_EHLO, SEV_REPLY_NO, SES_HELO },
+    { SES_HELO, SEV_REPLY_OK, SES_COMMAND },
+    { SES_HELO, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_HELO, SEV_REPLY_NO, SES_COMMAND },
+
+    /* A recipient: requirement, facts, verdict. */
+    { SES_REQUIREMENT, SEV_REQUIREMENT, SES_JUDGE },
+    { SES_REQUIREMENT, SEV_NO_REQUIREMENT, SES_COMMAND },
+    { SES_JUDGE, SEV_REFUSE, SES_COMMAND },
+    { SES_JUDGE, SEV_START_TLS, SES_STARTTLS },
+    { SES_JUDGE, SEV_NEW_CONNECTION, SES_RECONNECT },
+    { SES_JUDGE, SEV_STALE_MAIL, SES_CLEAN },
+    { SES_JUDGE, SEV_ALLOW, SES_MAIL },
+
+    { SES_STARTTLS, SEV_REPLY_READY, SES_HANDSHAKE },
+    { SES_STARTTLS, SEV_INJECTED, SES_JUDGE },
+    { SES_STARTTLS, SEV_REPLY_OK, SES_JUDGE }, /* anything but 220: no TLS here (TLS-005) */
+    { SES_STARTTLS, SEV_REPLY_MORE, SES_JUDGE },
+    { SES_STARTTLS, SEV_REPLY_LATER, SES_JUDGE },
+    { SES_STARTTLS, SEV_REPLY_NO, SES_JUDGE },
+    { SES_HANDSHAKE, SEV_TLS_DONE, SES_EHLO_TLS },
+    { SES_HANDSHAKE, SEV_TLS_FAILED, SES_JUDGE },
+    { SES_EHLO_TLS, SEV_REPLY_OK, SES_JUDGE },
+
+    { SES_RECONNECT, SEV_CONNECTED, SES_REGREETING },
+    { SES_REGREETING, SEV_REPLY_READY, SES_REEHLO },
+    { SES_REGREETING, SEV_RESUME_EHLO, SES_EHLO },
+    { SES_REEHLO, SEV_REPLY_OK, SES_JUDGE },
+
+    { SES_CLEAN, SEV_REPLY_OK, SES_MAIL },
+    { SES_MAIL, SEV_REPLY_OK, SES_RCPT },
+    { SES_MAIL, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_MAIL, SEV_REPLY_NO, SES_COMMAND },
+    { SES_RCPT, SEV_REPLY_OK, SES_COMMAND },
+    { SES_RCPT, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_RCPT, SEV_REPLY_NO, SES_COMMAND },
+
+    { SES_PASS, SEV_REPLY_OK, SES_COMMAND },
+    { SES_PASS, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_PASS, SEV_REPLY_NO, SES_COMMAND },
+
+    { SES_DATA, SEV_REPLY_MORE, SES_CONTENT },
+    { SES_DATA, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_DATA, SEV_REPLY_NO, SES_COMMAND },
+    { SES_CONTENT, SEV_END_OF_DATA, SES_FINAL },
+    { SES_CONTENT, SEV_AMBIGUOUS, SES_SWALLOW },
+    { SES_CONTENT, SEV_MX_LOST, SES_SWALLOW },
+    { SES_CONTENT, SEV_REPLY_OK, SES_SWALLOW }, /* before the end of data every reply is wrong */
+    { SES_CONTENT, SEV_REPLY_MORE, SES_SWALLOW },
+    { SES_CONTENT, SEV_REPLY_LATER, SES_SWALLOW },
+    { SES_CONTENT, SEV_REPLY_NO, SES_SWALLOW },
+    { SES_CONTENT, SEV_REPLY_CLOSING, SES_SWALLOW },
+    { SES_SWALLOW, SEV_END_OF_DATA, SES_LOST },
+    { SES_FINAL, SEV_REPLY_OK, SES_COMMAND },
+    { SES_FINAL, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_FINAL, SEV_REPLY_NO, SES_COMMAND },
+    { SES_FINAL, SEV_MX_LOST, SES_LOST }, /* 451: never a 2xx of our own (PRX-008) */
+
+    { SES_REFUSED, SEV_CMD_QUIT, SES_QUIT },
+    { SES_REFUSED, SEV_MX_LOST, SES_REFUSED }, /* it may hang up; the client still has to */
+    { SES_REFUSED, SEV_REPLY_CLOSING, SES_REFUSED },
+};
+
+enum session_state
+session_next(enum session_state state, enum session_event event)
+{
+    if (event == SEV_NONE)
+        return state;
+    for (unsigned i = 0; i < sizeof transitions / sizeof *transitions; i++)
+        if (transitions[i].from == state && transitions[i].event == event)
+            return transitions[i].to;
+    return SES_CLOSED;
+}

@@ -1,0 +1,285 @@
+/* proxy/worker_main.c: a worker: accepts intercepted connections and runs their sessions. */
+#include "base/hash_key.h"
+#include "base/log.h"
+#include "proxy/child_channel.h"
+#include "proxy/connection.h"
+#include "proxy/intercept.h"
+#include "proxy/mx_leg.h"
+#include "proxy/replies.h"
+#include "tls/tls_client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ACCEPTS_PER_EVENT 16  /* then the sessions have their turn */
+#define ACCEPT_PAUSE_S 0.1    /* out of descriptors: others end sessions meanwhile (FAULTS A15) */
+
+struct listener {
+    struct worker *worker;
+    enum intercept kind;
+    ev_io readable;
+};
+
+struct worker {
+    struct ev_loop *loop;
+    struct config *config;
+    unsigned index;
+    struct child_channel channel;
+    struct connection_shared shared;
+    struct listener listeners[CONFIG_LISTEN_MAX];
+    size_t listener_count;
+    uint64_t session_base, session_count;
+    bool stopping;
+    ev_io control;
+    ev_signal term;
+    ev_prepare reap;
+    ev_timer accept_pause;
+};
+
+static void
+refuse_client(struct worker *w, int fd, const char *reason, const struct ip_addr *client)
+{
+    const struct reply_args args = { .gateway = w->config->hostname };
+    char text[REPLY_MAX_BYTES + 1], ip[IP_ADDR_TEXT_MAX];
+    size_t len = reply_write(REPLY_SHUTDOWN, &args, text);
+
+    log_warn("event=refused client=%s reason=%s", ip_addr_text(client, ip), reason);
+    (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)close(fd);
+}
+
+static void
+serve_client(struct listener *l, int fd, const struct sockaddr_storage *peer)
+{
+    struct worker *w = l->worker;
+    struct record_session_info info = { .worker = w->index, .intercept = l->kind };
+    const char *reason;
+
+    ip_addr_from_sockaddr((const struct sockaddr *)peer, &info.client, &info.client_port);
+    if (intercept_destination(fd, l->kind, &info.destination, &info.destination_port) != RES_OK)
+        reason = "destination-unknown";
+    else
+        reason = intercept_refuses(&info.destination, info.destination_port, w->config);
+    if (!reason && w->shared.open >= w->config->sessions_max)
+        reason = "too-many-sessions";
+    if (reason) {
+        refuse_client(w, fd, reason, &info.client);
+        return;
+    }
+    snprintf(info.id, sizeof info.id, "%016" PRIx64, w->session_base + w->session_count++);
+    if (connection_start(&w->shared, fd, &info) != RES_OK)
+        log_error("event=no-memory where=accept");
+}
+
+static void
+pause_accepting(struct worker *w)
+{
+    for (size_t i = 0; i < w->listener_count; i++)
+        ev_io_stop(w->loop, &w->listeners[i].readable);
+    ev_timer_again(w->loop, &w->accept_pause);
+}
+
+static void
+on_accept_pause_over(struct ev_loop *loop, ev_timer *t, int revents)
+{
+    struct worker *w = t->data;
+
+    (void)revents;
+    ev_timer_stop(loop, t);
+    for (size_t i = 0; !w->stopping && i < w->listener_count; i++)
+        ev_io_start(loop, &w->listeners[i].readable);
+}
+
+static void
+on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct listener *l = io->data;
+
+    (void)loop, (void)revents;
+    for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof peer;
+        int fd = accept4(io->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            serve_client(l, fd, &peer);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_warn("event=accept-paused errno=%d open=%u", errno, l->worker->shared.open);
+            pause_accepting(l->worker);
+        }
+        return; /* nobody there, or gone again */
+    }
+}
+
+/* Stop: no new clients; those there finish what they are at (PRX-048). */
+static void
+stop(struct worker *w)
+{
+    if (w->stopping)
+        return;
+    w->stopping = true;
+    ev_timer_stop(w->loop, &w->accept_pause);
+    for (size_t i = 0; i < w->listener_count; i++) {
+        ev_io_stop(w->loop, &w->listeners[i].readable);
+        (void)close(w->listeners[i].readable.fd);
+    }
+    connection_drain_all(&w->shared);
+    log_info("event=draining open=%u", w->shared.open);
+}
+
+static void
+on_control(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct worker *w = io->data;
+    struct control_message message;
+    int fd;
+
+    (void)loop, (void)revents;
+    for (;;) {
+        switch (child_channel_recv(&w->channel, &message, &fd)) {
+        case RES_OK:
+            if (message.type == CONTROL_POLICY_LINK)
+                policy_client_link(w->shared.policy, fd);
+            else
+                stop(w);
+            break;
+        case RES_AGAIN:
+            return;
+        case RES_SYNTAX:
+        case RES_LIMIT:
+        case RES_NOMEM:
+        case RES_TEMPFAIL:
+            log_warn("event=bad-control-message");
+            break;
+        case RES_DENIED: /* the supervisor is gone */
+            ev_io_stop(loop, io);
+            stop(w);
+            return;
+        }
+    }
+}
+
+static void
+on_term(struct ev_loop *loop, ev_signal *sig, int revents)
+{
+    (void)loop, (void)revents;
+    stop(sig->data);
+}
+
+/* Before the loop waits: no connection's function is on the stack. */
+static void
+on_prepare(struct ev_loop *loop, ev_prepare *p, int revents)
+{
+    struct worker *w = p->data;
+
+    (void)revents;
+    connection_reap(&w->shared);
+    if (w->stopping && w->shared.open == 0)
+        ev_break(loop, EVBREAK_ALL);
+}
+
+static bool
+open_all(struct worker *w)
+{
+    struct connection_shared *s = &w->shared;
+    const char *error = "";
+    char text[512];
+
+    s->loop = w->loop;
+    s->config = w->config;
+    s->clock = clock_system();
+    s->scratch = malloc(MX_LEG_SCRATCH_BYTES);
+    s->policy = policy_client_new(w->loop, &s->clock);
+    if (!s->scratch || !s->policy)
+        return false;
+    if (tls_context_new(w->config->mx_ca_file, &s->tls, &error) != RES_OK) {
+        log_error("event=start-failed what=tls reason=\"%s\"", error);
+        return false;
+    }
+    if (w->config->record_file[0] &&
+        record_file_open(w->config->record_file, &s->clock, &s->records, text, sizeof text) !=
+            RES_OK) {
+        log_error("event=start-failed what=records reason=\"%s\"", text);
+        return false;
+    }
+    return getrandom(&w->session_base, sizeof w->session_base, 0) == sizeof w->session_base;
+}
+
+static void
+start_all(struct worker *w, const struct child_args *args)
+{
+    w->listener_count = args->listen_count;
+    for (size_t i = 0; i < args->listen_count; i++) {
+        struct listener *l = &w->listeners[i];
+
+        l->worker = w;
+        l->kind = w->config->listen[i].kind;
+        ev_io_init(&l->readable, on_acceptable, args->listen_fds[i], EV_READ);
+        l->readable.data = l;
+        ev_io_start(w->loop, &l->readable);
+    }
+    ev_init(&w->accept_pause, on_accept_pause_over);
+    w->accept_pause.repeat = ACCEPT_PAUSE_S;
+    ev_io_init(&w->control, on_control, child_channel_fd(&w->channel), EV_READ);
+    ev_signal_init(&w->term, on_term, SIGTERM);
+    ev_prepare_init(&w->reap, on_prepare);
+    w->accept_pause.data = w->control.data = w->term.data = w->reap.data = w;
+    ev_io_start(w->loop, &w->control);
+    ev_signal_start(w->loop, &w->term);
+    ev_prepare_start(w->loop, &w->reap);
+}
+
+static void
+close_all(struct worker *w)
+{
+    connection_free_all(&w->shared);
+    policy_client_free(w->shared.policy);
+    tls_context_free(w->shared.tls);
+    record_file_close(w->shared.records);
+    child_channel_clear(&w->channel);
+    config_free(w->config);
+    free(w->shared.scratch);
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct worker w; /* listeners and watchers: too large for a stack to be nice */
+    static char name[32];
+    struct child_args args;
+    char error[1024];
+    int status = 2;
+
+    log_init("worker", LOG_LEVEL_INFO);
+    hash_key_init();
+    if (child_args_parse(argc, argv, CHILD_WORKER, &args, error, sizeof error) != RES_OK ||
+        child_config(&args, &w.config, error, sizeof error) != RES_OK) {
+        log_error("event=start-failed what=config reason=\"%s\"", error);
+        return 2;
+    }
+    snprintf(name, sizeof name, "worker/%u", args.index);
+    log_init(name, w.config->log_level);
+    (void)signal(SIGPIPE, SIG_IGN);
+    w.index = args.index;
+    w.loop = ev_default_loop(EVFLAG_AUTO);
+    child_channel_init(&w.channel, &args);
+    if (!w.loop || !open_all(&w))
+        goto done;
+    start_all(&w, &args);
+    log_info("event=worker-start tls=\"%s\"", tls_library());
+    if (child_channel_send_ready(&w.channel) != RES_OK)
+        goto done;
+    ev_run(w.loop, 0);
+    status = 0;
+done:
+    close_all(&w);
+    return status;
+}

@@ -1,0 +1,67 @@
+"""Keys and certificates by the openssl command: one authority that the gateway trusts, one that it
+does not, and one certificate per MX host, good or with the one fault that its site asks for."""
+
+from lab import run
+
+SUBJECT = ["-subj", "/O=stsgate lab/CN=lab"]
+
+
+class Certificates:
+    """All of a run, in one folder. A pair is (certificate with chain, key)."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.key = folder / "leaf.key"
+        self._openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256",
+                      "-out", self.key)
+        self.ca = self._authority("ca")
+        self._authority("unknown-ca")
+
+    def _openssl(self, *argv):
+        return run("openssl", *map(str, argv), cwd=self.folder)
+
+    def _authority(self, name):
+        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                      "-nodes", "-days", "30", "-subj", f"/O=stsgate lab/CN={name}",
+                      "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+                      "-keyout", f"{name}.key", "-out", f"{name}.pem")
+        return self.folder / f"{name}.pem"
+
+    def make(self, name, hosts, kind="own"):
+        """A pair whose certificate names hosts, unless kind makes it faulty."""
+        crt, req = self.folder / f"{name}.crt", self.folder / f"{name}.csr"
+        if kind == "wrong":
+            hosts = ["mx.somewhere-else.test"]
+        names = "subjectAltName=" + ",".join(f"DNS:{host}" for host in hosts)
+        if kind == "self-signed":
+            self._openssl("req", "-x509", "-key", self.key, *SUBJECT, "-days", "30",
+                          "-addext", names, "-out", crt)
+            return crt, self.key
+        self._openssl("req", "-new", "-key", self.key, *SUBJECT, "-addext", names, "-out", req)
+        if kind == "expired":
+            self._sign_expired(req, crt)
+        else:
+            issuer = "unknown-ca" if kind == "unknown-ca" else "ca"
+            self._openssl("x509", "-req", "-in", req, "-CA", f"{issuer}.pem", "-CAkey",
+                          f"{issuer}.key", "-CAcreateserial", "-days", "30",
+                          "-copy_extensions", "copy", "-out", crt)
+        return crt, self.key
+
+    def _sign_expired(self, req, crt):
+        """Only "openssl ca" sets both ends of the validity."""
+        (self.folder / "index.txt").write_text("")
+        (self.folder / "ca.cnf").write_text(
+            "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nrand_serial=yes\ndefault_md=sha256\n"
+            "policy=p\ncopy_extensions=copy\nunique_subject=no\n[p]\norganizationName=optional\n"
+            "commonName=optional\n")
+        self._openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.pem",
+                      "-keyfile", "ca.key", "-startdate", "20200101000000Z",
+                      "-enddate", "20200201000000Z", "-in", req, "-out", crt, "-outdir", ".")
+
+    def chain_file(self, name, hosts, kind="own"):
+        """Key and certificate in one file, as Postfix likes them."""
+        crt, key = self.make(name, hosts, kind)
+        both = self.folder / f"{name}.both.pem"
+        both.write_text(key.read_text() + crt.read_text())
+        return both

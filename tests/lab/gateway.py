@@ -1,0 +1,150 @@
+"""The gateway: nftables rules and routes, `stsgate run`, its processes and its records."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+from lab import LabError, run, wait_for
+from world import GATEWAY_NAME, NAME_SERVER
+
+TPROXY_PORT, REDIRECT_PORT = 2525, 2526
+MARK_OURS = 2  # upstream_mark
+
+# Fail closed: without a listener the tproxy rule does not match, and the packet would be forwarded.
+FORWARD = """  chain forward {
+    type filter hook forward priority filter; policy accept;
+    tcp dport 25 reject with tcp reset
+  }
+"""
+RULES = {
+    "tproxy": f"""table inet stsgate {{
+  chain prerouting {{
+    type filter hook prerouting priority mangle; policy accept;
+    meta l4proto tcp socket transparent 1 meta mark set 0x1 accept
+    iifname "c0" tcp dport 25 tproxy to :{TPROXY_PORT} meta mark set 0x1 accept
+  }}
+{FORWARD}}}
+""",
+    "redirect": f"""table inet stsgate {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname "c0" tcp dport 25 redirect to :{REDIRECT_PORT}
+  }}
+  chain output {{
+    type nat hook output priority -100; policy accept;
+    meta mark != {MARK_OURS} tcp dport 25 redirect to :{REDIRECT_PORT}
+  }}
+{FORWARD}}}
+""",
+}
+ROUTES = ("rule add fwmark 0x1 lookup 100", "route add local 0.0.0.0/0 dev lo table 100",
+          "-6 rule add fwmark 0x1 lookup 100", "-6 route add local ::/0 dev lo table 100")
+
+
+class Gateway:
+    """stsgate in the gateway's namespace, intercepting in one way."""
+
+    def __init__(self, lab, build, intercept, certificates, zones):
+        self.lab, self.intercept = lab, intercept
+        self.folder = lab.folder / "gateway"
+        self.folder.mkdir()
+        self.program = pathlib.Path(build).resolve() / "stsgate"
+        self.record_file = self.folder / "records.msgpack"
+        self.log = self.folder / "log"
+        self.conf = self.folder / "stsgate.conf"
+        self.conf.write_text(self._conf(certificates, zones))
+        self.process = None
+        self.port = TPROXY_PORT if intercept == "tproxy" else REDIRECT_PORT
+
+    def _conf(self, certificates, zones):
+        listen = f'listen_{self.intercept} = {{"[::]:{self._port()}"}}'
+        return f"""hostname = "{GATEWAY_NAME}"
+workers = 2
+log_level = "debug"
+record_file = "{self.record_file}"
+{listen}
+upstream_mark = {MARK_OURS}
+mx_ca_file = "{certificates.ca}"
+policy_ca_file = "{certificates.ca}"
+policy_networks = {{"203.0.113.0/24", "2001:db8:3::/64"}}
+resolver_stub = "{NAME_SERVER[4]}"
+trust_anchor_file = "{zones.anchor}"
+resolver_local_zones = false
+dns_cache_max = 0
+requirement_cache_max = 0
+connect_timeout = 5
+handshake_timeout = 4
+"""
+
+    def _port(self):
+        return TPROXY_PORT if self.intercept == "tproxy" else REDIRECT_PORT
+
+    def start(self):
+        """Rules first, then the program; returns once it serves."""
+        if self.intercept == "tproxy":
+            for line in ROUTES:
+                run("ip", "-n", self.lab.space("gateway"), *line.split())
+        self.lab.in_space("gateway", "nft", "-f", "-", stdin=None,
+                          input=RULES[self.intercept])
+        self.process = self.lab.start("gateway", str(self.program), "run", "-c", str(self.conf),
+                                      log=self.log)
+
+        def ready():
+            if self.process.poll() is not None:
+                raise LabError(f"stsgate ended with {self.process.returncode}: {self.tail()}")
+            return "event=ready" in self.read_log()
+
+        wait_for(ready, "event=ready of stsgate", 30)
+
+    def read_log(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def tail(self, lines=15):
+        return "\n".join(self.read_log().splitlines()[-lines:])
+
+    def children(self, program):
+        """Ids of the running children of stsgate that run this program."""
+        found = []
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rsplit(")", 1)[1].split()
+                argv0 = (stat.parent / "cmdline").read_bytes().split(b"\0")[0]
+            except (OSError, IndexError):
+                continue
+            if int(fields[1]) == self.process.pid and fields[0] != "Z" \
+                    and os.path.basename(argv0.decode(errors="replace")) == program:
+                found.append(int(stat.parent.name))
+        return sorted(found)
+
+    def kill(self, program):
+        """Kill all children that run this program; returns once others run in their place."""
+        before = self.children(program)
+        assert before, f"no {program} runs"
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: len(self.children(program)) == len(before)
+                 and not set(before) & set(self.children(program)), f"a new {program}", 30)
+
+    def offset(self):
+        """Where the records of what happens next begin."""
+        return self.record_file.stat().st_size if self.record_file.exists() else 0
+
+    def records(self, offset=0):
+        """All records from there on, decoded by `stsgate log`."""
+        if not self.record_file.exists():
+            return []
+        with open(self.record_file, "rb") as file:
+            file.seek(offset)
+            done = subprocess.run([str(self.program), "log", "-"], stdin=file, timeout=30,
+                                  capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise AssertionError(f"stsgate log: exit {done.returncode}: {done.stderr}")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def stop(self):
+        """Ends it; its exit status."""
+        status = self.lab.stop(self.process, signal.SIGTERM, 40)
+        self.process = None
+        return status

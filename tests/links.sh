@@ -1,0 +1,31 @@
+#!/bin/sh
+# Guards the library split (docs/architecture.md): which TLS library stands in which process, and that
+# the static libev exports nothing. Usage: links.sh FOLDER-WITH-THE-EXECUTABLES
+dir=$1
+failed=0
+
+# never EXECUTABLE LIBRARY: fails where the executable would load the library.
+never() {
+    if ldd "$dir/$1" | grep -q "$2"; then
+        echo "$1 loads $2"
+        failed=1
+    fi
+}
+
+never stsgate-worker 'libcrypto\.so\.3'
+never stsgate-worker 'libcurl'
+never stsgate-worker 'libunbound'
+never stsgate-policy '/android/'
+never stsgate 'libcurl'
+never stsgate 'libunbound'
+never stsgate '/android/'
+never stsgate 'libcrypto'
+
+for program in stsgate stsgate-worker stsgate-policy; do
+    [ -x "$dir/$program" ] || { echo "$dir/$program is missing"; failed=1; continue; }
+    if nm -D --defined-only "$dir/$program" | grep -qE ' (event_base_new|ev_run|event_add)$'; then
+        echo "$program exports names of libev"
+        failed=1
+    fi
+done
+exit $failed

@@ -1,0 +1,119 @@
+#include "tests/proxy/record_samples.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void
+must(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+#define SET(field, text) snprintf(field, sizeof(field), "%s", text)
+
+static void
+fill_requirement(struct requirement *req)
+{
+    SET(req->domain, "example.com");
+    req->matched = MX_MATCH_ADDRESS;
+    must(name_list_add(&req->names, span_of("mx1.example.com")) == RES_OK);
+    must(name_list_add(&req->names, span_of("mx2.example.com")) == RES_OK);
+    req->sts.mode = STS_MODE_ENFORCE;
+    SET(req->sts.id, "20231114T2213");
+    must(name_list_add(&req->sts.mx, span_of("*.example.com")) == RES_OK);
+    memset(req->sts.text_sha256, 0xab, sizeof req->sts.text_sha256);
+    req->sts.fetched_at_s = 1699990000;
+    req->sts.expires_at_s = 1700594800;
+    SET(req->sts.discovery, "http-503");
+    req->tls_floor = TLS_VERSION_1_2;
+    req->ttl_s = 300;
+}
+
+static void
+fill_observation(struct observation *obs)
+{
+    obs->starttls_offered = true;
+    obs->starttls_code = 220;
+    obs->stage = TLS_STAGE_DONE;
+    SET(obs->sni, "mx1.example.com");
+    obs->floor = TLS_VERSION_1_2;
+    obs->version = TLS_VERSION_1_3;
+    SET(obs->cipher, "TLS_AES_128_GCM_SHA256");
+    SET(obs->group, "X25519");
+    obs->chain = CHAIN_EXPIRED;
+    SET(obs->chain_error, "X509_V_ERR_CERT_HAS_EXPIRED");
+    SET(obs->chain_reason, "certificate has expired");
+    must(name_list_add(&obs->sans, span_of("mx1.example.com")) == RES_OK);
+    memset(obs->leaf_sha256, 0x0f, sizeof obs->leaf_sha256);
+}
+
+void
+record_samples_init(struct record_samples *s)
+{
+    *s = (struct record_samples){
+        .info = { .id = "00000000deadbeef",
+                  .worker = 1,
+                  .client = { 4, { 192, 0, 2, 7 } },
+                  .client_port = 50123,
+                  .destination = { 16, { 0x20, 0x01, 0x0d, 0xb8, [15] = 0x19 } },
+                  .destination_port = 25,
+                  .intercept = INTERCEPT_TPROXY },
+        .req = requirement_new(),
+        .obs = observation_new(),
+        .verdict = { .action = VERDICT_REFUSE,
+                     .reply = REPLY_STS_CERTIFICATE,
+                     .result = RESULT_CERTIFICATE_EXPIRED,
+                     .reason = "certificate has expired",
+                     .rule = "STS-085 RFC 8461 4.2",
+                     .mx = "mx1.example.com" },
+        .process = { .wall_ns = SAMPLE_WALL_NS,
+                     .what = "stop",
+                     .name = "worker",
+                     .index = 1,
+                     .pid = 4711,
+                     .version = "0.1.0",
+                     .reason = "drained" },
+    };
+    must(s->req && s->obs);
+    fill_requirement(s->req);
+    fill_observation(s->obs);
+    s->recipient = (struct record_recipient){
+        .wall_ns = SAMPLE_WALL_NS,
+        .session = &s->info,
+        .req = s->req,
+        .obs = s->obs,
+        .verdict = &s->verdict,
+        .transaction = 2,
+        .outcome = "refused",
+        .reply = span_of("451 4.7.5 refused"),
+        .reply_by = "gateway",
+        .reply_id = "REP-013",
+        .final_reply = span_of("250 2.0.0 queued"),
+        .engine = "library",
+    };
+    s->end = (struct record_session_end){
+        .wall_ns = SAMPLE_WALL_NS,
+        .started_ns = SAMPLE_WALL_NS - 2500000000,
+        .session = &s->info,
+        .obs = s->obs,
+        .helo = span_of("client.example"),
+        .transactions = 2,
+        .delivered = 1,
+        .allowed = 3,
+        .refused = 4,
+        .reconnects = 5,
+        .violations = 6,
+        .bytes_to_mx = UINT64_C(5000000000),
+        .bytes_to_client = 321,
+        .end = "quit",
+        .state = "closed",
+    };
+}
+
+void
+record_samples_clear(struct record_samples *s)
+{
+    requirement_unref(s->req);
+    observation_unref(s->obs);
+}

@@ -1,0 +1,532 @@
+#include "tests/proxy/session_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/replies.h"
+
+struct span
+pipe_span(const struct pipe_bytes *p)
+{
+    return span_make(p->bytes + p->start, p->end - p->start);
+}
+
+void
+pipe_consume(struct pipe_bytes *p, size_t n)
+{
+    p->start += n;
+    if (p->start == p->end)
+        p->start = p->end = 0;
+}
+
+static void
+pipe_append(struct pipe_bytes *p, struct span bytes)
+{
+    if (bytes.len > sizeof p->bytes - p->end)
+        fail_msg("more bytes than a test can hold");
+    if (bytes.len)
+        memcpy(p->bytes + p->end, bytes.ptr, bytes.len);
+    p->end += bytes.len;
+}
+
+static size_t
+pipe_len(const struct pipe_bytes *p)
+{
+    return p->end - p->start;
+}
+
+/* ---- what the session asks for ---- */
+
+static void
+must_be_open(const struct world *w, const char *op)
+{
+    if (w->closed)
+        fail_msg("%s after close", op);
+}
+
+static void
+op_to_client(void *io, struct span bytes)
+{
+    struct world *w = io;
+
+    must_be_open(w, "to_client");
+    pipe_append(&w->client, bytes);
+}
+
+/* Outside of message text one command is in flight, and none before the greeting: the MX may not do
+ * PIPELINING (PIPE-007). */
+static void
+op_to_mx(void *io, struct span bytes)
+{
+    struct world *w = io;
+
+    must_be_open(w, "to_mx");
+    if (w->leg != LEG_CLEAR && w->leg != LEG_TLS)
+        fail_msg("bytes for an MX that is not there: \"%.*s\"", (int)bytes.len, bytes.ptr);
+    if (w->mx_owes && !w->line_open && session_state(w->session) != SES_CONTENT)
+        fail_msg("said to the MX before its reply: \"%.*s\"", (int)bytes.len, bytes.ptr);
+    if (bytes.len == 0)
+        return;
+    w->line_open = bytes.ptr[bytes.len - 1] != '\n';
+    w->mx_owes = true;
+    pipe_append(&w->mx, bytes);
+}
+
+static size_t
+op_mx_backlog(void *io)
+{
+    return ((struct world *)io)->backlog;
+}
+
+static bool
+op_mx_is_quiet(void *io)
+{
+    return pipe_len(&((struct world *)io)->from_mx) == 0;
+}
+
+static bool
+op_client_is_quiet(void *io)
+{
+    return pipe_len(&((struct world *)io)->from_client) == 0;
+}
+
+static void
+op_connect(void *io)
+{
+    struct world *w = io;
+
+    must_be_open(w, "connect");
+    if (w->leg != LEG_CLOSED)
+        fail_msg("connect while a connection is up");
+    w->leg = LEG_CONNECTING;
+    w->mx_owes = true; /* its greeting */
+    w->line_open = false;
+    w->connects++;
+}
+
+static void
+op_start_tls(void *io, const char *sni, uint16_t floor)
+{
+    struct world *w = io;
+
+    must_be_open(w, "start_tls");
+    if (w->leg != LEG_CLEAR)
+        fail_msg("handshake on no connection in clear");
+    if (pipe_len(&w->from_mx))
+        fail_msg("handshake while clear text waits (TLS-008)");
+    w->leg = LEG_HANDSHAKE;
+    snprintf(w->sni, sizeof w->sni, "%s", sni);
+    w->floor = floor;
+}
+
+static void
+op_hang_up(void *io, enum hang_up how)
+{
+    struct world *w = io;
+
+    must_be_open(w, "hang_up");
+    w->leg = LEG_CLOSED;
+    w->from_mx.start = w->from_mx.end = 0;
+    w->hang_ups++;
+    w->how = how;
+}
+
+static struct world_answer *
+find_answer(struct world *w, const char *domain)
+{
+    for (size_t i = 0; i < w->answer_count; i++)
+        if (strcmp(w->answers[i].domain, domain) == 0)
+            return &w->answers[i];
+    return NULL;
+}
+
+/* A domain that no script names has no policy, and one MX of its own. */
+static struct requirement *
+plain_requirement(const char *domain)
+{
+    struct requirement *req = requirement_new();
+    char host[HOSTNAME_MAX + 8];
+
+    if (!req)
+        return NULL;
+    snprintf(req->domain, sizeof req->domain, "%s", domain);
+    snprintf(host, sizeof host, "mx.%s", domain);
+    req->matched = MX_MATCH_ADDRESS;
+    if (name_list_add(&req->names, span_of(host)) == RES_OK)
+        return req;
+    requirement_unref(req);
+    return NULL;
+}
+
+static bool
+op_ask(void *io, const char *domain, struct requirement **out)
+{
+    struct world *w = io;
+    const struct world_answer *answer = find_answer(w, domain);
+
+    must_be_open(w, "ask");
+    if (w->waiting)
+        fail_msg("asked again before the answer or forget");
+    snprintf(w->asked, sizeof w->asked, "%s", domain);
+    w->questions++;
+    *out = NULL;
+    if (answer && answer->unavailable)
+        return false;
+    w->waiting = answer && answer->late;
+    if (!w->waiting)
+        *out = answer && answer->req ? requirement_ref(answer->req) : plain_requirement(domain);
+    return w->waiting || *out;
+}
+
+static void
+op_forget(void *io)
+{
+    ((struct world *)io)->waiting = false;
+}
+
+static void
+op_set_timer(void *io, unsigned ms)
+{
+    struct world *w = io;
+
+    must_be_open(w, "set_timer");
+    w->timer_ms = ms;
+    w->timer_at_ms = ms ? w->now_ms + ms : 0;
+}
+
+/* One word of a record: blanks would end it. */
+static void
+put_word(char *line, size_t size, const char *key, struct span value)
+{
+    size_t len = strlen(line);
+
+    snprintf(line + len, size - len, "%s%s=%.*s", len ? " " : "", key, (int)value.len,
+             value.len ? value.ptr : "");
+    for (char *c = line + len + 1; *c; c++)
+        if (*c == ' ' || *c == '\r' || *c == '\n')
+            *c = '_';
+}
+
+static void
+op_record_recipient(void *io, const struct record_recipient *r)
+{
+    struct world *w = io;
+    const struct verdict *v = r->verdict;
+    char number[16], *line;
+    size_t size = sizeof w->records[0];
+
+    must_be_open(w, "record_recipient");
+    if (w->record_count == WORLD_RECORDS_MAX)
+        fail_msg("more records than a test can hold");
+    line = w->records[w->record_count++];
+    snprintf(number, sizeof number, "%u", r->transaction);
+    put_word(line, size, "outcome", span_of(r->outcome));
+    put_word(line, size, "domain", span_of(r->req->domain));
+    put_word(line, size, "result", span_of(result_type_name(v->result)));
+    put_word(line, size, "reply", span_of(r->reply_id));
+    put_word(line, size, "by", span_of(r->reply_by));
+    put_word(line, size, "action", span_of(verdict_action_name(v->action)));
+    put_word(line, size, "mx", span_of(v->mx));
+    put_word(line, size, "rule", span_first(span_of(v->rule), span_find(span_of(v->rule), ' ')));
+    put_word(line, size, "transaction", span_of(number));
+    put_word(line, size, "stage", span_of(tls_stage_name(r->obs->stage)));
+    put_word(line, size, "proven", span_of(v->proven ? "yes" : "no"));
+    put_word(line, size, "text", r->reply);
+    put_word(line, size, "final", r->final_reply);
+}
+
+static void
+put_number(char *line, size_t size, const char *key, unsigned value)
+{
+    char number[16];
+
+    snprintf(number, sizeof number, "%u", value);
+    put_word(line, size, key, span_of(number));
+}
+
+static void
+op_record_session(void *io, const struct record_session_end *r)
+{
+    struct world *w = io;
+    size_t size = sizeof w->end;
+
+    must_be_open(w, "record_session");
+    if (w->end[0])
+        fail_msg("a second record of the session's end");
+    put_word(w->end, size, "end", span_of(r->end));
+    put_word(w->end, size, "state", span_of(r->state));
+    put_word(w->end, size, "helo", r->helo);
+    put_number(w->end, size, "transactions", r->transactions);
+    put_number(w->end, size, "delivered", r->delivered);
+    put_number(w->end, size, "allowed", r->allowed);
+    put_number(w->end, size, "refused", r->refused);
+    put_number(w->end, size, "reconnects", r->reconnects);
+    put_number(w->end, size, "violations", r->violations);
+}
+
+static void
+op_close(void *io)
+{
+    struct world *w = io;
+
+    must_be_open(w, "close");
+    if (w->leg != LEG_CLOSED)
+        fail_msg("closed without hanging up on the MX");
+    if (w->waiting)
+        fail_msg("closed without forgetting the question");
+    if (w->timer_at_ms)
+        fail_msg("closed with the timer running");
+    if (!w->end[0])
+        fail_msg("closed without a record");
+    w->closed = true;
+}
+
+static const struct session_ops ops = {
+    .to_client = op_to_client,
+    .to_mx = op_to_mx,
+    .mx_backlog = op_mx_backlog,
+    .mx_is_quiet = op_mx_is_quiet,
+    .client_is_quiet = op_client_is_quiet,
+    .connect = op_connect,
+    .start_tls = op_start_tls,
+    .hang_up = op_hang_up,
+    .ask = op_ask,
+    .forget = op_forget,
+    .set_timer = op_set_timer,
+    .record_recipient = op_record_recipient,
+    .record_session = op_record_session,
+    .close = op_close,
+};
+
+/* ---- the world's own doings ---- */
+
+static int64_t
+wall_ns(void *arg)
+{
+    return (WORLD_START_S * INT64_C(1000) + ((struct world *)arg)->now_ms) * 1000000;
+}
+
+static int64_t
+mono_ns(void *arg)
+{
+    return ((struct world *)arg)->now_ms * 1000000;
+}
+
+/* The manual's defaults. */
+static void
+configure(struct config *c)
+{
+    static char hostname[] = "gw.example";
+
+    c->hostname = hostname;
+    c->tls_minimum = TLS_VERSION_1_2;
+    c->tls_opportunistic_minimum = TLS_VERSION_1_0;
+    c->policy_wait_ms = 20000;
+    c->connect_timeout_ms = 30000;
+    c->greeting_timeout_ms = 301000; /* each its own, to see which is armed */
+    c->command_timeout_ms = 302000;
+    c->data_timeout_ms = 120000;
+    c->block_timeout_ms = 180000;
+    c->final_timeout_ms = 600000;
+    c->client_timeout_ms = 300000;
+    c->handshake_timeout_ms = 60000;
+    c->recipients_max = 1000;
+}
+
+struct world *
+world_new(void)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    assert_non_null(w);
+    w->now_ms = 1000;
+    configure(&w->config);
+    snprintf(w->info.id, sizeof w->info.id, "0123456789abcdef");
+    assert_int_equal(ip_addr_parse("192.0.2.1", &w->info.destination), RES_OK);
+    assert_int_equal(ip_addr_parse("10.0.0.1", &w->info.client), RES_OK);
+    w->info.destination_port = 25;
+    return w;
+}
+
+bool
+world_start(struct world *w)
+{
+    const struct clock clock = { .wall_ns = wall_ns, .mono_ns = mono_ns, .arg = w };
+
+    w->session = session_new(&ops, w, &w->config, &clock, &w->info);
+    if (!w->session)
+        return false;
+    session_start(w->session);
+    return true;
+}
+
+void
+world_free(struct world *w)
+{
+    if (!w)
+        return;
+    session_free(w->session);
+    for (size_t i = 0; i < w->answer_count; i++)
+        requirement_unref(w->answers[i].req);
+    free(w);
+}
+
+void
+world_add_answer(struct world *w, const struct world_answer *answer)
+{
+    struct world_answer *old = find_answer(w, answer->domain);
+
+    if (!old && w->answer_count == WORLD_ANSWERS_MAX)
+        fail_msg("more domains than a test can hold");
+    if (!old)
+        old = &w->answers[w->answer_count++];
+    else
+        requirement_unref(old->req);
+    *old = *answer;
+}
+
+void
+world_client_sends(struct world *w, struct span bytes)
+{
+    if (!w->closed)
+        pipe_append(&w->from_client, bytes);
+}
+
+void
+world_mx_sends(struct world *w, struct span bytes)
+{
+    if (w->leg != LEG_CLOSED)
+        pipe_append(&w->from_mx, bytes);
+}
+
+/* Out of the socket first, as recv() does: what is left tells whether a side is quiet. The copy is
+ * exact, so that a sanitizer sees one byte too many. */
+static char *
+take(struct pipe_bytes *p, size_t step, size_t *out_len)
+{
+    struct span all = pipe_span(p);
+    char *copy;
+
+    *out_len = step && step < all.len ? step : all.len;
+    copy = calloc(1, *out_len);
+    if (copy)
+        memcpy(copy, all.ptr, *out_len);
+    pipe_consume(p, *out_len);
+    return copy;
+}
+
+static bool
+deliver_client(struct world *w)
+{
+    size_t len;
+    char *bytes;
+
+    if (w->closed || pipe_len(&w->from_client) == 0 || !session_wants_client(w->session))
+        return false;
+    bytes = take(&w->from_client, w->client_step, &len);
+    if (bytes)
+        session_client_input(w->session, span_make(bytes, len));
+    free(bytes);
+    return true;
+}
+
+static bool
+deliver_mx(struct world *w)
+{
+    size_t len;
+    char *bytes;
+
+    if ((w->leg != LEG_CLEAR && w->leg != LEG_TLS) || pipe_len(&w->from_mx) == 0)
+        return false;
+    bytes = take(&w->from_mx, w->mx_step, &len);
+    if (bytes && memchr(bytes, '\n', len))
+        w->mx_owes = false;
+    if (bytes)
+        session_mx_input(w->session, span_make(bytes, len));
+    free(bytes);
+    return true;
+}
+
+void
+world_pump(struct world *w)
+{
+    while (deliver_mx(w) || deliver_client(w))
+        continue;
+}
+
+/* The end of a connection is told again and again until somebody hangs up. */
+static void
+tell_gone(struct world *w)
+{
+    session_mx_gone(w->session);
+    if (w->leg != LEG_CLOSED)
+        fail_msg("the MX is gone and nobody hung up");
+}
+
+void
+world_connected(struct world *w, bool ok)
+{
+    if (w->leg != LEG_CONNECTING)
+        fail_msg("no connection was asked for");
+    w->leg = ok ? LEG_CLEAR : LEG_CLOSED;
+    session_connected(w->session, ok);
+    world_pump(w);
+}
+
+void
+world_tls_over(struct world *w, struct observation *obs)
+{
+    if (w->leg != LEG_HANDSHAKE)
+        fail_msg("no handshake was asked for");
+    if (!obs) {
+        tell_gone(w);
+    } else {
+        if (obs->stage == TLS_STAGE_DONE)
+            w->leg = LEG_TLS;
+        session_tls_over(w->session, obs);
+    }
+    world_pump(w);
+}
+
+void
+world_answer(struct world *w, struct requirement *req)
+{
+    if (!w->waiting)
+        fail_msg("no question is open");
+    w->waiting = false;
+    session_requirement(w->session, req);
+    world_pump(w);
+}
+
+void
+world_mx_closes(struct world *w)
+{
+    if (w->leg != LEG_CLOSED)
+        tell_gone(w);
+    world_pump(w);
+}
+
+void
+world_client_closes(struct world *w)
+{
+    if (!w->closed)
+        session_client_gone(w->session);
+}
+
+void
+world_wait(struct world *w, int64_t ms)
+{
+    w->now_ms += ms;
+    if (w->timer_at_ms && w->timer_at_ms <= w->now_ms) {
+        w->timer_at_ms = 0;
+        session_timeout(w->session);
+    }
+    world_pump(w);
+}

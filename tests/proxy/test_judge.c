@@ -1,0 +1,638 @@
+/* tests/proxy/test_judge.c: every verdict is the one that CONFORMANCE asks for, row by row, and over
+ * the whole product of what a requirement and an observation can say no promise is broken. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "proxy/judge.h"
+
+#define ROWS(a) (sizeof(a) / sizeof *(a))
+#define NOW_S 1700000000
+#define REASON "tlsv1 alert handshake failure"
+
+/* In each of these zero is the case where all is well, so that a row names what is wrong. */
+enum policy_mode { ENFORCE, TESTING, NONE, EXPIRED, POLICY_MODES };
+enum step { DONE, CLEAR, CLEAR_ONLY, REFUSED, HANDSHAKE, VERSION, INJECTED, TIMEOUT, STEPS };
+enum san { SAN_MX, SAN_NONE, SAN_OTHER, SAN_DOMAIN, SAN_SECOND, SAN_WILDCARD, SANS };
+enum lists { LISTS_MX, LISTS_OTHER, LISTS_SECOND, LISTS_WILDCARD, LISTS };
+enum names { ONE_NAME, TWO_NAMES, NO_NAME, NAMES };
+enum found { BY_ADDRESS, BY_TABLE, BY_CERTIFICATE, FOUNDS };
+enum sni { SNI_SAME, SNI_OTHER, SNI_ABSENT, SNIS };
+enum quality { GOOD, OVERDUE, UNTRUSTED, QUALITIES };
+
+struct facts {
+    enum policy_mode mode;
+    enum step step;
+    enum quality chain;
+    enum san san;
+    enum lists lists;
+    enum names names;
+    enum found found;
+    enum sni sni;
+    bool bound, mx_failed;
+    bool higher_floor; /* the handshake was made with a higher floor than this recipient wants */
+    uint16_t version;  /* 0: TLS 1.3 */
+};
+
+static char mx1[] = "mx1.example.com", mx2[] = "mx2.example.com", other[] = "mx.example.net";
+static char domain[] = "example.com", wildcard[] = "*.example.com";
+
+/* Lists over static text: never freed by an unref. */
+static struct name_list
+list_of(char **names, size_t count)
+{
+    return (struct name_list){ count ? names : NULL, count };
+}
+
+static void
+fill_requirement(const struct facts *f, struct requirement *req)
+{
+    static char *both[] = { mx1, mx2 };
+    static char *patterns[LISTS][1] = {
+        [LISTS_MX] = { mx1 }, [LISTS_OTHER] = { other },
+        [LISTS_SECOND] = { mx2 }, [LISTS_WILDCARD] = { wildcard },
+    };
+    static const enum mx_match matched[FOUNDS] = { [BY_ADDRESS] = MX_MATCH_ADDRESS,
+                                                   [BY_TABLE] = MX_MATCH_TABLE,
+                                                   [BY_CERTIFICATE] = MX_MATCH_CERTIFICATE };
+    static const enum sts_mode modes[POLICY_MODES] = { [ENFORCE] = STS_MODE_ENFORCE,
+                                                       [TESTING] = STS_MODE_TESTING,
+                                                       [NONE] = STS_MODE_NONE,
+                                                       [EXPIRED] = STS_MODE_ENFORCE };
+
+    *req = (struct requirement){ .refs = 1, .matched = matched[f->found] };
+    snprintf(req->domain, sizeof req->domain, "%s", domain);
+    req->names = list_of(both, f->names == ONE_NAME ? 1 : f->names == TWO_NAMES ? 2 : 0);
+    req->mx_lookup_failed = f->mx_failed;
+    req->sts.mode = modes[f->mode];
+    req->sts.mx = list_of(patterns[f->lists], 1);
+    req->sts.fetched_at_s = NOW_S - 86400;
+    req->sts.expires_at_s = f->mode == EXPIRED ? NOW_S : NOW_S + 1;
+    req->tls_floor = f->mode == ENFORCE ? TLS_VERSION_1_2 : TLS_VERSION_1_0;
+}
+
+static void
+fill_handshake(const struct facts *f, const struct requirement *req, struct observation *obs)
+{
+    static const enum tls_failure failures[STEPS] = { [HANDSHAKE] = TLS_FAILURE_HANDSHAKE,
+                                                      [VERSION] = TLS_FAILURE_VERSION,
+                                                      [INJECTED] = TLS_FAILURE_INJECTED,
+                                                      [TIMEOUT] = TLS_FAILURE_TIMEOUT };
+
+    obs->starttls_code = 220;
+    obs->floor = (uint16_t)(req->tls_floor + f->higher_floor);
+    obs->version = f->version ? f->version : TLS_VERSION_1_3;
+    if (f->sni != SNI_ABSENT)
+        snprintf(obs->sni, sizeof obs->sni, "%s",
+                 f->sni == SNI_OTHER ? "mx.other.example" : requirement_sni(req));
+    obs->failure = failures[f->step];
+    obs->stage = f->step == DONE ? TLS_STAGE_DONE : TLS_STAGE_FAILED;
+    if (f->step != DONE)
+        snprintf(obs->failure_reason, sizeof obs->failure_reason, REASON);
+}
+
+static void
+fill_certificate(const struct facts *f, struct observation *obs)
+{
+    static char *sans[SANS][1] = { [SAN_MX] = { mx1 },       [SAN_OTHER] = { other },
+                                   [SAN_DOMAIN] = { domain }, [SAN_SECOND] = { mx2 },
+                                   [SAN_WILDCARD] = { wildcard } };
+    static const enum chain_state chains[QUALITIES] = { [GOOD] = CHAIN_GOOD,
+                                                        [OVERDUE] = CHAIN_EXPIRED,
+                                                        [UNTRUSTED] = CHAIN_UNTRUSTED };
+    static const char *const errors[QUALITIES] = {
+        [GOOD] = "X509_V_OK",
+        [OVERDUE] = "X509_V_ERR_CERT_HAS_EXPIRED",
+        [UNTRUSTED] = "X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT"
+    };
+
+    obs->chain = chains[f->chain];
+    snprintf(obs->chain_error, sizeof obs->chain_error, "%s", errors[f->chain]);
+    obs->sans = list_of(sans[f->san], f->san != SAN_NONE);
+}
+
+static void
+fill_observation(const struct facts *f, const struct requirement *req, struct observation *obs)
+{
+    *obs = (struct observation){ .refs = 1, .bound = f->bound };
+    obs->starttls_offered = f->step != CLEAR_ONLY;
+    switch (f->step) {
+    case CLEAR:
+    case CLEAR_ONLY:
+        obs->stage = TLS_STAGE_CLEAR;
+        break;
+    case REFUSED:
+        obs->stage = TLS_STAGE_REFUSED;
+        obs->starttls_code = 454;
+        snprintf(obs->failure_reason, sizeof obs->failure_reason, "starttls-reply-454");
+        break;
+    case DONE:
+        fill_certificate(f, obs);
+        fill_handshake(f, req, obs);
+        break;
+    case HANDSHAKE:
+    case VERSION:
+    case INJECTED:
+    case TIMEOUT:
+    case STEPS:
+        fill_handshake(f, req, obs);
+        break;
+    }
+}
+
+static const struct judge_case {
+    const char *name;
+    struct facts facts;
+    enum verdict_action action;
+    enum reply_row reply;
+    enum result_type result;
+    const char *rule;   /* how the rule begins */
+    const char *reason; /* NULL: any */
+    const char *mx;     /* NULL: any */
+} cases[] = {
+    /* Enforce, in the order of checks of CONFORMANCE 0 and 10.2. */
+    { "STS-087: good chain, SAN names the MX", { .mode = ENFORCE }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_SUCCESS, "STS-087", "", mx1 },
+    { "STS-088: wildcard SAN", { .san = SAN_WILDCARD }, VERDICT_ALLOW, REPLY_NONE, RESULT_SUCCESS,
+      "STS-087", "", mx1 },
+    { "STS-081: wildcard pattern", { .lists = LISTS_WILDCARD }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_SUCCESS, "STS-087", "", mx1 },
+    { "STS-090: TLS 1.2 is enough", { .version = TLS_VERSION_1_2 }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_SUCCESS, "STS-087", "", mx1 },
+    { "REP-010 TC-MX-07: MX not listed, no handshake for it",
+      { .lists = LISTS_OTHER, .step = CLEAR }, VERDICT_REFUSE, REPLY_STS_MX_MISMATCH,
+      RESULT_VALIDATION_FAILURE, "STS-080", "sts-mx-mismatch", NULL },
+    { "REP-010 before REP-011: MX not listed, no STARTTLS",
+      { .lists = LISTS_OTHER, .step = CLEAR_ONLY }, VERDICT_REFUSE, REPLY_STS_MX_MISMATCH,
+      RESULT_VALIDATION_FAILURE, "STS-080", "sts-mx-mismatch", NULL },
+    { "REP-010 before REP-013: MX not listed, chain expired",
+      { .lists = LISTS_OTHER, .chain = OVERDUE }, VERDICT_REFUSE, REPLY_STS_MX_MISMATCH,
+      RESULT_VALIDATION_FAILURE, "STS-080", NULL, NULL },
+    { "REP-010: MX not listed, certificate for the MX", { .lists = LISTS_OTHER }, VERDICT_REFUSE,
+      REPLY_STS_MX_MISMATCH, RESULT_VALIDATION_FAILURE, "STS-080", NULL, NULL },
+    { "REP-010: smart host not listed", { .lists = LISTS_OTHER, .found = BY_TABLE },
+      VERDICT_REFUSE, REPLY_STS_MX_MISMATCH, RESULT_VALIDATION_FAILURE, "STS-080", NULL, NULL },
+    { "TLS-001 TC-TLS-01: no keyword", { .step = CLEAR_ONLY }, VERDICT_REFUSE,
+      REPLY_STS_STARTTLS_MISSING, RESULT_STARTTLS_NOT_SUPPORTED, "STS-084", "", mx1 },
+    { "PRX-029: keyword, so STARTTLS now", { .step = CLEAR }, VERDICT_START_TLS, REPLY_NONE,
+      RESULT_SUCCESS, "PRX-029", "", mx1 },
+    { "TLS-005 TC-TLS-02: STARTTLS refused", { .step = REFUSED }, VERDICT_REFUSE,
+      REPLY_STS_STARTTLS_MISSING, RESULT_STARTTLS_NOT_SUPPORTED, "TLS-005", "starttls-reply-454",
+      mx1 },
+    { "STS-084: handshake failed", { .step = HANDSHAKE }, VERDICT_REFUSE,
+      REPLY_STS_STARTTLS_MISSING, RESULT_VALIDATION_FAILURE, "STS-084", REASON, mx1 },
+    { "TLS-025: handshake stalled", { .step = TIMEOUT }, VERDICT_REFUSE,
+      REPLY_STS_STARTTLS_MISSING, RESULT_VALIDATION_FAILURE, "STS-084", REASON, mx1 },
+    { "STS-090 TC-TLS-08: handshake failed by its version",
+      { .step = VERSION, .version = TLS_VERSION_1_1 }, VERDICT_REFUSE, REPLY_STS_TLS_VERSION,
+      RESULT_VALIDATION_FAILURE, "STS-090", REASON, mx1 },
+    { "TLS-008 TC-TLS-05: response injection", { .step = INJECTED }, VERDICT_REFUSE,
+      REPLY_STS_STARTTLS_MISSING, RESULT_VALIDATION_FAILURE, "TLS-008", "plaintext-after-starttls",
+      mx1 },
+    { "STS-090: TLS 1.1 reached for another recipient",
+      { .version = TLS_VERSION_1_1 }, VERDICT_REFUSE, REPLY_STS_TLS_VERSION,
+      RESULT_VALIDATION_FAILURE, "STS-090", "tls-version-too-low", mx1 },
+    { "STS-090: TLS 1.0", { .version = TLS_VERSION_1_0 }, VERDICT_REFUSE, REPLY_STS_TLS_VERSION,
+      RESULT_VALIDATION_FAILURE, "STS-090", "tls-version-too-low", mx1 },
+    { "REP-012 before REP-013: TLS 1.1 and an expired chain",
+      { .version = TLS_VERSION_1_1, .chain = OVERDUE }, VERDICT_REFUSE, REPLY_STS_TLS_VERSION,
+      RESULT_VALIDATION_FAILURE, "STS-090", NULL, NULL },
+    { "STS-086: expired", { .chain = OVERDUE }, VERDICT_REFUSE, REPLY_STS_CERTIFICATE,
+      RESULT_CERTIFICATE_EXPIRED, "STS-086", "X509_V_ERR_CERT_HAS_EXPIRED", mx1 },
+    { "STS-085: untrusted", { .chain = UNTRUSTED }, VERDICT_REFUSE, REPLY_STS_CERTIFICATE,
+      RESULT_CERTIFICATE_NOT_TRUSTED, "STS-085", "X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT", mx1 },
+    { "REP-013 before REP-014: untrusted and no name", { .chain = UNTRUSTED, .san = SAN_OTHER },
+      VERDICT_REFUSE, REPLY_STS_CERTIFICATE, RESULT_CERTIFICATE_NOT_TRUSTED, "STS-085", NULL,
+      NULL },
+    { "STS-087: another name", { .san = SAN_OTHER }, VERDICT_REFUSE, REPLY_STS_NAME_MISMATCH,
+      RESULT_CERTIFICATE_HOST_MISMATCH, "STS-087", NULL, mx1 },
+    { "STS-087 TLS-042: no dNSName at all", { .san = SAN_NONE }, VERDICT_REFUSE,
+      REPLY_STS_NAME_MISMATCH, RESULT_CERTIFICATE_HOST_MISMATCH, "STS-087", NULL, mx1 },
+    { "STS-089: SAN is the policy domain", { .san = SAN_DOMAIN }, VERDICT_REFUSE,
+      REPLY_STS_NAME_MISMATCH, RESULT_CERTIFICATE_HOST_MISMATCH, "STS-087", NULL, mx1 },
+    { "STS-089: SAN is the pattern, not the MX",
+      { .san = SAN_SECOND, .lists = LISTS_WILDCARD }, VERDICT_REFUSE, REPLY_STS_NAME_MISMATCH,
+      RESULT_CERTIFICATE_HOST_MISMATCH, "STS-087", NULL, mx1 },
+
+    /* Several names on one address. */
+    { "PRX-017 TC-MX-15: listed sibling proven",
+      { .names = TWO_NAMES, .lists = LISTS_SECOND, .san = SAN_SECOND }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_SUCCESS, "STS-087", "", mx2 },
+    { "PRX-017: only the unlisted sibling proven",
+      { .names = TWO_NAMES, .lists = LISTS_SECOND, .san = SAN_MX }, VERDICT_REFUSE,
+      REPLY_STS_NAME_MISMATCH, RESULT_CERTIFICATE_HOST_MISMATCH, "STS-087", NULL, NULL },
+    { "PRX-017: a wildcard lists both, the second is proven",
+      { .names = TWO_NAMES, .lists = LISTS_WILDCARD, .san = SAN_SECOND }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_SUCCESS, "STS-087", "", mx2 },
+
+    /* The address of no MX. */
+    { "PRX-019 TC-MX-14: proven by certificate", { .found = BY_CERTIFICATE }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_SUCCESS, "STS-087", "", mx1 },
+    { "PRX-019: wrong name comes last, as REP-010",
+      { .found = BY_CERTIFICATE, .san = SAN_OTHER }, VERDICT_REFUSE, REPLY_STS_MX_MISMATCH,
+      RESULT_CERTIFICATE_HOST_MISMATCH, "PRX-019", NULL, NULL },
+    { "PRX-019: self-signed is REP-013 as usual",
+      { .found = BY_CERTIFICATE, .chain = UNTRUSTED }, VERDICT_REFUSE, REPLY_STS_CERTIFICATE,
+      RESULT_CERTIFICATE_NOT_TRUSTED, "STS-085", NULL, NULL },
+    { "PRX-019: no STARTTLS is REP-011 as usual",
+      { .found = BY_CERTIFICATE, .step = CLEAR_ONLY }, VERDICT_REFUSE, REPLY_STS_STARTTLS_MISSING,
+      RESULT_STARTTLS_NOT_SUPPORTED, "STS-084", NULL, NULL },
+    { "PRX-019: no candidate at all", { .found = BY_CERTIFICATE, .names = NO_NAME },
+      VERDICT_REFUSE, REPLY_STS_MX_MISMATCH, RESULT_CERTIFICATE_HOST_MISMATCH, "PRX-019", NULL,
+      "" },
+    { "PRX-019: no candidate, STARTTLS without SNI",
+      { .found = BY_CERTIFICATE, .names = NO_NAME, .step = CLEAR }, VERDICT_START_TLS, REPLY_NONE,
+      RESULT_SUCCESS, "PRX-029", NULL, "" },
+    { "PRX-023 TC-MX-11: MX look-up failed, not proven",
+      { .found = BY_CERTIFICATE, .mx_failed = true, .san = SAN_OTHER }, VERDICT_REFUSE,
+      REPLY_DNS_FAILURE, RESULT_CERTIFICATE_HOST_MISMATCH, "PRX-023", "mx-lookup-failed", NULL },
+    { "PRX-023: MX look-up failed, proven by certificate",
+      { .found = BY_CERTIFICATE, .mx_failed = true }, VERDICT_ALLOW, REPLY_NONE, RESULT_SUCCESS,
+      "STS-087", "", mx1 },
+    { "DANE-005: another host's look-up failed", { .mx_failed = true }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_SUCCESS, "STS-087", "", mx1 },
+
+    /* Several identities on one connection. */
+    { "PRX-030: other SNI, certificate does not prove", { .sni = SNI_OTHER, .san = SAN_OTHER },
+      VERDICT_RECONNECT, REPLY_NONE, RESULT_SUCCESS, "PRX-030", "", mx1 },
+    { "PRX-030: other SNI, expired chain: no refusal on it",
+      { .sni = SNI_OTHER, .chain = OVERDUE }, VERDICT_RECONNECT, REPLY_NONE, RESULT_SUCCESS,
+      "PRX-030", NULL, NULL },
+    { "PRX-030: no SNI sent, certificate does not prove", { .sni = SNI_ABSENT, .san = SAN_NONE },
+      VERDICT_RECONNECT, REPLY_NONE, RESULT_SUCCESS, "PRX-030", NULL, NULL },
+    { "PRX-030: handshake failed for another SNI", { .sni = SNI_OTHER, .step = HANDSHAKE },
+      VERDICT_RECONNECT, REPLY_NONE, RESULT_SUCCESS, "PRX-030", NULL, NULL },
+    { "PRX-034: other SNI, certificate proves all the same", { .sni = SNI_OTHER }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_SUCCESS, "STS-087", "", mx1 },
+    { "PRX-034: the same within a transaction", { .sni = SNI_OTHER, .bound = true }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_SUCCESS, "STS-087", "", mx1 },
+    { "PRX-033 REP-041: other SNI within a transaction",
+      { .sni = SNI_OTHER, .san = SAN_OTHER, .bound = true }, VERDICT_REFUSE, REPLY_OTHER_IDENTITY,
+      RESULT_SUCCESS, "PRX-033", "", NULL },
+    { "PRX-033: the transaction began in clear", { .step = CLEAR, .bound = true }, VERDICT_REFUSE,
+      REPLY_OTHER_IDENTITY, RESULT_SUCCESS, "PRX-033", "", NULL },
+    { "PRX-033: ... after STARTTLS was refused", { .step = REFUSED, .bound = true },
+      VERDICT_REFUSE, REPLY_OTHER_IDENTITY, RESULT_SUCCESS, "PRX-033", "", NULL },
+    { "no STARTTLS here: another transaction would not help",
+      { .step = CLEAR_ONLY, .bound = true }, VERDICT_REFUSE, REPLY_STS_STARTTLS_MISSING,
+      RESULT_STARTTLS_NOT_SUPPORTED, "STS-084", NULL, NULL },
+    { "MX not listed: another transaction would not help",
+      { .lists = LISTS_OTHER, .bound = true, .sni = SNI_OTHER }, VERDICT_REFUSE,
+      REPLY_STS_MX_MISMATCH, RESULT_VALIDATION_FAILURE, "STS-080", NULL, NULL },
+
+    /* Testing: the mail goes, the failure is counted (STS-101). */
+    { "STS-101: all is well", { .mode = TESTING }, VERDICT_ALLOW, REPLY_NONE, RESULT_SUCCESS, "STS-087",
+      "", mx1 },
+    { "STS-101: expired", { .mode = TESTING, .chain = OVERDUE }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_CERTIFICATE_EXPIRED, "STS-086", "X509_V_ERR_CERT_HAS_EXPIRED", mx1 },
+    { "STS-101: untrusted", { .mode = TESTING, .chain = UNTRUSTED }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_CERTIFICATE_NOT_TRUSTED, "STS-085", NULL, NULL },
+    { "STS-101: another name", { .mode = TESTING, .san = SAN_OTHER }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_CERTIFICATE_HOST_MISMATCH, "STS-087", NULL, NULL },
+    { "STS-101: TLS 1.0", { .mode = TESTING, .version = TLS_VERSION_1_0 }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_VALIDATION_FAILURE, "STS-090", "tls-version-too-low", NULL },
+    { "STS-101: no STARTTLS", { .mode = TESTING, .step = CLEAR_ONLY }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_STARTTLS_NOT_SUPPORTED, "STS-084", NULL, NULL },
+    { "STS-101: STARTTLS refused", { .mode = TESTING, .step = REFUSED }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_STARTTLS_NOT_SUPPORTED, "TLS-005", NULL, NULL },
+    { "STS-101: STARTTLS first, also where the MX is not listed",
+      { .mode = TESTING, .step = CLEAR, .lists = LISTS_OTHER }, VERDICT_START_TLS, REPLY_NONE,
+      RESULT_SUCCESS, "PRX-029", NULL, NULL },
+    { "STS-101 TC-MX-08: MX not listed", { .mode = TESTING, .lists = LISTS_OTHER }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_VALIDATION_FAILURE, "STS-080", "sts-mx-mismatch", NULL },
+    { "PRX-030: testing wants the right SNI too", { .mode = TESTING, .sni = SNI_OTHER, .san = SAN_OTHER },
+      VERDICT_RECONNECT, REPLY_NONE, RESULT_SUCCESS, "PRX-030", NULL, NULL },
+    { "PRX-033 TC-GW-25: testing within a transaction: passes, not counted",
+      { .mode = TESTING, .sni = SNI_OTHER, .san = SAN_OTHER, .bound = true }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_SUCCESS, "PRX-050", NULL, NULL },
+    { "PRX-033: testing where the transaction began in clear",
+      { .mode = TESTING, .step = CLEAR, .bound = true }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_STARTTLS_NOT_SUPPORTED, "PRX-050", NULL, NULL },
+    { "TLS-006: testing on a dead connection", { .mode = TESTING, .step = HANDSHAKE }, VERDICT_CLOSE,
+      REPLY_UPSTREAM_LOST, RESULT_VALIDATION_FAILURE, "STS-084", REASON, NULL },
+    { "TLS-021: testing after a handshake with a higher floor",
+      { .mode = TESTING, .step = VERSION, .higher_floor = true }, VERDICT_RECONNECT, REPLY_NONE,
+      RESULT_SUCCESS, "PRX-030", NULL, NULL },
+
+    /* No policy, or one that is over. */
+    { "PRX-050 TLS-032: untrusted", { .mode = NONE, .chain = UNTRUSTED, .san = SAN_NONE }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_SUCCESS, "PRX-050", "", NULL },
+    { "PRX-050: TLS 1.0", { .mode = NONE, .version = TLS_VERSION_1_0 }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_SUCCESS, "PRX-050", "", NULL },
+    { "PRX-050: other SNI does not matter", { .mode = NONE, .sni = SNI_OTHER, .san = SAN_OTHER },
+      VERDICT_ALLOW, REPLY_NONE, RESULT_SUCCESS, "PRX-050", "", NULL },
+    { "TLS-012: STARTTLS where offered", { .mode = NONE, .step = CLEAR }, VERDICT_START_TLS, REPLY_NONE,
+      RESULT_SUCCESS, "PRX-029", "", mx1 },
+    { "TC-TLS-03: in clear where not", { .mode = NONE, .step = CLEAR_ONLY }, VERDICT_ALLOW, REPLY_NONE,
+      RESULT_STARTTLS_NOT_SUPPORTED, "PRX-050", "", NULL },
+    { "TLS-005: in clear where STARTTLS was refused", { .mode = NONE, .step = REFUSED }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_STARTTLS_NOT_SUPPORTED, "PRX-050", "454", NULL },
+    { "TLS-006: dead connection", { .mode = NONE, .step = HANDSHAKE }, VERDICT_CLOSE, REPLY_UPSTREAM_LOST,
+      RESULT_VALIDATION_FAILURE, "TLS-006", REASON, NULL },
+    { "TLS-021: failed by another recipient's floor", { .mode = NONE, .step = VERSION, .higher_floor = true },
+      VERDICT_RECONNECT, REPLY_NONE, RESULT_SUCCESS, "TLS-021", "", NULL },
+    { "TLS-006: failed with another recipient's SNI", { .mode = NONE, .step = HANDSHAKE, .sni = SNI_OTHER },
+      VERDICT_RECONNECT, REPLY_NONE, RESULT_SUCCESS, "TLS-021", "", NULL },
+    { "PRX-033: no 452 without enforce, on a dead connection either",
+      { .mode = NONE, .step = VERSION, .higher_floor = true, .bound = true }, VERDICT_CLOSE,
+      REPLY_UPSTREAM_LOST, RESULT_VALIDATION_FAILURE, "TLS-006", REASON, NULL },
+    { "PRX-019: no candidate is no matter", { .mode = NONE, .names = NO_NAME, .found = BY_CERTIFICATE },
+      VERDICT_ALLOW, REPLY_NONE, RESULT_SUCCESS, "PRX-050", "", "" },
+    { "STS-065: expired policy, everything wrong",
+      { .mode = EXPIRED, .chain = UNTRUSTED, .san = SAN_OTHER, .lists = LISTS_OTHER }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_SUCCESS, "PRX-050", "", NULL },
+    { "STS-065: expired policy, no STARTTLS", { .mode = EXPIRED, .step = CLEAR_ONLY }, VERDICT_ALLOW,
+      REPLY_NONE, RESULT_STARTTLS_NOT_SUPPORTED, "PRX-050", "", NULL },
+};
+
+static void
+test_case(void **state)
+{
+    const struct judge_case *c = *state;
+    struct requirement req;
+    struct observation obs;
+    struct verdict v;
+
+    fill_requirement(&c->facts, &req);
+    fill_observation(&c->facts, &req, &obs);
+    v = judge(&req, &obs, NOW_S);
+    assert_string_equal(verdict_action_name(v.action), verdict_action_name(c->action));
+    assert_int_equal(v.reply, c->reply);
+    assert_string_equal(result_type_name(v.result), result_type_name(c->result));
+    assert_non_null(v.rule);
+    if (!span_starts(span_of(v.rule), span_of(c->rule)))
+        assert_string_equal(v.rule, c->rule);
+    if (c->reason)
+        assert_string_equal(v.reason, c->reason);
+    if (c->mx)
+        assert_string_equal(v.mx, c->mx);
+}
+
+/* TC-CACHE-08: applied up to the second before its expiry, not at it. */
+static void
+test_expiry(void **state)
+{
+    static const struct facts refused = { .chain = UNTRUSTED };
+    struct requirement req;
+    struct observation obs;
+
+    (void)state;
+    fill_requirement(&refused, &req);
+    fill_observation(&refused, &req, &obs);
+    req.sts.expires_at_s = NOW_S;
+    assert_int_equal(judge(&req, &obs, NOW_S - 1).action, VERDICT_REFUSE);
+    assert_int_equal(judge(&req, &obs, NOW_S).action, VERDICT_ALLOW);
+    assert_int_equal(judge(&req, &obs, NOW_S + 1).action, VERDICT_ALLOW);
+}
+
+/* A floor above what MTA-STS asks for is the site's (TLS-020). */
+static void
+test_site_floor(void **state)
+{
+    static const struct facts old = { .version = TLS_VERSION_1_2 };
+    struct requirement req;
+    struct observation obs;
+
+    (void)state;
+    fill_requirement(&old, &req);
+    fill_observation(&old, &req, &obs);
+    req.tls_floor = TLS_VERSION_1_3;
+    assert_int_equal(judge(&req, &obs, NOW_S).reply, REPLY_STS_TLS_VERSION);
+}
+
+/* ---- the whole product ---- */
+
+/* What one combination came to, for the text of a failure. */
+struct trial {
+    struct facts facts;
+    struct requirement req;
+    struct observation obs;
+    struct verdict v;
+};
+
+static void
+check(const struct trial *t, bool holds, const char *promise)
+{
+    const struct facts *f = &t->facts;
+
+    if (holds)
+        return;
+    fail_msg("%s: mode=%d step=%d chain=%d san=%d lists=%d names=%d found=%d sni=%d bound=%d "
+             "mx_failed=%d higher=%d version=%x: %s reply=%d result=%s rule=%s",
+             promise, f->mode, f->step, f->chain, f->san, f->lists, f->names, f->found, f->sni,
+             f->bound, f->mx_failed, f->higher_floor, f->version, verdict_action_name(t->v.action),
+             t->v.reply, result_type_name(t->v.result), t->v.rule);
+}
+
+/* RFC 8461 4.1 and 4.2 once more, in one line: some candidate is listed and named. */
+static bool
+is_proven(const struct trial *t, bool must_be_listed)
+{
+    for (size_t i = 0; i < t->req.names.count; i++) {
+        struct span name = span_of(t->req.names.names[i]);
+        bool listed = hostname_matches(span_of(t->req.sts.mx.names[0]), name);
+        bool named = t->obs.sans.count && hostname_matches(span_of(t->obs.sans.names[0]), name);
+
+        if (named && (listed || !must_be_listed))
+            return true;
+    }
+    return false;
+}
+
+static void
+check_always(const struct trial *t)
+{
+    const struct verdict *v = &t->v;
+    bool has_reply = v->action == VERDICT_REFUSE || v->action == VERDICT_CLOSE;
+
+    check(t, has_reply == (v->reply != REPLY_NONE), "a reply row with REFUSE and CLOSE only");
+    check(t, v->reply < REPLY_ROWS, "a known reply row");
+    check(t, v->rule && v->rule[0] && v->mx, "rule and mx are texts");
+    check(t, !t->obs.bound || (v->action != VERDICT_RECONNECT && v->action != VERDICT_START_TLS),
+          "PRX-031: the connection stays while a transaction holds it");
+    check(t, v->reply != REPLY_OTHER_IDENTITY || t->obs.bound,
+          "PRX-033: 452 needs a recipient already accepted");
+    check(t, v->action != VERDICT_START_TLS ||
+                 (t->obs.stage == TLS_STAGE_CLEAR && t->obs.starttls_offered),
+          "TLS-001: STARTTLS only where it is offered, once");
+    check(t, v->action != VERDICT_RECONNECT || t->obs.floor > t->req.tls_floor ||
+                 strcmp(t->obs.sni, requirement_sni(&t->req)) != 0,
+          "PRX-030: a new connection changes something, so there is no loop");
+    check(t, v->action != VERDICT_ALLOW || t->obs.stage != TLS_STAGE_FAILED,
+          "TLS-006: nothing goes over a dead connection");
+    check(t, !v->proven || (t->obs.chain == CHAIN_GOOD && t->obs.stage == TLS_STAGE_DONE),
+          "proven needs a good chain");
+    check(t, (v->result != RESULT_VALIDATION_FAILURE &&
+              v->result != RESULT_CERTIFICATE_NOT_TRUSTED) || v->reason[0],
+          "RPT-041: these results carry a reason");
+}
+
+static void
+check_enforce(const struct trial *t)
+{
+    const struct verdict *v = &t->v;
+    bool good = t->obs.stage == TLS_STAGE_DONE && t->obs.chain == CHAIN_GOOD &&
+                t->obs.version >= TLS_VERSION_1_2 && is_proven(t, true);
+
+    check(t, v->action != VERDICT_ALLOW || (good && v->proven && v->result == RESULT_SUCCESS),
+          "STS-100: enforce allows what is proven only");
+    check(t, !good || v->action == VERDICT_ALLOW, "what is proven is allowed");
+    check(t, v->action != VERDICT_REFUSE || v->result != RESULT_SUCCESS ||
+                 v->reply == REPLY_OTHER_IDENTITY,
+          "a refusal is counted");
+    check(t, v->action != VERDICT_CLOSE, "a refused recipient leaves the session alone");
+}
+
+static void
+check_relaxed(const struct trial *t)
+{
+    check(t, t->v.action != VERDICT_REFUSE, "STS-101, PRX-050: never refused without enforce");
+    check(t, (t->v.action == VERDICT_CLOSE) <= (t->obs.stage == TLS_STAGE_FAILED),
+          "PRX-050: closed on a dead connection only");
+}
+
+/* Testing counts what enforce refuses (STS-101), but for identity conflicts (PRX-033). */
+static void
+check_testing(const struct trial *t)
+{
+    struct requirement strict = t->req;
+    struct verdict v;
+
+    strict.sts.mode = STS_MODE_ENFORCE;
+    v = judge(&strict, &t->obs, NOW_S);
+    if (v.action != VERDICT_REFUSE)
+        check(t, t->v.action == v.action, "testing goes where enforce goes on");
+    else if (v.reply == REPLY_OTHER_IDENTITY)
+        check(t, t->v.result != RESULT_CERTIFICATE_HOST_MISMATCH,
+              "TC-GW-25: a conflict of identities is not counted");
+    else if (t->v.action == VERDICT_ALLOW)
+        check(t, t->v.result == v.result && strcmp(t->v.reason, v.reason) == 0,
+              "STS-101: counted as enforce would");
+}
+
+/* STS-065, STS-102: as though there were no policy. */
+static void
+check_without_policy(const struct trial *t)
+{
+    struct requirement bare = t->req;
+    struct verdict v;
+
+    bare.sts.mode = STS_MODE_NONE;
+    bare.sts.mx = (struct name_list){ 0 };
+    bare.sts.fetched_at_s = bare.sts.expires_at_s = 0;
+    v = judge(&bare, &t->obs, NOW_S);
+    check(t, v.action == t->v.action && v.reply == t->v.reply && v.result == t->v.result &&
+                 strcmp(v.rule, t->v.rule) == 0,
+          "none and expired are as no policy");
+    check(t, t->obs.stage != TLS_STAGE_DONE || t->v.action == VERDICT_ALLOW,
+          "TLS-032: no certificate failure blocks without a policy");
+}
+
+static void
+try_one(const struct facts *facts)
+{
+    struct trial t = { .facts = *facts };
+
+    fill_requirement(facts, &t.req);
+    fill_observation(facts, &t.req, &t.obs);
+    t.v = judge(&t.req, &t.obs, NOW_S);
+    check_always(&t);
+    switch (facts->mode) {
+    case ENFORCE:
+        check_enforce(&t);
+        break;
+    case TESTING:
+        check_relaxed(&t);
+        check_testing(&t);
+        break;
+    case NONE:
+    case EXPIRED:
+    case POLICY_MODES:
+        check_relaxed(&t);
+        check_without_policy(&t);
+        break;
+    }
+}
+
+/* The digit of `*number` in base n; the rest stays in it. */
+static unsigned
+digit(unsigned long *number, unsigned n)
+{
+    unsigned d = (unsigned)(*number % n);
+
+    *number /= n;
+    return d;
+}
+
+static void
+test_product(void **state)
+{
+    static const uint16_t versions[] = { 0, 0x0300, TLS_VERSION_1_0, TLS_VERSION_1_1,
+                                         TLS_VERSION_1_2 };
+    const unsigned long all = 1ul * POLICY_MODES * STEPS * QUALITIES * SANS * LISTS * NAMES *
+                              FOUNDS * SNIS * ROWS(versions) * 8;
+
+    (void)state;
+    for (unsigned long i = 0; i < all; i++) {
+        unsigned long n = i;
+        struct facts f = { .mode = digit(&n, POLICY_MODES), .step = digit(&n, STEPS) };
+
+        f.bound = digit(&n, 2);
+        f.higher_floor = digit(&n, 2);
+        f.sni = digit(&n, SNIS);
+        f.names = digit(&n, NAMES);
+        f.found = digit(&n, FOUNDS);
+        f.mx_failed = digit(&n, 2);
+        f.lists = digit(&n, LISTS);
+        f.san = digit(&n, SANS);
+        f.chain = digit(&n, QUALITIES);
+        f.version = versions[digit(&n, ROWS(versions))];
+        try_one(&f);
+    }
+}
+
+/* After a new connection STARTTLS follows, and its handshake is judged: no second reconnect. */
+static void
+test_reconnect_ends(void **state)
+{
+    struct facts f = { .sni = SNI_OTHER, .san = SAN_OTHER };
+    struct requirement req;
+    struct observation obs;
+
+    (void)state;
+    fill_requirement(&f, &req);
+    fill_observation(&f, &req, &obs);
+    assert_int_equal(judge(&req, &obs, NOW_S).action, VERDICT_RECONNECT);
+    f.step = CLEAR;
+    fill_observation(&f, &req, &obs);
+    assert_int_equal(judge(&req, &obs, NOW_S).action, VERDICT_START_TLS);
+    f.step = DONE;
+    f.sni = SNI_SAME;
+    fill_observation(&f, &req, &obs);
+    assert_int_equal(judge(&req, &obs, NOW_S).reply, REPLY_STS_NAME_MISMATCH);
+}
+
+int
+main(void)
+{
+    static const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_site_floor),
+        cmocka_unit_test(test_product),
+        cmocka_unit_test(test_reconnect_ends),
+    };
+    struct CMUnitTest tests[ROWS(cases) + ROWS(others)] = { 0 };
+    size_t n = 0;
+
+    for (size_t i = 0; i < ROWS(cases); i++)
+        tests[n++] = (struct CMUnitTest){ .name = cases[i].name,
+                                          .test_func = test_case,
+                                          .initial_state = (void *)(uintptr_t)&cases[i] };
+    memcpy(tests + n, others, sizeof others);
+    return cmocka_run_group_tests_name("judge", tests, NULL, NULL);
+}

@@ -1,0 +1,664 @@
+/* The program `stsgate` itself, between fake children that this test commands (fake_child.c). Every
+ * wait is for an event; nothing sleeps. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/span.h"
+#include "proxy/supervisor.h"
+
+#define WAIT_MS 20000
+#define CHILDREN_MAX 32
+#define PROGRAM SUPERVISOR_DIR "/stsgate"
+
+struct fake {
+    char name[16];
+    char fds[128];
+    int fd; /* the test's end of its command socket; -1 when unused */
+};
+
+struct fixture {
+    char dir[64];
+    char conf[96], socket_path[96];
+    int socket_fd; /* where the fakes connect */
+    uint16_t port;
+    pid_t pid;  /* of stsgate; -1 when it has been waited for */
+    int log_fd; /* its standard error */
+    char log[65536];
+    size_t log_len;
+    struct fake fakes[CHILDREN_MAX];
+    size_t count;
+};
+
+/* ---- the machinery ---- */
+
+static bool
+readable(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+
+    return poll(&p, 1, WAIT_MS) == 1;
+}
+
+/* Wait until the log says so. Reads from the log only as much as is there. */
+static void
+expect_log(struct fixture *f, const char *text)
+{
+    while (!strstr(f->log, text)) {
+        ssize_t n;
+
+        if (!readable(f->log_fd))
+            fail_msg("\"%s\" did not come; the log:\n%s", text, f->log);
+        n = read(f->log_fd, f->log + f->log_len, sizeof f->log - 1 - f->log_len);
+        if (n <= 0)
+            fail_msg("\"%s\" is missing; the log:\n%s", text, f->log);
+        f->log_len += (size_t)n;
+        f->log[f->log_len] = '\0';
+    }
+}
+
+static void
+forget_log(struct fixture *f)
+{
+    f->log_len = 0;
+    f->log[0] = '\0';
+}
+
+/* The next report of a child, which must be as expected; "" for its end. */
+static void
+expect(struct fixture *f, const struct fake *fake, const char *want)
+{
+    char got[256] = "";
+    ssize_t n;
+
+    if (!readable(fake->fd))
+        fail_msg("%s: \"%s\" did not come; the log:\n%s", fake->name, want, f->log);
+    n = recv(fake->fd, got, sizeof got - 1, 0);
+    got[n > 0 ? n : 0] = '\0';
+    assert_string_equal(got, want);
+}
+
+static void
+tell(const struct fake *fake, const char *command)
+{
+    assert_int_equal(send(fake->fd, command, strlen(command), MSG_NOSIGNAL),
+                     (ssize_t)strlen(command));
+}
+
+/* The next child that starts. */
+static struct fake *
+meet(struct fixture *f)
+{
+    struct fake *fake = &f->fakes[f->count++];
+    char hello[256] = "";
+
+    assert_true(f->count < CHILDREN_MAX);
+    if (!readable(f->socket_fd))
+        fail_msg("no child came; the log:\n%s", f->log);
+    fake->fd = accept4(f->socket_fd, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fake->fd >= 0);
+    assert_true(readable(fake->fd));
+    assert_true(recv(fake->fd, hello, sizeof hello - 1, 0) > 0);
+    assert_int_equal(sscanf(hello, "hello %15s fds=%127s", fake->name, fake->fds), 2);
+    return fake;
+}
+
+static struct fake *
+meet_named(struct fixture *f, const char *name)
+{
+    struct fake *fake = meet(f);
+
+    assert_string_equal(fake->name, name);
+    return fake;
+}
+
+static void
+write_conf(struct fixture *f, const char *more)
+{
+    FILE *file = fopen(f->conf, "w");
+
+    assert_non_null(file);
+    fprintf(file, "hostname = gw.test\nlisten_redirect = {\"127.0.0.1:%u\", \"[::1]:%u\"}\n%s",
+            f->port, f->port, more);
+    fclose(file);
+}
+
+static void
+start(struct fixture *f, char *const argv[])
+{
+    int log_pipe[2];
+
+    assert_int_equal(pipe2(log_pipe, O_CLOEXEC), 0);
+    assert_int_equal(setenv("FAKE_CHILD_SOCKET", f->socket_path, 1), 0);
+    f->pid = fork();
+    if (f->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        dup2(log_pipe[1], STDERR_FILENO);
+        execv(PROGRAM, argv);
+        _exit(126);
+    }
+    close(log_pipe[1]);
+    f->log_fd = log_pipe[0];
+}
+
+static void
+start_gateway(struct fixture *f, const char *more)
+{
+    write_conf(f, more);
+    start(f, (char *[]){ "stsgate", "run", "-c", f->conf, NULL });
+}
+
+/* The exit status, -1 for death by a signal; the rest of the log is in f->log. */
+static int
+finish(struct fixture *f)
+{
+    int status;
+    ssize_t n = 1;
+
+    while (n > 0 && readable(f->log_fd)) {
+        n = read(f->log_fd, f->log + f->log_len, sizeof f->log - 1 - f->log_len);
+        f->log_len += n > 0 ? (size_t)n : 0;
+        f->log[f->log_len] = '\0';
+    }
+    assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
+    f->pid = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int
+connect_client(const struct fixture *f)
+{
+    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(f->port) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* A port that was free just now. */
+static uint16_t
+free_port(void)
+{
+    struct sockaddr_in sa = { .sin_family = AF_INET };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &(socklen_t){ sizeof sa }), 0);
+    close(fd);
+    return ntohs(sa.sin_port);
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+    assert_non_null(f);
+    *state = f;
+    f->pid = f->log_fd = -1;
+    snprintf(f->dir, sizeof f->dir, "/tmp/test_supervisor.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->conf, sizeof f->conf, "%s/conf", f->dir);
+    snprintf(f->socket_path, sizeof f->socket_path, "%s/socket", f->dir);
+    memcpy(sa.sun_path, f->socket_path, strlen(f->socket_path));
+    f->socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(f->socket_fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(f->socket_fd, CHILDREN_MAX), 0);
+    f->port = free_port();
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    if (f->pid > 0) {
+        kill(f->pid, SIGKILL);
+        waitpid(f->pid, NULL, 0);
+    }
+    for (size_t i = 0; i < f->count; i++)
+        close(f->fakes[i].fd);
+    if (f->log_fd >= 0)
+        close(f->log_fd);
+    close(f->socket_fd);
+    unlink(f->conf);
+    unlink(f->socket_path);
+    rmdir(f->dir);
+    free(f);
+    return 0;
+}
+
+/* Three children, ready and linked: out[0] the policy process, then the two workers. */
+static void
+start_ready(struct fixture *f, struct fake *out[3])
+{
+    start_gateway(f, "workers = 2\n");
+    for (int i = 0; i < 3; i++) {
+        struct fake *fake = meet(f); /* in any order: they are started without waiting */
+
+        out[strcmp(fake->name, "policy") == 0 ? 0 : fake->name[7] - '0' + 1] = fake;
+    }
+    expect(f, out[0], "link 0");
+    expect(f, out[0], "link 1");
+    expect(f, out[1], "link 0");
+    expect(f, out[2], "link 1");
+    for (int i = 0; i < 3; i++)
+        tell(out[i], "r");
+    expect_log(f, "event=ready workers=2\n");
+}
+
+/* ---- the tests ---- */
+
+static void
+test_start(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3];
+
+    start_ready(f, c);
+    assert_string_equal(c[0]->name, "policy");
+    assert_string_equal(c[1]->name, "worker/0");
+    assert_string_equal(c[2]->name, "worker/1");
+    /* Configuration and control, a worker also its two listeners; nothing else was inherited. */
+    assert_string_equal(c[0]->fds, "0,1,2,3,4");
+    assert_string_equal(c[1]->fds, "0,1,2,3,4,5,6");
+    assert_string_equal(c[2]->fds, "0,1,2,3,4,5,6");
+    tell(c[1], "s0");
+    expect(f, c[0], "got !");
+    tell(c[0], "s1");
+    expect(f, c[2], "got !");
+}
+
+static void
+test_ready_needs_all(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *policy, *worker;
+
+    start_gateway(f, "workers = 1\n");
+    policy = meet(f);
+    worker = meet(f);
+    tell(policy, "r");
+    expect_log(f, "event=child-ready");
+    assert_null(strstr(f->log, "event=ready"));
+    tell(worker, "r");
+    expect_log(f, "event=ready workers=1\n");
+}
+
+static void
+test_worker_crash(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3], *again;
+
+    start_ready(f, c);
+    tell(c[1], "c");
+    expect_log(f, "event=child-exited child=worker/0");
+    expect_log(f, "signal=9 restart_ms=0\n");
+    again = meet_named(f, "worker/0");
+    assert_string_equal(again->fds, "0,1,2,3,4,5,6");
+    expect(f, again, "link 0");
+    expect(f, c[0], "link 0");
+    tell(again, "s0");
+    expect(f, c[0], "got !");
+    tell(c[2], "s0"); /* the other one's link is untouched */
+    expect(f, c[0], "got !");
+    forget_log(f);
+    tell(again, "r");
+    expect_log(f, "event=ready workers=2\n");
+    tell(again, "c");
+    expect_log(f, "restart_ms=100\n"); /* the second time in a row it has to wait */
+    meet_named(f, "worker/0");
+}
+
+static void
+test_policy_crash(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3], *again;
+
+    start_ready(f, c);
+    tell(c[0], "c");
+    again = meet_named(f, "policy");
+    expect(f, again, "link 0");
+    expect(f, again, "link 1");
+    expect(f, c[1], "link 0");
+    expect(f, c[2], "link 1");
+    tell(c[1], "s0");
+    expect(f, again, "got !");
+    tell(again, "s1");
+    expect(f, c[2], "got !");
+}
+
+/* A connection that arrives while the only worker is away waits for the next one. */
+static void
+test_listener_survives(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *policy, *worker;
+    int client;
+
+    start_gateway(f, "workers = 1\n");
+    policy = meet(f);
+    worker = meet(f);
+    if (strcmp(worker->name, "policy") == 0) {
+        struct fake *other = policy;
+
+        policy = worker;
+        worker = other;
+    }
+    tell(policy, "r");
+    tell(worker, "r");
+    expect_log(f, "event=ready workers=1\n");
+    expect(f, worker, "link 0");
+    tell(worker, "c");
+    expect_log(f, "event=child-exited child=worker/0");
+    client = connect_client(f);
+    assert_true(client >= 0);
+    worker = meet_named(f, "worker/0");
+    expect(f, worker, "link 0");
+    tell(worker, "a");
+    expect(f, worker, "accepted");
+    close(client);
+}
+
+/* PRX-048: the workers end first, since they need the policy process until then. */
+static void
+test_stop(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3];
+
+    start_ready(f, c);
+    assert_int_equal(kill(f->pid, SIGTERM), 0);
+    expect(f, c[1], "stop");
+    expect(f, c[2], "stop");
+    tell(c[1], "q");
+    tell(c[2], "q");
+    expect(f, c[0], "stop");
+    assert_int_equal(connect_client(f), -1);
+    tell(c[0], "q");
+    assert_int_equal(finish(f), 0);
+    assert_non_null(strstr(f->log, "event=stopped status=0\n"));
+    assert_null(strstr(f->log, "level=error"));
+}
+
+static void
+test_stop_by_terminal(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3];
+
+    start_ready(f, c);
+    assert_int_equal(kill(f->pid, SIGHUP), 0); /* a terminal that closes ends nothing */
+    assert_int_equal(kill(f->pid, SIGINT), 0);
+    for (int i = 1; i < 3; i++) {
+        expect(f, c[i], "stop");
+        tell(c[i], "q");
+    }
+    expect(f, c[0], "stop");
+    tell(c[0], "q");
+    assert_int_equal(finish(f), 0);
+}
+
+static void
+test_second_signal(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3];
+
+    start_ready(f, c);
+    assert_int_equal(kill(f->pid, SIGTERM), 0);
+    expect(f, c[1], "stop");
+    expect(f, c[2], "stop");
+    assert_int_equal(kill(f->pid, SIGTERM), 0);
+    for (int i = 0; i < 3; i++)
+        expect(f, c[i], "");
+    assert_int_equal(finish(f), 0);
+    assert_non_null(strstr(f->log, "event=stop-late child=worker/0 signal=15\n"));
+}
+
+/* A worker that dies while others drain stays dead. */
+static void
+test_crash_while_stopping(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3];
+
+    start_ready(f, c);
+    assert_int_equal(kill(f->pid, SIGTERM), 0);
+    expect(f, c[1], "stop");
+    tell(c[1], "c");
+    expect(f, c[2], "stop");
+    tell(c[2], "q");
+    expect(f, c[0], "stop");
+    tell(c[0], "q");
+    assert_int_equal(finish(f), 0);
+    assert_int_equal(f->count, 3);
+}
+
+static void
+test_children_end_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3];
+
+    start_ready(f, c);
+    assert_int_equal(kill(f->pid, SIGKILL), 0);
+    for (int i = 0; i < 3; i++)
+        expect(f, c[i], "");
+    assert_int_equal(finish(f), -1);
+}
+
+/* A child that never gets ready: e.g. a CA file that cannot be read. */
+static void
+test_start_in_vain(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *worker = NULL;
+    unsigned tries = 0;
+
+    start_gateway(f, "workers = 1\n");
+    while (tries < SUPERVISOR_TRIES || !worker) { /* in any order */
+        struct fake *fake = meet(f);
+
+        if (strcmp(fake->name, "policy") != 0) {
+            worker = fake;
+            continue;
+        }
+        tries++;
+        expect(f, fake, "link 0");
+        tell(fake, "x");
+    }
+    for (unsigned i = 0; i < SUPERVISOR_TRIES; i++)
+        expect(f, worker, "link 0");
+    expect(f, worker, "stop");
+    tell(worker, "q");
+    assert_int_equal(finish(f), SUPERVISOR_CONFIG);
+    assert_non_null(strstr(f->log, "event=child-exited child=policy"));
+    assert_non_null(strstr(f->log, "status=2 restart_ms="));
+    assert_non_null(strstr(f->log, "event=start-failed child=policy tries=3 "));
+}
+
+/* Later the same is met with patience: the configuration has worked before. */
+static void
+test_restarts_in_vain_later(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3], *again;
+
+    start_ready(f, c);
+    tell(c[0], "x");
+    for (unsigned i = 0; i < SUPERVISOR_TRIES; i++) {
+        again = meet_named(f, "policy");
+        tell(again, "x");
+    }
+    again = meet_named(f, "policy");
+    forget_log(f);
+    tell(again, "r");
+    expect_log(f, "event=ready workers=2\n");
+}
+
+static void
+test_child_is_not_trusted(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3], *again;
+
+    start_ready(f, c);
+    tell(c[1], "g"); /* STOP from a child */
+    expect_log(f, "event=child-killed child=worker/0");
+    expect(f, c[1], "");
+    again = meet_named(f, "worker/0");
+    expect(f, again, "link 0");
+    tell(again, "r");
+    forget_log(f);
+    expect_log(f, "event=ready workers=2\n");
+    forget_log(f);
+    tell(again, "r"); /* ready twice */
+    expect_log(f, "event=child-killed child=worker/0");
+    again = meet_named(f, "worker/0");
+    tell(again, "d");
+    expect_log(f, "reason=\"closed its control channel and goes on\"");
+    meet_named(f, "worker/0");
+}
+
+static void
+test_port_in_use(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(f->port) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    start_gateway(f, "");
+    assert_int_equal(finish(f), SUPERVISOR_CONFIG);
+    assert_non_null(strstr(f->log, "event=start-failed reason=\"cannot listen on 127.0.0.1:"));
+    close(fd);
+}
+
+static void
+test_bad_config(void **state)
+{
+    struct fixture *f = *state;
+    char want[192];
+
+    start_gateway(f, "workers = many\n");
+    assert_int_equal(finish(f), 2);
+    snprintf(want, sizeof want, "%s:3: workers: expected 0 .. 64, got \"many\"\n", f->conf);
+    assert_string_equal(f->log, want);
+}
+
+static void
+test_backoff(void **state)
+{
+    static const unsigned want[] = { 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000 };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof want / sizeof *want; i++)
+        assert_int_equal(supervisor_backoff_ms(i), want[i]);
+    assert_int_equal(supervisor_backoff_ms(~0u), SUPERVISOR_BACKOFF_MAX_MS);
+}
+
+/* ---- the command line ---- */
+
+static struct command_case {
+    const char *name;
+    char *argv[6]; /* "CONF" stands for the path of a good configuration */
+    int want;
+    const char *says; /* on standard error */
+} commands[] = {
+    { "no verb", { "stsgate" }, 2, "usage: stsgate VERB" },
+    { "unknown verb", { "stsgate", "walk" }, 2, "unknown verb walk\nusage: " },
+    { "help", { "stsgate", "help" }, 0, "" },
+    { "--version", { "stsgate", "--version" }, 0, "" },
+    { "--version with more", { "stsgate", "--version", "x" }, 2, "unknown argument x" },
+    { "config check", { "stsgate", "config", "check", "-c", "CONF" }, 0, "" },
+    { "config check of nothing",
+      { "stsgate", "config", "check", "-c", "/nonexistent" },
+      2,
+      "/nonexistent:1: cannot be read: " },
+    { "config without check", { "stsgate", "config" }, 2, "usage: stsgate config check" },
+    { "-c without a file", { "stsgate", "run", "-c" }, 2, "-c needs a file" },
+    { "run with an unknown argument",
+      { "stsgate", "run", "--fast" },
+      2,
+      "unknown argument --fast" },
+};
+
+static void
+run_command(struct fixture *f, const struct command_case *c)
+{
+    char *argv[6];
+
+    for (size_t i = 0; i < 6; i++)
+        argv[i] = c->argv[i] && strcmp(c->argv[i], "CONF") == 0 ? f->conf : c->argv[i];
+    write_conf(f, "");
+    start(f, argv);
+    if (finish(f) != c->want || !strstr(f->log, c->says))
+        fail_msg("%s: %s", c->name, f->log);
+    if (!*c->says)
+        assert_string_equal(f->log, "");
+    close(f->log_fd);
+    f->log_fd = -1;
+    forget_log(f);
+}
+
+static void
+test_commands(void **state)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        run_command(*state, &commands[i]);
+}
+
+#define WITH_GATEWAY(name, run)                                                                    \
+    {                                                                                              \
+        name, run, setup, teardown, NULL                                                           \
+    }
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_GATEWAY("start, ready, links, descriptors", test_start),
+        WITH_GATEWAY("ready only when all are", test_ready_needs_all),
+        WITH_GATEWAY("worker crash: restart and new link on both sides", test_worker_crash),
+        WITH_GATEWAY("policy crash: new links for all", test_policy_crash),
+        WITH_GATEWAY("connections wait while a worker restarts", test_listener_survives),
+        WITH_GATEWAY("SIGTERM: workers, then policy, exit 0", test_stop),
+        WITH_GATEWAY("SIGINT stops, SIGHUP does not", test_stop_by_terminal),
+        WITH_GATEWAY("second SIGTERM cuts the drain short", test_second_signal),
+        WITH_GATEWAY("crash while stopping", test_crash_while_stopping),
+        WITH_GATEWAY("children end with the supervisor", test_children_end_with_it),
+        WITH_GATEWAY("three starts in vain: exit 2", test_start_in_vain),
+        WITH_GATEWAY("restarts in vain after the first success", test_restarts_in_vain_later),
+        WITH_GATEWAY("a child that breaks the protocol is killed", test_child_is_not_trusted),
+        WITH_GATEWAY("port in use: exit 2", test_port_in_use),
+        WITH_GATEWAY("bad configuration: file, line, exit 2", test_bad_config),
+        WITH_GATEWAY("verbs and usage", test_commands),
+        cmocka_unit_test(test_backoff),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
