@@ -48,6 +48,7 @@ struct observation {
     char group[24];            /* key exchange group, "" when unknown */
     bool resumed;
 
+    uint16_t trust;            /* which roots the chain was held against (requirement, local.trust) */
     enum chain_state chain;    /* meaningful with TLS_STAGE_DONE */
     char chain_error[48];      /* "X509_V_ERR_CERT_HAS_EXPIRED"; "X509_V_OK" when good */
     char chain_reason[96];     /* the library's short text: "certificate has expired" */

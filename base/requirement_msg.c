@@ -1,6 +1,6 @@
 #include "base/requirement_msg.h"
 
-#define FIELDS 14u
+#define FIELDS 21u
 #define REQUIREMENT_TTL_MAX_S 3600u
 #define TIME_MAX_S 253402300799 /* 9999-12-31T23:59:59Z: the last that RFC 3339 can write */
 
@@ -34,6 +34,13 @@ requirement_encode(const struct requirement *req, struct pack_writer *w)
     pack_int(w, req->sts.fetched_at_s);
     pack_int(w, req->sts.expires_at_s);
     pack_str(w, span_of(req->sts.discovery));
+    pack_bool(w, req->monitored);
+    pack_bool(w, req->defer);
+    pack_bool(w, req->null_mx);
+    pack_uint(w, req->local.action);
+    pack_str(w, span_of(req->local.id));
+    encode_names(w, &req->local.mx);
+    pack_uint(w, req->local.trust);
     pack_uint(w, req->tls_floor);
     pack_uint(w, req->ttl_s);
     if (pack_written(w) - before > REQUIREMENT_MSG_MAX_BYTES)
@@ -131,6 +138,17 @@ decode_policy(struct pack_reader *r, struct requirement *req)
 }
 
 static void
+decode_local(struct pack_reader *r, struct requirement *req)
+{
+    req->local.action = (enum rule_action)pack_read_uint(r, RULE_VERIFY);
+    pack_read_text(r, req->local.id, sizeof req->local.id);
+    need(r, is_printable_ascii(req->local.id));
+    decode_names(r, is_pattern, &req->local.mx);
+    req->local.trust = (uint16_t)pack_read_uint(r, UINT16_MAX);
+    need(r, req->local.action == RULE_VERIFY || (req->local.mx.count == 0 && !req->local.trust));
+}
+
+static void
 decode_fields(struct pack_reader *r, struct requirement *req)
 {
     pack_read_tuple(r, FIELDS);
@@ -141,6 +159,10 @@ decode_fields(struct pack_reader *r, struct requirement *req)
     decode_names(r, is_normal_name, &req->names);
     req->mx_lookup_failed = pack_read_bool(r);
     decode_policy(r, req);
+    req->monitored = pack_read_bool(r);
+    req->defer = pack_read_bool(r);
+    req->null_mx = pack_read_bool(r);
+    decode_local(r, req);
     req->tls_floor = (uint16_t)pack_read_uint(r, TLS_VERSION_1_3);
     need(r, req->tls_floor >= TLS_VERSION_1_0);
     req->ttl_s = (uint32_t)pack_read_uint(r, REQUIREMENT_TTL_MAX_S);

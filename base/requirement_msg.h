@@ -2,7 +2,8 @@
  * the workers, alone or inside a message. Context: any process. Pure.
  *
  * One array: [version, domain, matched, names, mx_lookup_failed, mode, id, mx, text_sha256,
- * fetched_at, expires_at, discovery, tls_floor, ttl]; enums by number. Both ends are of one build,
+ * fetched_at, expires_at, discovery, monitored, defer, null_mx, rule, rule_id, rule_mx, trust,
+ * tls_floor, ttl]; enums by number. Both ends are of one build,
  * so another version is refused. */
 #ifndef STSGATE_BASE_REQUIREMENT_MSG_H
 #define STSGATE_BASE_REQUIREMENT_MSG_H

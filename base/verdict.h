@@ -28,6 +28,8 @@ enum reply_row {
     REPLY_OTHER_IDENTITY,       /* REP-041 */
     REPLY_NO_RECIPIENTS,        /* REP-044, 554 */
     REPLY_NO_RECIPIENTS_YET,    /* REP-044, 503 */
+    REPLY_TLS_REQUIRED,         /* REP-042 */
+    REPLY_IDENTITY_REQUIRED,    /* REP-043 */
     REPLY_UNREACHABLE,          /* REP-045, as greeting */
     REPLY_UPSTREAM_LOST,        /* REP-046, 421 */
     REPLY_UPSTREAM_LOST_DATA,   /* REP-046, in data: 451 */
@@ -44,6 +46,7 @@ enum reply_row {
     REPLY_BAD_SENDER,           /* REP-053, 501 5.1.7 */
     REPLY_PARAMETER_UNKNOWN,    /* REP-054 */
     REPLY_BARE_NEWLINE,         /* REP-055 */
+    REPLY_NULL_MX,              /* REP-057 */
     REPLY_NON_ASCII_DOMAIN,     /* REP-058 */
     REPLY_SENDER_OK,            /* REP-059 */
     REPLY_EXTENSION_GONE,       /* REP-060 */
@@ -83,6 +86,12 @@ struct verdict {
     const char *mx;             /* the candidate that was proven or is blamed; borrowed from the
                                  * requirement, "" for none */
     bool proven;                /* the certificate proved mx */
+    const char *detail;         /* <Reason> in the reply; static, or borrowed from the observation; "" */
+
+    /* What it would have been if everything applied in enforcing form: the same as action and reply
+     * where it does. Recorded always (PRX-041). */
+    enum verdict_action would;
+    enum reply_row would_reply;
 };
 
 /** "starttls-not-supported" ...; "" for RESULT_SUCCESS. Static storage. */

@@ -5,6 +5,7 @@ bad=0
 
 # wall FILES-PATTERN FORBIDDEN-INCLUDE-REGEX WHY
 wall() {
+    # shellcheck disable=SC2086 # several pathspecs
     found=$(git ls-files --cached --others --exclude-standard -- $1 2>/dev/null |
         grep -E '\.(c|h|cc)$' | grep -v '_fuzz\.c$' | xargs -r grep -nE "^#include [<\"]$2" /dev/null)
     if [ -n "$found" ]; then

@@ -98,16 +98,23 @@ on_deliver(struct ev_loop *loop, ev_idle *w, int revents)
     fetch_free(fetch);
 }
 
-static enum result
+/* A result that is ready is delivered from the loop, and never from here: libcurl is on the stack,
+ * or fetch_start() has not returned yet. */
+static void
 fetch_run(struct fetch *fetch)
 {
     enum result res = https_get_prepare(&fetch->get, &fetch->fetcher->config, fetch);
 
-    return res == RES_OK ? curl_ev_add(fetch->fetcher->curl, fetch->get.easy) : res;
+    if (res == RES_OK)
+        res = curl_ev_add(fetch->fetcher->curl, fetch->get.easy);
+    if (res == RES_OK)
+        return;
+    https_get_clear(&fetch->get);
+    fetch->result =
+        (struct fetch_result){ .type = RESULT_STS_POLICY_FETCH_ERROR, .reason = "no memory" };
+    fetch_move(fetch, FETCH_READY);
 }
 
-/* A result that is ready is delivered from the loop, and never from here: libcurl is on the stack,
- * or fetch_start() has not returned yet. */
 static void
 start_waiting(struct fetcher *f)
 {
@@ -115,12 +122,7 @@ start_waiting(struct fetcher *f)
         struct fetch *fetch = f->waiting;
 
         fetch_move(fetch, FETCH_RUNNING);
-        if (fetch_run(fetch) != RES_OK) {
-            https_get_clear(&fetch->get);
-            fetch->result = (struct fetch_result){ .type = RESULT_STS_POLICY_FETCH_ERROR,
-                                                   .reason = "no memory" };
-            fetch_move(fetch, FETCH_READY);
-        }
+        fetch_run(fetch);
     }
 }
 
@@ -134,8 +136,12 @@ on_transfer_done(void *arg, CURL *easy, CURLcode code)
     (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
     fetch = (struct fetch *)(void *)private;
     curl_ev_remove(f->curl, easy);
-    https_get_conclude(&fetch->get, code, &fetch->result);
-    fetch_move(fetch, FETCH_READY);
+    if (https_get_moves_on(&fetch->get, &f->config, code)) {
+        fetch_run(fetch);
+    } else {
+        https_get_conclude(&fetch->get, code, &fetch->result);
+        fetch_move(fetch, FETCH_READY);
+    }
     start_waiting(f);
 }
 

@@ -6,16 +6,21 @@
 #include "policy/webpki.h"
 
 #define HEAD_MAX_BYTES 65536u /* of all response headers together, 1xx and trailers included */
+#define ADDRESS_WAIT_MS 10000 /* for an address that says nothing, while there is another one */
 #define HTTPS_PORT 443
 #define USER_AGENT "stsgate/" STSGATE_VERSION
 
-/* CURLOPT_HEADERFUNCTION: one line of any response, so a flood of 1xx counts as well. */
+/* CURLOPT_HEADERFUNCTION: one line of any response, so a flood of 1xx counts as well.
+ * The empty line makes a head whole. */
 static size_t
 on_header(char *line, size_t size, size_t count, void *arg)
 {
     struct https_get *get = arg;
 
-    (void)line;
+    if (span_starts(span_make(line, size * count), span_of("HTTP/")))
+        get->head_done = false;
+    else if (count > 0 && (line[0] == '\r' || line[0] == '\n'))
+        get->head_done = true;
     get->head_bytes += size * count;
     if (get->head_bytes <= HEAD_MAX_BYTES)
         return size * count;
@@ -50,8 +55,8 @@ on_body(char *bytes, size_t size, size_t count, void *arg)
     return 0;
 }
 
-/* CURLOPT_OPENSOCKETFUNCTION: whatever libcurl may have resolved, only an address that was given is
- * ever connected to (STS-035). */
+/* CURLOPT_OPENSOCKETFUNCTION: whatever libcurl may have resolved, only the address that was given
+ * is ever connected to (STS-035). */
 static curl_socket_t
 on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
@@ -60,10 +65,9 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 
     (void)purpose;
     ip_addr_from_sockaddr(&to->addr, &addr, NULL);
-    for (size_t i = 0; i < get->addr_count; i++)
-        if (ip_addr_equal(&addr, &get->addrs[i]))
-            return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
-    return CURL_SOCKET_BAD;
+    if (!ip_addr_equal(&addr, &get->addrs[get->addr_at]))
+        return CURL_SOCKET_BAD;
+    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
 /* CURLOPT_SSL_CTX_FUNCTION */
@@ -73,22 +77,21 @@ on_ssl_ctx(CURL *easy, void *ssl_ctx, void *arg)
     struct https_get *get = arg;
 
     (void)easy;
-    return webpki_require_name(ssl_ctx, get->host) == RES_OK ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+    return webpki_prepare(ssl_ctx, get->host, &get->ended) == RES_OK ? CURLE_OK
+                                                                     : CURLE_OUT_OF_MEMORY;
 }
 
-/* The addresses as if the name had been resolved to them. libcurl keeps such an entry for good in
- * the handle's DNS cache; with a cache of its own the entry goes with the transfer. */
+/* The address as if the name had been resolved to it; one at a time, since libcurl's own way from a
+ * dead address to the next may lose all the time there is (curl issue 11920). libcurl keeps such an
+ * entry for good in the handle's DNS cache; with a cache of its own it goes with the transfer. */
 static unsigned
-set_addrs(struct https_get *get, const struct fetch_config *config)
+set_address(struct https_get *get, const struct fetch_config *config)
 {
-    char text[HTTPS_GET_HOST_MAX + HTTPS_GET_ADDRS_MAX * (IP_ADDR_TEXT_MAX + 3) + 8],
-        addr[IP_ADDR_TEXT_MAX];
+    char text[HTTPS_GET_HOST_MAX + IP_ADDR_TEXT_MAX + 16], addr[IP_ADDR_TEXT_MAX];
     uint16_t port = config->port;
-    int len = snprintf(text, sizeof text, "%s:%u:", get->host, port);
 
-    for (size_t i = 0; i < get->addr_count; i++)
-        len += snprintf(text + len, sizeof text - (size_t)len, "%s[%s]", i ? "," : "",
-                        ip_addr_text(&get->addrs[i], addr));
+    snprintf(text, sizeof text, "%s:%u:[%s]", get->host, port,
+             ip_addr_text(&get->addrs[get->addr_at], addr));
     get->share = curl_share_init();
     get->resolve = curl_slist_append(NULL, text);
     if (!get->share || !get->resolve)
@@ -148,14 +151,25 @@ set_http(struct https_get *get)
            (unsigned)curl_easy_setopt(easy, CURLOPT_WRITEDATA, get);
 }
 
-/* STS-029, STS-030. */
 static unsigned
-set_limits(CURL *easy, const struct fetch_config *config)
+left_ms(const struct https_get *get, const struct fetch_config *config)
 {
-    long timeout_ms = (long)config->timeout_ms;
-    long connect_ms =
-        timeout_ms > 1 ? timeout_ms / 2 : 1; /* dead addresses leave time for a body */
+    return get->spent_ms < config->timeout_ms ? config->timeout_ms - get->spent_ms : 0;
+}
 
+/* STS-029, STS-030. An address that says nothing has half of the time left, if another one waits.
+ */
+static unsigned
+set_limits(struct https_get *get, const struct fetch_config *config)
+{
+    CURL *easy = get->easy;
+    long timeout_ms = (long)left_ms(get, config), connect_ms = timeout_ms;
+
+    if (get->addr_at + 1 < get->addr_count) {
+        connect_ms = timeout_ms / 2 + 1; /* 0 would be libcurl's default */
+        if (connect_ms > ADDRESS_WAIT_MS)
+            connect_ms = ADDRESS_WAIT_MS;
+    }
     return (unsigned)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms) |
            (unsigned)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) |
            (unsigned)curl_easy_setopt(easy, CURLOPT_MAXFILESIZE, (long)STS_POLICY_MAX_BYTES) |
@@ -177,8 +191,8 @@ enum result
 https_get_prepare(struct https_get *get, const struct fetch_config *config, void *private)
 {
     get->easy = curl_easy_init();
-    if (!get->easy || set_addrs(get, config) || set_tls(get, config) || set_http(get) ||
-        set_limits(get->easy, config) ||
+    if (!get->easy || set_address(get, config) || set_tls(get, config) || set_http(get) ||
+        set_limits(get, config) ||
         curl_easy_setopt(get->easy, CURLOPT_PRIVATE, private) != CURLE_OK)
         return RES_NOMEM;
     return RES_OK;
@@ -195,6 +209,23 @@ close_transfer(struct https_get *get)
     get->easy = NULL;
     get->share = NULL;
     get->resolve = get->connect_to = NULL;
+}
+
+bool
+https_get_moves_on(struct https_get *get, const struct fetch_config *config, CURLcode code)
+{
+    curl_off_t handshake_us = 0, spent_us = 0;
+
+    (void)curl_easy_getinfo(get->easy, CURLINFO_APPCONNECT_TIME_T, &handshake_us);
+    (void)curl_easy_getinfo(get->easy, CURLINFO_TOTAL_TIME_T, &spent_us);
+    if (code != CURLE_COULDNT_CONNECT && (code != CURLE_OPERATION_TIMEDOUT || handshake_us > 0))
+        return false;
+    get->spent_ms += (unsigned)(spent_us / 1000);
+    if (get->addr_at + 1 >= get->addr_count || left_ms(get, config) == 0)
+        return false;
+    get->addr_at++;
+    close_transfer(get);
+    return true;
 }
 
 void
@@ -245,6 +276,17 @@ is_text_plain(CURL *easy)
         return false;
     value = span_trim(span_first(value, span_find(value, ';')));
     return span_equal_nocase(value, span_of("text/plain"));
+}
+
+/* Did the answer come whole? libcurl takes the end of the connection for the end of a head, and of
+ * a body without a length, even where the peer did not say that it is one. */
+static bool
+is_whole(const struct https_get *get)
+{
+    bool has_end =
+        has_header(get->easy, "Content-Length") || has_header(get->easy, "Transfer-Encoding");
+
+    return get->head_done && (has_end || get->ended);
 }
 
 /* What is wrong with the head of a 200, or NULL. Nothing was asked for but the plain octets: a
@@ -325,7 +367,11 @@ answer_fault(const struct https_get *get, CURLcode code, char *text, size_t size
         snprintf(text, size, "http-%ld", status);
         return text;
     }
-    return code == CURLE_OK ? head_fault(get->easy) : code_reason(code);
+    if (code == CURLE_OK)
+        return is_whole(get) ? head_fault(get->easy) : "truncated";
+    if (code == CURLE_OUT_OF_MEMORY && get->head_bytes > 0)
+        return "too-large"; /* so libcurl 7 says of a header line beyond its 100 kB */
+    return code_reason(code);
 }
 
 void
@@ -338,9 +384,10 @@ https_get_conclude(struct https_get *get, CURLcode code, struct fetch_result *ou
     *out = (struct fetch_result){ .type = RESULT_SUCCESS };
     if (code == CURLE_PEER_FAILED_VERIFICATION) {
         (void)curl_easy_getinfo(get->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
-        /* 0: OpenSSL was content and libcurl's own name check was not. */
+        /* 0, or 1 from libcurl itself: OpenSSL was content, and libcurl's own name check was not.
+         */
         set_fault(out, RESULT_STS_WEBPKI_INVALID,
-                  verify ? webpki_error_name(verify) : "X509_V_ERR_HOSTNAME_MISMATCH");
+                  verify > 1 ? webpki_error_name(verify) : "X509_V_ERR_HOSTNAME_MISMATCH");
     } else if ((fault = answer_fault(get, code, text, sizeof text))) {
         set_fault(out, RESULT_STS_POLICY_FETCH_ERROR, fault);
     } else {

@@ -15,12 +15,16 @@
 /* In the caller's memory, where it must stay until https_get_clear(): libcurl points back to it. */
 struct https_get {
     CURL *easy;                    /* owned, as the next three */
-    CURLSH *share;                 /* holds the addresses: a DNS cache of this transfer alone */
-    struct curl_slist *resolve;    /* addresses */
+    CURLSH *share;                 /* holds the address: a DNS cache of this transfer alone */
+    struct curl_slist *resolve;    /* address */
     struct curl_slist *connect_to; /* port */
     struct ip_addr addrs[HTTPS_GET_ADDRS_MAX];
     size_t addr_count;
+    size_t addr_at;    /* the one that is tried */
+    unsigned spent_ms; /* on those before it */
     size_t head_bytes; /* of all response headers so far */
+    bool head_done;    /* the last head was whole */
+    bool ended;        /* the peer has said close_notify */
     struct buffer body;
     const char *stopped;           /* why a callback of ours ended the transfer, or NULL */
     char host[HTTPS_GET_HOST_MAX]; /* "mta-sts." and the policy domain */
@@ -30,10 +34,14 @@ struct https_get {
 void https_get_init(struct https_get *get, const char *domain, const struct ip_addr *addrs,
                     size_t addr_count);
 
-/** Make get->easy, ready to be run. private: its CURLINFO_PRIVATE. config: borrowed until
- * https_get_clear(). RES_NOMEM: still to be cleared. */
+/** Make get->easy for the address whose turn it is, ready to be run. private: its CURLINFO_PRIVATE.
+ * config: borrowed until https_get_clear(). RES_NOMEM: still to be cleared. */
 MUST_CHECK enum result https_get_prepare(struct https_get *get, const struct fetch_config *config,
                                          void *private);
+
+/** After a transfer that ended with code: is it the next address's turn, because this one is dead
+ * and there is time left? get->easy has left its multi handle, and with true it is gone. */
+bool https_get_moves_on(struct https_get *get, const struct fetch_config *config, CURLcode code);
 
 /** What a transfer that ended with code came to. get->easy has left its multi handle, and is gone
  * afterwards with all that is libcurl's. out->body is borrowed from get until https_get_clear(). */

@@ -22,7 +22,8 @@ struct mx_host {
 
 /* What DNS says of a domain's MX hosts with regard to one destination address. */
 struct mx_set {
-    bool failed; /* the MX look-up, or an address look-up that matters, failed for now */
+    bool failed;  /* the MX look-up, or an address look-up that matters, failed for now */
+    bool null_mx; /* "MX 0 .": the domain takes no mail (RFC 7505) */
     size_t count;
     struct mx_host hosts[MX_HOSTS_MAX];
     uint32_t ttl_s; /* the smallest that went into it */

@@ -5,6 +5,7 @@
 
 #include "policy/addr_memory.h"
 #include "policy/policy_msg.h"
+#include "policy/rules.h"
 #include "policy/sts_discovery.h"
 
 struct lookup_config {
@@ -12,7 +13,11 @@ struct lookup_config {
     struct sts_discovery *discovery;
     struct addr_memory *memory;
     struct clock clock;
-    uint16_t tls_minimum;             /* floor where a policy in mode enforce applies (TLS-020) */
+    const struct rules *rules;        /* overrides and smart hosts of the configuration */
+    const struct rollout *rollout;    /* as it is now: a control command may have changed it */
+    bool alias_targets;               /* key sts_mx_cname = also-target (STS-082) */
+    bool refuse_null_mx;              /* key null_mx = refuse (PRX-022) */
+    uint16_t tls_minimum;             /* floor where TLS is demanded and may block (TLS-020) */
     uint16_t tls_opportunistic_minimum; /* floor elsewhere (TLS-021) */
     uint32_t ttl_max_s;               /* of a requirement in a worker's cache */
 };

@@ -4,9 +4,7 @@
 #include <stdlib.h>
 
 struct lookup {
-    struct resolver *resolver;   /* borrowed */
-    struct addr_memory *memory;  /* borrowed */
-    struct clock clock;
+    struct mx_lookup_config config;
     char domain[HOSTNAME_MAX + 1];
     struct ip_addr destination;
     mx_lookup_done *done;
@@ -42,13 +40,24 @@ close_question(struct lookup *l)
         finish(l);
 }
 
+/* The host is an alias, and its target counts as a name of the same machine. */
+static void
+add_alias_target(struct lookup *l, const struct mx_host *host, const char *target)
+{
+    if (!l->config.alias_targets || strcmp(host->host, target) == 0 ||
+        l->set.count == MX_HOSTS_MAX)
+        return;
+    l->set.hosts[l->set.count] = *host;
+    snprintf(l->set.hosts[l->set.count++].host, sizeof host->host, "%s", target);
+}
+
 static void
 on_addresses(void *arg, const struct resolver_answer *a)
 {
     struct host_question *question = arg;
     struct lookup *l = question->lookup;
     struct mx_host *host = &l->set.hosts[question->host];
-    int64_t now_s = clock_wall_s(&l->clock);
+    int64_t now_s = clock_wall_s(&l->config.clock);
 
     free(question);
     if (a->status == RESOLVER_FAILED)
@@ -56,13 +65,15 @@ on_addresses(void *arg, const struct resolver_answer *a)
     else
         take_ttl(l, a->answer.ttl_s);
     for (size_t i = 0; i < a->answer.count; i++) {
-        addr_memory_note(l->memory, host->host, &a->answer.addrs[i], now_s);
+        addr_memory_note(l->config.memory, host->host, &a->answer.addrs[i], now_s);
         if (ip_addr_equal(&a->answer.addrs[i], &l->destination))
             host->holds = MX_HOLDS_NOW;
     }
     if (host->holds != MX_HOLDS_NOW &&
-        addr_memory_has(l->memory, host->host, &l->destination, now_s))
+        addr_memory_has(l->config.memory, host->host, &l->destination, now_s))
         host->holds = MX_HOLDS_REMEMBERED;
+    if (a->answer.count)
+        add_alias_target(l, host, a->answer.owner);
     close_question(l);
 }
 
@@ -73,7 +84,7 @@ ask_addresses(struct lookup *l)
     unsigned qtype = l->destination.len == 4 ? DNS_TYPE_A : DNS_TYPE_AAAA;
 
     l->open = 1;
-    for (size_t i = 0; i < l->set.count; i++) {
+    for (size_t i = 0; i < l->set.count; i++) { /* answers come later, and may add hosts */
         struct host_question *question = malloc(sizeof *question);
         struct resolver_query *query;
 
@@ -83,7 +94,7 @@ ask_addresses(struct lookup *l)
         }
         *question = (struct host_question){ l, i };
         l->open++;
-        if (resolver_ask(l->resolver, l->set.hosts[i].host, qtype, on_addresses, question,
+        if (resolver_ask(l->config.resolver, l->set.hosts[i].host, qtype, on_addresses, question,
                          &query) != RES_OK) {
             free(question);
             l->set.failed = true;
@@ -125,6 +136,7 @@ on_mx(void *arg, const struct resolver_answer *a)
         return;
     }
     take_ttl(l, a->answer.ttl_s);
+    l->set.null_mx = a->answer.count == 1 && a->answer.mx[0].host[0] == '\0';
     if (a->answer.count) {
         qsort(a->answer.mx, a->answer.count, sizeof *a->answer.mx, by_preference);
         for (size_t i = 0; i < a->answer.count; i++)
@@ -136,8 +148,8 @@ on_mx(void *arg, const struct resolver_answer *a)
 }
 
 void
-mx_lookup(struct resolver *resolver, struct addr_memory *memory, const struct clock *clock,
-          const char *domain, const struct ip_addr *destination, mx_lookup_done *done, void *arg)
+mx_lookup(const struct mx_lookup_config *config, const char *domain,
+          const struct ip_addr *destination, mx_lookup_done *done, void *arg)
 {
     static const struct mx_set nothing = { .failed = true };
     struct lookup *l = calloc(1, sizeof *l);
@@ -147,15 +159,13 @@ mx_lookup(struct resolver *resolver, struct addr_memory *memory, const struct cl
         done(arg, &nothing);
         return;
     }
-    l->resolver = resolver;
-    l->memory = memory;
-    l->clock = *clock;
+    l->config = *config;
     l->destination = *destination;
     l->done = done;
     l->arg = arg;
     l->set.ttl_s = UINT32_MAX;
     snprintf(l->domain, sizeof l->domain, "%s", domain);
-    if (resolver_ask(resolver, l->domain, DNS_TYPE_MX, on_mx, l, &query) != RES_OK) {
+    if (resolver_ask(config->resolver, l->domain, DNS_TYPE_MX, on_mx, l, &query) != RES_OK) {
         free(l);
         done(arg, &nothing);
     }

@@ -8,12 +8,19 @@
 #include "policy/identity.h"
 #include "policy/resolver.h"
 
+struct mx_lookup_config {
+    struct resolver *resolver;  /* borrowed until done, like all here */
+    struct addr_memory *memory;
+    struct clock clock;
+    bool alias_targets; /* the target of an MX host that is an alias counts too, as Exchange Online
+                         * reads it (STS-082, SEEDS S1) */
+};
+
 typedef void mx_lookup_done(void *arg, const struct mx_set *set); /* set: borrowed for the call */
 
-/** Look up domain's MX hosts with regard to destination. resolver, memory: borrowed until done.
+/** Look up domain's MX hosts with regard to destination.
  * done is called exactly once; at once, before this returns, only when nothing could be asked. */
-void mx_lookup(struct resolver *resolver, struct addr_memory *memory, const struct clock *clock,
-               const char *domain, const struct ip_addr *destination, mx_lookup_done *done,
-               void *arg);
+void mx_lookup(const struct mx_lookup_config *config, const char *domain,
+               const struct ip_addr *destination, mx_lookup_done *done, void *arg);
 
 #endif

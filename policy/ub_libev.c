@@ -257,8 +257,15 @@ base_no_loopexit(struct ub_event_base *base, struct timeval *tv)
     return -1;
 }
 
+/* When libunbound cannot start it does call this, and the base would be freed twice. */
+static void
+base_keep(struct ub_event_base *base)
+{
+    (void)base;
+}
+
 static struct ub_event_base_vmt base_table = {
-    .free = ub_libev_free,
+    .free = base_keep,
     .dispatch = base_no_dispatch,
     .loopexit = base_no_loopexit,
     .new_event = base_new_event,

@@ -1,6 +1,5 @@
 #include "policy/webpki.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include <openssl/err.h>
@@ -21,11 +20,25 @@ webpki_check_bundle(const char *path)
     return is_loaded ? RES_OK : RES_SYNTAX;
 }
 
+/* SSL_CTX_set_msg_callback */
+static void
+on_message(int is_ours, int version, int type, const void *bytes, size_t len, SSL *ssl, void *arg)
+{
+    const unsigned char *alert = bytes;
+    bool *ended = arg;
+
+    (void)version, (void)ssl;
+    if (!is_ours && type == SSL3_RT_ALERT && len == 2 && alert[1] == SSL_AD_CLOSE_NOTIFY)
+        *ended = true;
+}
+
 enum result
-webpki_require_name(void *ssl_ctx, const char *host)
+webpki_prepare(void *ssl_ctx, const char *host, bool *ended)
 {
     X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ssl_ctx);
 
+    SSL_CTX_set_msg_callback(ssl_ctx, on_message);
+    SSL_CTX_set_msg_callback_arg(ssl_ctx, ended);
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
                                                X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     return X509_VERIFY_PARAM_set1_host(param, host, strlen(host)) == 1 ? RES_OK : RES_NOMEM;

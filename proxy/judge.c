@@ -7,13 +7,17 @@
 static struct verdict
 allow(const char *rule, const char *mx, bool proven)
 {
-    return (struct verdict){ .action = VERDICT_ALLOW, .rule = rule, .mx = mx, .proven = proven };
+    return (struct verdict){
+        .action = VERDICT_ALLOW, .rule = rule, .mx = mx, .proven = proven, .detail = ""
+    };
 }
 
 static struct verdict
 next_step(enum verdict_action action, const struct requirement *req, const char *rule)
 {
-    return (struct verdict){ .action = action, .rule = rule, .mx = requirement_sni(req) };
+    return (struct verdict){
+        .action = action, .rule = rule, .mx = requirement_sni(req), .detail = ""
+    };
 }
 
 static struct verdict
@@ -24,7 +28,8 @@ refuse(const struct requirement *req, enum reply_row reply, enum result_type res
                          .reply = reply,
                          .result = result,
                          .rule = rule,
-                         .mx = requirement_sni(req) };
+                         .mx = requirement_sni(req),
+                         .detail = "" };
 
     snprintf(v.reason, sizeof v.reason, "%s", reason);
     return v;
@@ -40,43 +45,47 @@ certificate_names(const struct observation *obs, const char *name)
     return false;
 }
 
+/* Is name one of the patterns? No patterns: anything is. */
 static bool
-policy_lists(const struct requirement *req, const char *name)
+is_listed(const struct name_list *patterns, const char *name)
 {
-    for (size_t i = 0; i < req->sts.mx.count; i++)
-        if (hostname_matches(span_of(req->sts.mx.names[i]), span_of(name)))
+    for (size_t i = 0; i < patterns->count; i++)
+        if (hostname_matches(span_of(patterns->names[i]), span_of(name)))
             return true;
-    return false;
+    return patterns->count == 0;
 }
 
 /* Candidates are ordered with those that match the policy first (PRX-017). */
 static bool
-any_candidate_listed(const struct requirement *req)
+any_candidate_listed(const struct requirement *req, const struct name_list *patterns)
 {
     for (size_t i = 0; i < req->names.count; i++)
-        if (policy_lists(req, req->names.names[i]))
+        if (is_listed(patterns, req->names.names[i]))
             return true;
     return false;
 }
 
-/* The first candidate that the certificate names, and the policy too where one applies; NULL: none. */
+/* The first candidate that is listed and that the certificate names; NULL: none. */
 static const char *
-named_candidate(const struct requirement *req, const struct observation *obs, bool must_be_listed)
+named_candidate(const struct requirement *req, const struct observation *obs,
+                const struct name_list *patterns)
 {
     for (size_t i = 0; i < req->names.count; i++) {
         const char *name = req->names.names[i];
 
-        if ((!must_be_listed || policy_lists(req, name)) && certificate_names(obs, name))
+        if (is_listed(patterns, name) && certificate_names(obs, name))
             return name;
     }
     return NULL;
 }
 
-/* Was the handshake made for another name, or with a higher floor, than this recipient wants? */
+static const struct name_list no_patterns;
+
+/* Was the handshake made for another name, or held against other roots, than this recipient wants? */
 static bool
 other_identity(const struct requirement *req, const struct observation *obs)
 {
-    return strcmp(obs->sni, requirement_sni(req)) != 0;
+    return strcmp(obs->sni, requirement_sni(req)) != 0 || obs->trust != req->local.trust;
 }
 
 /* Another connection is wanted; impossible while the transaction holds this one (PRX-031, PRX-033). */
@@ -116,7 +125,7 @@ judge_opportunistic(const struct requirement *req, const struct observation *obs
         v.action = VERDICT_CLOSE;
         return v;
     case TLS_STAGE_DONE:
-        name = named_candidate(req, obs, false);
+        name = named_candidate(req, obs, &no_patterns);
         if (obs->chain != CHAIN_GOOD || !name)
             return allow("PRX-050", requirement_sni(req), false);
         return allow("PRX-050", name, true);
@@ -146,27 +155,41 @@ judge_sts_failed(const struct requirement *req, const struct observation *obs)
                   "STS-084 RFC 8461 4");
 }
 
+static struct verdict
+refuse_chain(const struct requirement *req, const struct observation *obs, enum reply_row reply,
+             const char *rule)
+{
+    struct verdict v = refuse(req, reply,
+                              obs->chain == CHAIN_EXPIRED ? RESULT_CERTIFICATE_EXPIRED
+                                                          : RESULT_CERTIFICATE_NOT_TRUSTED,
+                              obs->chain_error, rule);
+
+    v.detail = obs->chain_reason;
+    return v;
+}
+
 /* Under TLS: RFC 8461 4.1 and 4.2 on the certificate that was presented. */
 static struct verdict
 judge_sts_certificate(const struct requirement *req, const struct observation *obs)
 {
-    const char *name = named_candidate(req, obs, true);
+    const char *name = named_candidate(req, obs, &req->sts.mx);
     bool new_enough = obs->version >= STS_TLS_MINIMUM && obs->version >= req->tls_floor;
 
-    if (name && obs->chain == CHAIN_GOOD && new_enough)
+    if (name && obs->chain == CHAIN_GOOD && new_enough && obs->trust == req->local.trust)
         return allow("STS-087 RFC 8461 4.2", name, true);
     /* Made for another name, it may have shown another certificate: no refusal rests on it. */
     if (other_identity(req, obs))
         return reconnect(req, obs, "PRX-030 RFC 8461 7.1");
-    if (!new_enough)
+    if (obs->version < STS_TLS_MINIMUM)
         return refuse(req, REPLY_STS_TLS_VERSION, RESULT_VALIDATION_FAILURE,
                       "tls-version-too-low", "STS-090 RFC 8461 7.2");
-    if (obs->chain == CHAIN_EXPIRED)
-        return refuse(req, REPLY_STS_CERTIFICATE, RESULT_CERTIFICATE_EXPIRED, obs->chain_error,
-                      "STS-086 RFC 8461 4.2");
+    if (!new_enough)
+        return refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, "tls-version-too-low",
+                      "TLS-020");
     if (obs->chain != CHAIN_GOOD)
-        return refuse(req, REPLY_STS_CERTIFICATE, RESULT_CERTIFICATE_NOT_TRUSTED, obs->chain_error,
-                      "STS-085 RFC 8461 4.2");
+        return refuse_chain(req, obs, REPLY_STS_CERTIFICATE,
+                            obs->chain == CHAIN_EXPIRED ? "STS-086 RFC 8461 4.2"
+                                                        : "STS-085 RFC 8461 4.2");
     if (req->matched == MX_MATCH_CERTIFICATE && req->mx_lookup_failed)
         return refuse(req, REPLY_DNS_FAILURE, RESULT_CERTIFICATE_HOST_MISMATCH, "mx-lookup-failed",
                       "PRX-023 RFC 8461 5");
@@ -182,7 +205,7 @@ static struct verdict
 judge_sts(const struct requirement *req, const struct observation *obs)
 {
     /* With the address of no known MX the name question comes last (PRX-019). */
-    if (req->matched != MX_MATCH_CERTIFICATE && !any_candidate_listed(req))
+    if (req->matched != MX_MATCH_CERTIFICATE && !any_candidate_listed(req, &req->sts.mx))
         return refuse(req, REPLY_STS_MX_MISMATCH, RESULT_VALIDATION_FAILURE, "sts-mx-mismatch",
                       "STS-080 RFC 8461 4.1");
     switch (obs->stage) {
@@ -206,7 +229,67 @@ judge_sts(const struct requirement *req, const struct observation *obs)
     return refuse(req, REPLY_UPSTREAM_LOST, RESULT_VALIDATION_FAILURE, "bad stage", "-");
 }
 
-/* Mode testing: the mail goes as without policy, the failure is counted (STS-101, RFC 8461 5). One
+/* RULE_VERIFY, under TLS: a certificate for the MX name, by roots of the operator's choice. */
+static struct verdict
+judge_local_certificate(const struct requirement *req, const struct observation *obs)
+{
+    const char *name = named_candidate(req, obs, &req->local.mx);
+    struct verdict v;
+
+    if (name && obs->chain == CHAIN_GOOD && obs->trust == req->local.trust)
+        return allow("PRX-042", name, true);
+    if (other_identity(req, obs))
+        return reconnect(req, obs, "PRX-030");
+    if (obs->chain != CHAIN_GOOD)
+        return refuse_chain(req, obs, REPLY_IDENTITY_REQUIRED, "PRX-042");
+    v = refuse(req, REPLY_IDENTITY_REQUIRED, RESULT_CERTIFICATE_HOST_MISMATCH, "", "PRX-042");
+    v.detail = "certificate does not name the MX host";
+    return v;
+}
+
+/* What an override demands (PRX-042): a floor where there is TLS, TLS, or TLS and a proven name. */
+static struct verdict
+judge_local(const struct requirement *req, const struct observation *obs)
+{
+    bool verify = req->local.action == RULE_VERIFY;
+    struct verdict v;
+
+    if (verify && req->matched != MX_MATCH_CERTIFICATE &&
+        !any_candidate_listed(req, &req->local.mx)) {
+        v = refuse(req, REPLY_IDENTITY_REQUIRED, RESULT_VALIDATION_FAILURE, "mx-not-permitted",
+                   "PRX-042");
+        v.detail = "MX host is not permitted";
+        return v;
+    }
+    switch (obs->stage) {
+    case TLS_STAGE_CLEAR:
+        if (obs->starttls_offered)
+            return obs->bound ? reconnect(req, obs, "PRX-033")
+                              : next_step(VERDICT_START_TLS, req, "PRX-029");
+        break;
+    case TLS_STAGE_REFUSED:
+        if (obs->bound && req->local.action != RULE_FLOOR)
+            return reconnect(req, obs, "PRX-033");
+        break;
+    case TLS_STAGE_FAILED:
+        if (obs->floor > req->tls_floor || other_identity(req, obs))
+            return reconnect(req, obs, "PRX-030");
+        return refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, obs->failure_reason,
+                      "PRX-042 TLS-030");
+    case TLS_STAGE_DONE:
+        if (obs->version < req->tls_floor && obs->floor < req->tls_floor)
+            return reconnect(req, obs, "TLS-020");
+        return verify ? judge_local_certificate(req, obs)
+                      : allow("PRX-042", requirement_sni(req), false);
+    }
+    if (req->local.action == RULE_FLOOR) /* no TLS at all is not below a version */
+        return allow("PRX-042", requirement_sni(req), false);
+    return refuse(req, REPLY_TLS_REQUIRED, RESULT_STARTTLS_NOT_SUPPORTED, obs->failure_reason,
+                  "PRX-042 TLS-030");
+}
+
+/* A demand that does not apply in enforcing form: mode testing, monitor, a domain outside the share,
+ * a bypass. The mail goes as without it, the failure is counted (STS-101, PRX-041, RFC 8461 5). One
  * that another identity might have cured, but for the open transaction, is not (PRX-033). */
 static struct verdict
 relax(struct verdict strict, const struct requirement *req, const struct observation *obs)
@@ -226,18 +309,66 @@ relax(struct verdict strict, const struct requirement *req, const struct observa
     return v;
 }
 
-struct verdict
-judge(const struct requirement *req, const struct observation *obs, int64_t now_s)
+/* The domain's own policy, in the mode that it asks for; an expired one is none (STS-065). */
+static struct verdict
+judge_policy(const struct requirement *req, const struct observation *obs, int64_t now_s,
+             bool testing_blocks)
 {
-    bool applies = now_s < req->sts.expires_at_s; /* an expired policy is none (STS-065) */
-
-    switch (applies ? req->sts.mode : STS_MODE_NONE) {
+    switch (now_s < req->sts.expires_at_s ? req->sts.mode : STS_MODE_NONE) {
     case STS_MODE_NONE:
         return judge_opportunistic(req, obs);
     case STS_MODE_TESTING:
-        return relax(judge_sts(req, obs), req, obs);
+        return testing_blocks ? judge_sts(req, obs) : relax(judge_sts(req, obs), req, obs);
     case STS_MODE_ENFORCE:
         return judge_sts(req, obs);
     }
     return refuse(req, REPLY_POLICY_UNAVAILABLE, RESULT_VALIDATION_FAILURE, "bad mode", "-");
+}
+
+/* Everything that applies, in enforcing form: the mail may go only if all of it passes (STS-106). */
+static struct verdict
+judge_all(const struct requirement *req, const struct observation *obs, int64_t now_s,
+          bool testing_blocks)
+{
+    struct verdict policy, local;
+
+    if (req->null_mx)
+        return refuse(req, REPLY_NULL_MX, RESULT_SUCCESS, "", "PRX-022 RFC 7505 4.1");
+    if (req->defer)
+        return refuse(req, REPLY_DNS_FAILURE, RESULT_SUCCESS, "", "STS-011 RFC 8461 3.3");
+    policy = judge_policy(req, obs, now_s, testing_blocks);
+    if (policy.action == VERDICT_REFUSE || req->local.action < RULE_FLOOR)
+        return policy;
+    local = judge_local(req, obs);
+    if (local.action == VERDICT_ALLOW && policy.action != VERDICT_CLOSE) {
+        policy.rule = policy.action == VERDICT_ALLOW && !policy.proven ? local.rule : policy.rule;
+        policy.proven = policy.proven || local.proven;
+        return policy;
+    }
+    return local;
+}
+
+/* Bypassed: the handshake, too, is made as without a policy. */
+static struct verdict
+bypass(struct verdict strict, const struct requirement *req, const struct observation *obs)
+{
+    if (strict.action != VERDICT_REFUSE && strict.action != VERDICT_ALLOW)
+        return judge_opportunistic(req, obs);
+    return relax(strict, req, obs);
+}
+
+struct verdict
+judge(const struct requirement *req, const struct observation *obs, int64_t now_s)
+{
+    struct verdict would = judge_all(req, obs, now_s, true);
+    struct verdict strict = judge_all(req, obs, now_s, false);
+    struct verdict v = strict;
+
+    if (req->local.action == RULE_BYPASS)
+        v = bypass(strict, req, obs);
+    else if (req->monitored || req->local.action == RULE_MONITOR)
+        v = relax(strict, req, obs);
+    v.would = would.action;
+    v.would_reply = would.reply;
+    return v;
 }

@@ -176,7 +176,8 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
         return;
     }
     HASH_FIND(hh, client->questions, &id, sizeof id, question);
-    if (question && req && strcmp(req->domain, question->key.domain) != 0) {
+    if (question && req && req->matched != MX_MATCH_TABLE &&
+        strcmp(req->domain, question->key.domain) != 0) { /* a smart host's is its own (PRX-024) */
         log_error("event=wrong-answer domain=%s", question->key.domain);
         requirement_unref(req);
         req = NULL;

@@ -43,6 +43,7 @@ struct record_recipient {
     const struct observation *obs;
     const struct verdict *verdict;
     unsigned transaction; /* of this session, 1 .. */
+    const char *rcpt_domain; /* of the address, A-labels; the policy domain is req's */
 
     /* "refused": by us, the MX never learned of it; "rejected": by the MX in reply to RCPT;
      * "delivered": it answered 2xx to end of data, so the message is the MX's (PRX-008); "failed":

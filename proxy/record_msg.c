@@ -7,10 +7,11 @@
  * refuses, which the tests would show. */
 #define EVENT_PAIRS 2u
 #define SESSION_PAIRS 7u
-#define RECIPIENT_PAIRS 21u
+#define RECIPIENT_PAIRS 27u
 #define POLICY_PAIRS 9u
 #define NO_POLICY_PAIRS 2u
-#define TLS_PAIRS 12u
+#define OVERRIDE_PAIRS 5u
+#define TLS_PAIRS 13u
 #define CERTIFICATE_PAIRS 6u
 #define END_PAIRS 14u
 #define PROCESS_PAIRS 6u
@@ -145,6 +146,21 @@ put_policy(struct pack_writer *w, const struct requirement *req)
 }
 
 static void
+put_local(struct pack_writer *w, const struct requirement *req)
+{
+    key(w, "override");
+    if (req->local.action == RULE_NONE) {
+        pack_nil(w);
+        return;
+    }
+    pack_map(w, OVERRIDE_PAIRS);
+    put_text(w, "id", req->local.id);
+    put_text(w, "action", rule_action_name(req->local.action));
+    put_names(w, "mx", "mx_count", &req->local.mx);
+    put_uint(w, "trust", req->local.trust);
+}
+
+static void
 put_tls(struct pack_writer *w, const struct observation *obs)
 {
     bool done;
@@ -163,6 +179,7 @@ put_tls(struct pack_writer *w, const struct observation *obs)
     put_text(w, "failure", tls_failure_name(obs->failure));
     put_text(w, "failure_reason", obs->failure_reason);
     put_text(w, "sni", obs->sni);
+    put_uint(w, "trust", obs->trust);
     put_text(w, "floor", tls_version_name(obs->floor));
     put_text(w, "version", tls_version_name(obs->version));
     put_text(w, "cipher", obs->cipher);
@@ -199,9 +216,15 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     begin_record(&w, out, record->wall_ns, "recipient", SESSION_PAIRS + RECIPIENT_PAIRS);
     put_session(&w, record->session);
     put_uint(&w, "transaction", record->transaction);
+    put_text(&w, "rcpt_domain", record->rcpt_domain);
     put_text(&w, "domain", req->domain);
     put_text(&w, "outcome", record->outcome);
     put_verdict(&w, record->verdict);
+    put_text(&w, "would", verdict_action_name(record->verdict->would));
+    put_bool(&w, "monitored", req->monitored);
+    put_bool(&w, "defer", req->defer);
+    put_bool(&w, "null_mx", req->null_mx);
+    put_local(&w, req);
     put_text(&w, "matched", mx_match_name(req->matched));
     put_bool(&w, "mx_lookup_failed", req->mx_lookup_failed);
     put_names(&w, "mx_candidates", "mx_candidates_count", &req->names);

@@ -24,6 +24,10 @@ static const struct row {
     [REPLY_DNS_FAILURE] = { "REP-040", "451 4.4.3 Temporary DNS failure for '<Domain>'" },
     [REPLY_OTHER_IDENTITY] = { "REP-041", "452 4.5.3 Recipient domain needs another TLS identity, "
                                           "retry in a separate transaction" },
+    [REPLY_TLS_REQUIRED] = { "REP-042", "451 4.7.0 TLS is required by local policy" },
+    [REPLY_IDENTITY_REQUIRED] = { "REP-043",
+                                  "451 4.7.5 Server identity required by local policy could not be "
+                                  "verified. Reason: <Reason>" },
     [REPLY_NO_RECIPIENTS] = { "REP-044", "554 5.5.1 No valid recipients" },
     [REPLY_NO_RECIPIENTS_YET] = { "REP-044", "503 5.5.1 No valid recipients" },
     [REPLY_UNREACHABLE] = { "REP-045", "421 4.4.1 <gw> Destination <ip> not reachable" },
@@ -42,6 +46,7 @@ static const struct row {
     [REPLY_BAD_SENDER] = { "REP-053", "501 5.1.7 Bad sender address syntax" },
     [REPLY_PARAMETER_UNKNOWN] = { "REP-054", "555 5.5.4 Parameter not recognized" },
     [REPLY_BARE_NEWLINE] = { "REP-055", "550 5.5.2 Bare CR or LF in message data" },
+    [REPLY_NULL_MX] = { "REP-057", "556 5.1.10 Recipient address has null MX" },
     [REPLY_NON_ASCII_DOMAIN] = { "REP-058", "553 5.6.7 Non-ASCII address not permitted" },
     [REPLY_SENDER_OK] = { "REP-059", "250 2.1.0 Sender OK" },
     [REPLY_EXTENSION_GONE] = { "REP-060",

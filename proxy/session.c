@@ -213,11 +213,23 @@ closing_row(enum session_state from, enum session_event event)
     return REPLY_UPSTREAM_LOST;
 }
 
+/* Does the MX wait for a command, so that it may hear QUIT? While its reply is due nothing more is
+ * said: behind STARTTLS it would be clear text where a ClientHello is due (TLS-003, PIPE-007), and
+ * message text on its way must not look complete by whatever is flushed (PRX-011). */
+static bool
+mx_awaits_command(enum session_state from, enum session_event event)
+{
+    if (event == SEV_MX_LOST || from == SES_CONTENT || from == SES_FINAL)
+        return false;
+    if (event >= SEV_REPLY_READY && event <= SEV_REPLY_CLOSING) /* it has just replied */
+        return true;
+    return from == SES_COMMAND || from == SES_REQUIREMENT || from == SES_JUDGE ||
+           from == SES_REFUSED;
+}
+
 static void
 enter_closed(struct session *s, enum session_state from, enum session_event event)
 {
-    /* Message text on its way must not look complete to the MX, by whatever it flushes (PRX-011). */
-    bool abort = from == SES_CONTENT || from == SES_FINAL || event == SEV_MX_LOST;
     enum reply_row row = closing_row(from, event);
 
     s->ops->forget(s->io);
@@ -231,7 +243,9 @@ enter_closed(struct session *s, enum session_state from, enum session_event even
         s->ops->hang_up(s->io, HANG_UP_POLITE);
         s->mx_up = false;
     }
-    hang_up(s, abort ? HANG_UP_ABORT : HANG_UP_POLITE);
+    if (from == SES_CONNECT || from == SES_RECONNECT) /* it may still come about */
+        s->ops->hang_up(s->io, HANG_UP_ABORT);
+    hang_up(s, mx_awaits_command(from, event) ? HANG_UP_POLITE : HANG_UP_ABORT);
     session_write_end(s, from, event);
     s->ops->close(s->io);
 }
@@ -422,10 +436,20 @@ session_connected(struct session *s, bool ok)
     session_step(s, ok ? SEV_CONNECTED : SEV_CONNECT_FAILED);
 }
 
+/* The MX is gone. Where the state outlives it, it is hung up on all the same: the end of its stream
+ * would be told again and again. */
+static void
+lose_mx(struct session *s)
+{
+    if (s->state == SES_REFUSED)
+        hang_up(s, HANG_UP_ABORT);
+    session_step(s, SEV_MX_LOST);
+}
+
 void
 session_mx_gone(struct session *s)
 {
-    session_step(s, SEV_MX_LOST);
+    lose_mx(s);
     serve_buffered(s);
 }
 
@@ -482,7 +506,7 @@ session_mx_input(struct session *s, struct span bytes)
         enum result res;
 
         if (unasked && !may_be_unasked(bytes)) {
-            session_step(s, SEV_MX_LOST);
+            lose_mx(s);
             break;
         }
         res = smtp_reply_read(&s->reader, bytes, &used, &reply);
@@ -490,7 +514,7 @@ session_mx_input(struct session *s, struct span bytes)
         if (res == RES_AGAIN)
             continue; /* all of it was taken */
         if (res != RES_OK)
-            session_step(s, SEV_MX_LOST); /* no SMTP (SMTP-032) */
+            lose_mx(s); /* no SMTP (SMTP-032) */
         else
             session_serve_reply(s, &reply, bytes);
     }

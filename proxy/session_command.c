@@ -131,13 +131,22 @@ on_rcpt(struct session *s, const struct smtp_command *cmd)
     session_step(s, SEV_CMD_RCPT);
 }
 
-/* more: bytes came behind the command. Behind a refused DATA they would be message text that is read
- * as commands (PIPE-011). */
+/* DATA was refused here. What came behind it, in one read or another, would be message text that is
+ * read as commands (PIPE-011). */
+static void
+data_refused(struct session *s, bool more)
+{
+    if (s->state == SES_COMMAND && (more || !s->ops->client_is_quiet(s->io)))
+        violation(s);
+}
+
+/* more: bytes came behind the command. */
 static void
 on_data(struct session *s, bool more)
 {
     if (!s->mail_open) {
         reject(s, REPLY_BAD_SEQUENCE);
+        data_refused(s, more);
         return;
     }
     if (s->accepted_count) {
@@ -148,8 +157,7 @@ on_data(struct session *s, bool more)
     session_reply(s, s->rcpt_seen ? REPLY_NO_RECIPIENTS : REPLY_NO_RECIPIENTS_YET);
     if (s->rcpt_seen)
         session_end_transaction(s);
-    if (more)
-        violation(s);
+    data_refused(s, more);
 }
 
 static void
@@ -258,7 +266,7 @@ answer_refused(struct session *s, const struct smtp_command *cmd)
 }
 
 static size_t
-serve_line(struct session *s, struct span input)
+take_line(struct session *s, struct span input)
 {
     struct smtp_command cmd;
     struct span line;
@@ -293,6 +301,24 @@ serve_line(struct session *s, struct span input)
 }
 
 static size_t
+serve_line(struct session *s, struct span input)
+{
+    enum session_state from = s->state;
+    size_t used = take_line(s, input);
+
+    if (used == 0 || s->skipping || s->state != from)
+        return used;
+    if (s->draining && s->state == SES_COMMAND && !s->mail_open) { /* it ended here (PRX-048) */
+        session_reply(s, REPLY_SHUTDOWN);
+        session_step(s, SEV_GIVE_UP);
+        return used;
+    }
+    /* Answered without the MX: the client's time begins anew, with whole commands (SMTP-051). */
+    s->ops->set_timer(s->io, s->config->client_timeout_ms);
+    return used;
+}
+
+static size_t
 serve_content(struct session *s, struct span input)
 {
     size_t pass;
@@ -314,10 +340,15 @@ serve_swallow(struct session *s, struct span input)
 {
     size_t used;
 
-    if (!data_scan_swallow(&s->scan, input, &used))
+    if (!data_scan_swallow(&s->scan, input, &used)) {
+        s->ops->set_timer(s->io, s->config->client_timeout_ms); /* progress (SMTP-054) */
         return used;
+    }
     session_message_over(s, false, session_chomp(buffer_span(&s->parting)));
-    session_say(s, buffer_span(&s->parting));
+    if (buffer_len(&s->parting))
+        session_say(s, buffer_span(&s->parting));
+    else /* there was no memory to keep it */
+        session_reply(s, REPLY_UPSTREAM_LOST_DATA);
     buffer_clear(&s->parting);
     session_step(s, SEV_END_OF_DATA);
     return used;

@@ -24,6 +24,7 @@ struct accepted {
     struct requirement *req; /* a reference */
     struct observation *obs; /* a reference */
     struct verdict verdict;
+    char domain[HOSTNAME_MAX + 1]; /* of the address */
     char *reply; /* owned: the MX's reply to RCPT, without the last CRLF */
 };
 

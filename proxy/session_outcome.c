@@ -10,8 +10,8 @@ write_reply(const struct session *s, enum reply_row row, char text[REPLY_MAX_BYT
     char ip[IP_ADDR_TEXT_MAX];
     const struct reply_args args = {
         .gateway = s->config->hostname,
-        .domain = s->rcpt_domain,
-        .reason = s->obs->chain_reason,
+        .domain = s->req ? s->req->domain : s->rcpt_domain,
+        .reason = s->verdict.detail,
         .tls_version = tls_version_reply_name(s->obs->version),
         .ip = ip_addr_text(&s->info.destination, ip),
     };
@@ -72,6 +72,8 @@ record(struct session *s, const struct requirement *req, const struct observatio
     details.obs = obs;
     details.verdict = verdict;
     details.transaction = s->transaction;
+    if (!details.rcpt_domain)
+        details.rcpt_domain = s->rcpt_domain;
     details.engine = obs->stage == TLS_STAGE_DONE ? "library" : "copy";
     s->ops->record_recipient(s->io, &details);
 }
@@ -157,6 +159,7 @@ session_recipient_accepted(struct session *s, struct span reply)
                            .obs = observation_ref(s->obs),
                            .verdict = s->verdict,
                            .reply = copy };
+    memcpy(s->accepted[s->accepted_count - 1].domain, s->rcpt_domain, sizeof s->rcpt_domain);
 }
 
 void
@@ -166,7 +169,8 @@ session_message_over(struct session *s, bool delivered, struct span final_reply)
         struct accepted *a = &s->accepted[i];
 
         record(s, a->req, a->obs, &a->verdict,
-               (struct record_recipient){ .outcome = delivered ? "delivered" : "failed",
+               (struct record_recipient){ .rcpt_domain = a->domain,
+                                          .outcome = delivered ? "delivered" : "failed",
                                           .reply = span_of(a->reply),
                                           .reply_by = "mx",
                                           .reply_id = "",

@@ -55,7 +55,8 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
 static void
 on_helo(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
-    session_say(s, reply->text);
+    if (event != SEV_REPLY_MORE) /* no reply to HELO */
+        session_say(s, reply->text);
     if (event == SEV_REPLY_OK) {
         s->mx_keywords = 0;
         s->announced = 0;
@@ -65,6 +66,14 @@ on_helo(struct session *s, const struct smtp_reply *reply, enum session_event ev
         session_end_transaction(s);
     }
     session_step(s, event);
+}
+
+/* One command is in flight, so one reply is due: a second one would shift all that follow, up to a
+ * false 250 (SMTP-032). But a 421 may come at any time. */
+static bool
+may_follow(struct span more)
+{
+    return span_equal(span_first(more, 3), span_first(span_of("421"), more.len));
 }
 
 static void
@@ -82,6 +91,8 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
         s->ops->hang_up(s->io, HANG_UP_ABORT);
         s->mx_up = false;
         event = SEV_INJECTED;
+    } else if (more.len && !may_follow(more)) {
+        event = SEV_MX_LOST;
     } else if (event != SEV_REPLY_READY) {
         s->obs->stage = TLS_STAGE_REFUSED;
         snprintf(s->obs->failure_reason, sizeof s->obs->failure_reason, "starttls-reply-%u",
@@ -98,8 +109,10 @@ on_mail_refused(struct session *s, const struct smtp_reply *reply)
     size_t at = 0;
 
     buffer_clear(&s->mail_refusal);
-    if (buffer_append(&s->mail_refusal, reply->text) != RES_OK)
+    if (buffer_append(&s->mail_refusal, reply->text) != RES_OK) {
+        session_step(s, SEV_MX_LOST); /* no memory: a 421 answers the recipient */
         return;
+    }
     if (reply->code == 552) {
         char *text = s->mail_refusal.mem + s->mail_refusal.start;
 
@@ -140,18 +153,20 @@ on_data_reply(struct session *s, const struct smtp_reply *reply, enum session_ev
     if (event != SEV_REPLY_MORE) {
         session_message_over(s, false, session_chomp(reply->text));
         session_end_transaction(s);
-        if (buffer_len(&s->client_in) || !s->ops->client_is_quiet(s->io)) { /* PIPE-011 */
-            session_reply(s, REPLY_PROTOCOL_VIOLATION);
-            event = SEV_GIVE_UP;
-        }
     }
     session_step(s, event);
+    if (s->state == SES_COMMAND && /* refused, and text comes behind it (PIPE-011) */
+        (buffer_len(&s->client_in) || !s->ops->client_is_quiet(s->io))) {
+        session_reply(s, REPLY_PROTOCOL_VIOLATION);
+        session_step(s, SEV_GIVE_UP);
+    }
 }
 
 static void
 on_final_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
-    if (event == SEV_REPLY_MORE) {
+    /* Nor is a success one that came before the end of data has left (SMTP-032). */
+    if (event == SEV_REPLY_MORE || (event == SEV_REPLY_OK && s->ops->mx_backlog(s->io))) {
         session_step(s, SEV_MX_LOST);
         return;
     }
@@ -195,11 +210,8 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
 {
     enum session_event event = reply_event(s, reply->code);
 
-    /* One command is in flight, so one reply is due: a second one would shift all that follow, up to
-     * a false 250 (SMTP-032). A 421 may come at any time, and what comes behind STARTTLS's reply is
-     * on_starttls()'s matter. */
-    if (more.len && s->state != SES_STARTTLS &&
-        !span_equal(span_first(more, 3), span_first(span_of("421"), more.len))) {
+    /* What comes behind STARTTLS's reply is on_starttls()'s matter. */
+    if (more.len && s->state != SES_STARTTLS && !may_follow(more)) {
         session_step(s, SEV_MX_LOST);
         return;
     }
@@ -260,14 +272,18 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
     case SES_PASS:
         if (event == SEV_REPLY_OK)
             s->mx_mail_open = false;
-        session_say(s, reply->text);
+        if (event != SEV_REPLY_MORE)
+            session_say(s, reply->text);
         break;
     case SES_GREETING:
         if (event == SEV_REPLY_READY || event == SEV_REPLY_LATER || event == SEV_REPLY_NO)
             session_say(s, reply->text);
         break;
     case SES_QUIT:
-        session_say(s, reply->text);
+        if (event == SEV_REPLY_MORE)
+            event = SEV_MX_LOST; /* then the answer is ours */
+        else
+            session_say(s, reply->text);
         break;
     case SES_COMMAND:
     case SES_REFUSED:

@@ -33,7 +33,7 @@ class Trial:
         self.world = world
         self.certificates, self.web, self.dns = world.certificates, world.web, world.dns
         self.sender, self.receiver = world.postfix_client, world.postfix_mx
-        self.offset = self.gateway.offset() if self.gateway else 0
+        self.before = len(self.gateway.records()) if self.gateway else 0
         self._open = []
 
     # peers
@@ -80,7 +80,7 @@ class Trial:
     def recipients(self, site, count=1):
         """The recipient records of a domain, once there are as many."""
         def enough():
-            found = [r for r in self.gateway.records(self.offset)
+            found = [r for r in self.gateway.records(self.before)
                      if r["event"] == "recipient" and r["domain"] == site.domain]
             return found if len(found) >= count else None
 
@@ -91,7 +91,7 @@ class Trial:
     def session(self, peer):
         """The record of a client's session."""
         def ended():
-            return [r for r in self.gateway.records(self.offset)
+            return [r for r in self.gateway.records(self.before)
                     if r["event"] == "session" and r["client_port"] == peer.port]
 
         return wait_for(ended, "the session's record", 15)[0]

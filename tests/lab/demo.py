@@ -22,8 +22,8 @@ PICTURE = """
    client                gateway                    MX hosts
   +-------------+       +------------------+       +------------------------------------+
   | Postfix     | clear | nftables TPROXY  |  TLS  | Postfix                            |
-  | no MTA-STS  |------>| stsgate          |======>| {good:<14}  mx.good.test      |
-  | {client:<10}  |       | worker, policy   |       | {wrong:<14}  mx.wrongcert.test |
+  | no MTA-STS  |------>| stsgate          |======>| {good:<14}  {good_mx:<18} |
+  | {client:<10}  |       | worker, policy   |       | {wrong:<14}  {wrong_mx:<18} |
   +-------------+       +--------+---------+       +------------------------------------+
                                  | DNSSEC, HTTPS
                         +--------+---------+
@@ -110,7 +110,8 @@ def verdict_line(record):
 def tell(up):
     """Runs the story; True when it went as it should."""
     heading("Who is who")
-    say(PICTURE.format(client=world.CLIENT[4], good=GOOD.address(4), wrong=WRONG.address(4)))
+    say(PICTURE.format(client=world.CLIENT[4], good=GOOD.address(4), good_mx=GOOD.mx,
+                       wrong=WRONG.address(4), wrong_mx=WRONG.mx))
     say(WHO.strip())
 
     heading("Two mails from the client, whose Postfix knows nothing of MTA-STS")

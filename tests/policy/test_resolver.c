@@ -3,6 +3,7 @@
 #include "policy/resolver.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tests/alloc_fail.h"
 #include "tests/support/servers.h"
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
@@ -653,6 +655,63 @@ test_cache_bounds(void **state)
     }
 }
 
+/* No thread and no child: libunbound runs in this loop. */
+static void
+test_one_thread(void **state)
+{
+    struct resolver_config config;
+    struct outcome outcome = { 0 };
+    struct resolver *r;
+    unsigned tasks = 0;
+    DIR *dir;
+
+    (void)state;
+    skip_without_servers();
+    config = config_of(fix.server, fix.anchor);
+    r = new_resolver(&config);
+    ask(r, "mx1.secure.test", DNS_TYPE_A, &outcome);
+    ev_run(fix.loop, EVRUN_NOWAIT);
+    dir = opendir("/proc/self/task");
+    assert_non_null(dir);
+    while (readdir(dir))
+        tasks++;
+    closedir(dir);
+    assert_int_equal(tasks, 3); /* one task, "." and ".." */
+    resolver_free(r);
+}
+
+/* One allocation of ours after the other fails: an error or an answer, never both nor a crash. */
+static void
+test_without_memory(void **state)
+{
+    struct resolver_config config;
+    bool happened = true;
+
+    (void)state;
+    skip_without_servers();
+    config = config_of(fix.server, fix.anchor);
+    for (unsigned n = 0; happened; n++) {
+        struct outcome outcome = { 0 };
+        struct resolver_query *query;
+        struct resolver *r;
+        const char *error;
+        enum result res;
+
+        alloc_fail_after(n);
+        res = resolver_new(fix.loop, &config, &r, &error);
+        assert_int_equal(r != NULL, res == RES_OK);
+        if (r &&
+            resolver_ask(r, "mx1.secure.test", DNS_TYPE_A, on_done, &outcome, &query) == RES_OK) {
+            run(GIVE_UP_S);
+            assert_int_equal(outcome.calls, 1);
+        }
+        happened = alloc_fail_happened();
+        if (!happened)
+            assert_string_equal(outcome.text, "secure mx1.secure.test: 192.0.2.25");
+        resolver_free(r);
+    }
+}
+
 static struct config_case {
     const char *name, *stub, *forward, *root_hints;
     const char *anchor; /* a file in the test's folder, or a path */
@@ -709,6 +768,8 @@ main(void)
         cmocka_unit_test(test_ask_in_done),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_cache_bounds),
+        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_one_thread),
     };
     static struct CMUnitTest tests[ROWS(asks) + ROWS(configs) + ROWS(others)];
 

@@ -25,7 +25,11 @@ fill_requirement(struct requirement *req)
     memset(req->sts.text_sha256, 0xab, sizeof req->sts.text_sha256);
     req->sts.fetched_at_s = 1699990000;
     req->sts.expires_at_s = 1700594800;
-    SET(req->sts.discovery, "http-503");
+    SET(req->sts.discovery, "sts-policy-fetch-error http-503");
+    req->local.action = RULE_VERIFY;
+    SET(req->local.id, "bank");
+    must(name_list_add(&req->local.mx, span_of("*.example.com")) == RES_OK);
+    req->local.trust = 1;
     req->tls_floor = TLS_VERSION_1_2;
     req->ttl_s = 300;
 }
@@ -85,6 +89,7 @@ record_samples_init(struct record_samples *s)
         .obs = s->obs,
         .verdict = &s->verdict,
         .transaction = 2,
+        .rcpt_domain = "example.com",
         .outcome = "refused",
         .reply = span_of("451 4.7.5 refused"),
         .reply_by = "gateway",

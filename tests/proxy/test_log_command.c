@@ -93,6 +93,7 @@ printed_clear(struct printed *p)
 #define TLS                                                                                        \
     "\"tls\":{\"stage\":\"done\",\"starttls_offered\":true,\"starttls_code\":220,"                 \
     "\"bound\":false,\"failure\":\"none\",\"failure_reason\":\"\",\"sni\":\"mx1.example.com\","    \
+    "\"trust\":0,"                                                                                 \
     "\"floor\":\"TLSv1.2\",\"version\":\"TLSv1.3\",\"cipher\":\"TLS_AES_128_GCM_SHA256\","         \
     "\"group\":\"X25519\",\"resumed\":false,\"chain\":\"expired\","                                \
     "\"chain_error\":\"X509_V_ERR_CERT_HAS_EXPIRED\","                                             \
@@ -101,12 +102,15 @@ printed_clear(struct printed *p)
 
 static const char recipient_line[] =
     "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"recipient\"," SESSION
-    "\"transaction\":2,\"domain\":\"example.com\",\"outcome\":\"refused\",\"verdict\":\"refuse\","
+    "\"transaction\":2,\"rcpt_domain\":\"example.com\",\"domain\":\"example.com\",\"outcome\":\"refused\",\"verdict\":\"refuse\","
     "\"rule\":\"STS-085 RFC 8461 4.2\",\"result_type\":\"certificate-expired\","
     "\"reason\":\"certificate has expired\",\"mx\":\"mx1.example.com\",\"mx_proven\":false,"
+    "\"would\":\"refuse\",\"monitored\":false,\"defer\":false,\"null_mx\":false,"
+    "\"override\":{\"id\":\"bank\",\"action\":\"verify\",\"mx\":[\"*.example.com\"],"
+    "\"mx_count\":1,\"trust\":1},"
     "\"matched\":\"address\",\"mx_lookup_failed\":false,"
     "\"mx_candidates\":[\"mx1.example.com\",\"mx2.example.com\"],\"mx_candidates_count\":2,"
-    "\"tls_floor\":\"TLSv1.2\",\"policy\":{\"type\":\"sts\",\"discovery\":\"http-503\","
+    "\"tls_floor\":\"TLSv1.2\",\"policy\":{\"type\":\"sts\",\"discovery\":\"sts-policy-fetch-error http-503\","
     "\"mode\":\"enforce\",\"id\":\"20231114T2213\",\"mx\":[\"*.example.com\"],\"mx_count\":1,"
     "\"text_sha256\":\"" HEX8(
         "abababab") "\",\"fetched_at\":1699990000,\"expires_at\":1700594800}," TLS

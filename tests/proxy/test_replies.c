@@ -41,6 +41,11 @@ static struct row_case {
     { "REP-040", REPLY_DNS_FAILURE, "451 4.4.3 Temporary DNS failure for 'xn--bcher-kva.example'" },
     { "REP-041", REPLY_OTHER_IDENTITY,
       "452 4.5.3 Recipient domain needs another TLS identity, retry in a separate transaction" },
+    { "REP-042", REPLY_TLS_REQUIRED, "451 4.7.0 TLS is required by local policy" },
+    { "REP-043", REPLY_IDENTITY_REQUIRED,
+      "451 4.7.5 Server identity required by local policy could not be verified. Reason: "
+      "certificate has expired" },
+    { "REP-057", REPLY_NULL_MX, "556 5.1.10 Recipient address has null MX" },
     { "REP-044 some were given", REPLY_NO_RECIPIENTS, "554 5.5.1 No valid recipients" },
     { "REP-044 none was given", REPLY_NO_RECIPIENTS_YET, "503 5.5.1 No valid recipients" },
     { "REP-045", REPLY_UNREACHABLE,

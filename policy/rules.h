@@ -1,0 +1,88 @@
+/* policy/rules.h: what the operator says beside what domains publish: overrides, smart hosts, and how
+ * far enforcement is rolled out (PRX-024, PRX-041, PRX-042). Plain data from the configuration, and
+ * pure matching. Context: any process. */
+#ifndef STSGATE_POLICY_RULES_H
+#define STSGATE_POLICY_RULES_H
+
+#include "base/ip_addr.h"
+#include "base/name_list.h"
+#include "base/requirement.h"
+
+#define RULES_MAX 1024u      /* overrides, and smart hosts, of one configuration */
+#define RULE_NETS_MAX 64u    /* networks of one selector */
+
+struct net_list {
+    struct ip_net *nets; /* owned array */
+    size_t count;
+};
+
+/* One override. It applies where each selector that is given matches; the first that applies, in
+ * the file's order, is the only one. */
+struct rule {
+    char id[RULE_ID_MAX + 1];    /* its title in the file; in logs and records */
+    struct name_list domains;    /* policy domains; "*.example.com": one label below. Empty: any */
+    struct net_list destinations; /* empty: any */
+    struct net_list clients;      /* empty: any */
+    enum rule_action action;
+    struct name_list mx;         /* RULE_VERIFY: patterns as in a policy; empty: the MX names are
+                                  * taken from DNS, and only the certificate is demanded */
+    char *ca_file;               /* owned; RULE_VERIFY: roots in place of mx_ca_file; NULL: those */
+    uint16_t tls_minimum;        /* floor for these recipients; 0: the site's */
+    char *reason;                /* owned; never empty */
+    int64_t until_s;             /* ends at this wall-clock time */
+};
+
+/* Addresses that are a smart host: it is the policy domain for all mail sent there (PRX-024). */
+struct smart_host {
+    struct net_list destinations; /* one or more */
+    char name[HOSTNAME_MAX + 1];  /* normalised */
+};
+
+enum rollout_mode {
+    ROLLOUT_ENFORCE, /* the strict one is zero */
+    ROLLOUT_MONITOR, /* judge, record, never block */
+    ROLLOUT_SURVEY,  /* relay every byte untouched, count */
+};
+
+struct rollout {
+    enum rollout_mode mode;
+    unsigned percent; /* ROLLOUT_ENFORCE: of the policy domains that are blocked, 0 .. 100 */
+};
+
+struct rules {
+    struct rule *rules; /* owned array, in the file's order */
+    size_t rule_count;
+    struct smart_host *smart_hosts; /* owned array */
+    size_t smart_host_count;
+    struct rollout rollout;
+};
+
+/** The override that applies to this recipient at wall-clock time now_s; NULL: none. An override past
+ * its end is none. Borrowed. */
+const struct rule *rules_find(const struct rules *rules, const char *domain,
+                              const struct ip_addr *destination, const struct ip_addr *client,
+                              int64_t now_s);
+
+/** The smart host at destination, or NULL. Borrowed. */
+const struct smart_host *rules_smart_host(const struct rules *rules,
+                                          const struct ip_addr *destination);
+
+/** Does enforcement block for this policy domain? The share is chosen by a hash of the name that is
+ * the same on every host and after every restart, and a domain that is in at N percent is in at
+ * every larger share (PRX-041). */
+bool rollout_enforces(const struct rollout *rollout, const char *domain);
+
+/** "enforce", "enforce 30%", "monitor", "survey"; from text: RES_SYNTAX. out of text: 16 bytes. */
+MUST_CHECK enum result rollout_parse(const char *text, struct rollout *out);
+const char *rollout_text(const struct rollout *rollout, char out[16]);
+
+/** Frees what the lists own; the struct is empty and may be used again. */
+void rules_clear(struct rules *rules);
+void rule_clear(struct rule *rule);
+void net_list_clear(struct net_list *list);
+
+/** Append "192.0.2.0/24", an address alone, or either in IPv6. RES_SYNTAX, RES_LIMIT, RES_NOMEM. */
+MUST_CHECK enum result net_list_add(struct net_list *list, const char *text);
+bool net_list_has(const struct net_list *list, const struct ip_addr *addr);
+
+#endif
