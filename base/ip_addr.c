@@ -9,11 +9,11 @@ static const uint8_t mapped_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0
 
 /* RFC 6890 and later entries of the special-purpose registries, and multicast. */
 static const char *const special_nets[] = {
-    "0.0.0.0/8",       "10.0.0.0/8",      "100.64.0.0/10", "127.0.0.0/8",    "169.254.0.0/16",
-    "172.16.0.0/12",   "192.0.0.0/24",    "192.0.2.0/24",  "192.88.99.0/24", "192.168.0.0/16",
-    "198.18.0.0/15",   "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",   "240.0.0.0/4",
+    "0.0.0.0/8",     "10.0.0.0/8",      "100.64.0.0/10",  "127.0.0.0/8",    "169.254.0.0/16",
+    "172.16.0.0/12", "192.0.0.0/24",    "192.0.2.0/24",   "192.88.99.0/24", "192.168.0.0/16",
+    "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",    "240.0.0.0/4",
     "::/3", /* all before 2000::/3: ::, ::1, mapped, translated (64:ff9b::/96), discard */
-    "2001::/23",       "2001:db8::/32",   "2002::/16",     "3fff::/20",      "4000::/2",
+    "2001::/23",     "2001:db8::/32",   "2002::/16",      "3fff::/20",      "4000::/2",
     "8000::/1", /* all behind 2000::/3: fc00::/7, fe80::/10, ff00::/8 */
 };
 
@@ -137,7 +137,8 @@ ip_net_parse(const char *text, struct ip_net *out)
     /* A prefix of IPv4-mapped text counts bits of another length than the address that is held. */
     if (slash < s.len && net.addr.len == 4 && span_find(s, ':') < slash)
         return RES_SYNTAX;
-    if (slash < s.len && (!span_to_u64(span_from(s, slash + 1), 3, &bits) || bits > net.addr.len * 8u))
+    if (slash < s.len &&
+        (!span_to_u64(span_from(s, slash + 1), 3, &bits) || bits > net.addr.len * 8u))
         return RES_SYNTAX;
     net.bits = (uint8_t)bits;
     for (unsigned bit = net.bits; bit < net.addr.len * 8u; bit++)

@@ -29,7 +29,8 @@ bool ip_addr_equal(const struct ip_addr *a, const struct ip_addr *b);
 /** len 4 or 16 bytes in network order; RES_SYNTAX on any other len, *out is then none. */
 MUST_CHECK enum result ip_addr_from_bytes(struct span bytes, struct ip_addr *out);
 
-/** AF_INET and AF_INET6; anything else gives none and port 0. out_port in host order, may be NULL. */
+/** AF_INET and AF_INET6; anything else gives none and port 0. out_port in host order, may be NULL.
+ */
 void ip_addr_from_sockaddr(const struct sockaddr *sa, struct ip_addr *out, uint16_t *out_port);
 
 /** For socket calls. Returns the length of the address written. a must not be none. */

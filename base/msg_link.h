@@ -1,6 +1,6 @@
-/* base/msg_link.h: whole messages over one end of a SOCK_SEQPACKET pair between two of our processes.
- * What the socket does not take at once waits in a bounded queue.
- * Context: any process, one thread at a time per object. Knows no event loop: the owner watches fd. */
+/* base/msg_link.h: whole messages over one end of a SOCK_SEQPACKET pair between two of our
+ * processes. What the socket does not take at once waits in a bounded queue. Context: any process,
+ * one thread at a time per object. Knows no event loop: the owner watches fd. */
 #ifndef STSGATE_BASE_MSG_LINK_H
 #define STSGATE_BASE_MSG_LINK_H
 

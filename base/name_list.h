@@ -1,5 +1,5 @@
-/* base/name_list.h: an ordered list of short texts: host names, mx patterns, subject alternative names.
- * Context: any process, one thread at a time per object. */
+/* base/name_list.h: an ordered list of short texts: host names, mx patterns, subject alternative
+ * names. Context: any process, one thread at a time per object. */
 #ifndef STSGATE_BASE_NAME_LIST_H
 #define STSGATE_BASE_NAME_LIST_H
 
@@ -11,7 +11,8 @@ struct name_list {
     size_t count;
 };
 
-/** Append a copy of name, which holds no NUL (RES_SYNTAX). RES_NOMEM; the list is then unchanged. */
+/** Append a copy of name, which holds no NUL (RES_SYNTAX). RES_NOMEM; the list is then unchanged.
+ */
 MUST_CHECK enum result name_list_add(struct name_list *list, struct span name);
 
 /** Is name there, without regard to case? */

@@ -91,8 +91,8 @@ const char *
 tls_failure_name(enum tls_failure failure)
 {
     static const char *const names[] = {
-        [TLS_FAILURE_NONE] = "none",         [TLS_FAILURE_HANDSHAKE] = "handshake",
-        [TLS_FAILURE_VERSION] = "version",   [TLS_FAILURE_INJECTED] = "injected",
+        [TLS_FAILURE_NONE] = "none",       [TLS_FAILURE_HANDSHAKE] = "handshake",
+        [TLS_FAILURE_VERSION] = "version", [TLS_FAILURE_INJECTED] = "injected",
         [TLS_FAILURE_TIMEOUT] = "timeout",
     };
 

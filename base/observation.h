@@ -11,7 +11,8 @@
 
 enum tls_stage {
     TLS_STAGE_CLEAR,   /* STARTTLS not tried yet */
-    TLS_STAGE_REFUSED, /* STARTTLS answered with something else than 220; still in clear (TLS-005) */
+    TLS_STAGE_REFUSED, /* STARTTLS answered with something else than 220; still in clear (TLS-005)
+                        */
     TLS_STAGE_FAILED,  /* handshake failed or was attacked; the connection is dead (TLS-006) */
     TLS_STAGE_DONE,    /* under TLS */
 };
@@ -33,27 +34,27 @@ enum chain_state {
 struct observation {
     unsigned refs; /* observation_ref() and observation_unref() */
 
-    bool starttls_offered;     /* keyword in the clear EHLO reply */
-    unsigned starttls_code;    /* reply code of STARTTLS, 0 before */
-    bool bound;                /* a recipient of the open transaction was accepted on this connection
-                                * or waits for its reply, so it cannot be changed (PRX-031, 033) */
+    bool starttls_offered;  /* keyword in the clear EHLO reply */
+    unsigned starttls_code; /* reply code of STARTTLS, 0 before */
+    bool bound;             /* a recipient of the open transaction was accepted on this connection
+                             * or waits for its reply, so it cannot be changed (PRX-031, 033) */
 
     enum tls_stage stage;
-    enum tls_failure failure;  /* with TLS_STAGE_FAILED */
-    char failure_reason[96];   /* printable ASCII, e.g. "tlsv1 alert protocol version" */
+    enum tls_failure failure;   /* with TLS_STAGE_FAILED */
+    char failure_reason[96];    /* printable ASCII, e.g. "tlsv1 alert protocol version" */
     char sni[HOSTNAME_MAX + 1]; /* as sent in the ClientHello, "" for none */
-    uint16_t floor;            /* lowest version the ClientHello allowed, 0 before */
-    uint16_t version;          /* of the ServerHello, also when the handshake failed later; 0 unknown */
-    char cipher[48];           /* IANA (RFC) name, "" before */
-    char group[24];            /* key exchange group, "" when unknown */
+    uint16_t floor;             /* lowest version the ClientHello allowed, 0 before */
+    uint16_t version; /* of the ServerHello, also when the handshake failed later; 0 unknown */
+    char cipher[48];  /* IANA (RFC) name, "" before */
+    char group[24];   /* key exchange group, "" when unknown */
     bool resumed;
 
-    uint16_t trust;            /* which roots the chain was held against (requirement, local.trust) */
-    enum chain_state chain;    /* meaningful with TLS_STAGE_DONE */
-    char chain_error[48];      /* "X509_V_ERR_CERT_HAS_EXPIRED"; "X509_V_OK" when good */
-    char chain_reason[96];     /* the library's short text: "certificate has expired" */
-    struct name_list sans;     /* dNSNames of the leaf, as they stand there; those with NUL left out */
-    uint8_t leaf_sha256[32];   /* of the leaf's DER */
+    uint16_t trust;         /* which roots the chain was held against (requirement, local.trust) */
+    enum chain_state chain; /* meaningful with TLS_STAGE_DONE */
+    char chain_error[48];   /* "X509_V_ERR_CERT_HAS_EXPIRED"; "X509_V_OK" when good */
+    char chain_reason[96];  /* the library's short text: "certificate has expired" */
+    struct name_list sans;  /* dNSNames of the leaf, as they stand there; those with NUL left out */
+    uint8_t leaf_sha256[32]; /* of the leaf's DER */
 };
 
 /** New with one reference: clear, nothing known, chain untrusted. NULL: no memory. */
@@ -61,7 +62,8 @@ struct observation *observation_new(void);
 struct observation *observation_ref(struct observation *obs);
 void observation_unref(struct observation *obs); /* NULL is allowed */
 
-/** "TLSv1.3" as in records; "" for 0. And as in replies (TLS-022): "TLS 1.1", "SSL 3.0", "unknown". */
+/** "TLSv1.3" as in records; "" for 0. And as in replies (TLS-022): "TLS 1.1", "SSL 3.0", "unknown".
+ */
 const char *tls_version_name(uint16_t version);
 const char *tls_version_reply_name(uint16_t version);
 

@@ -1,6 +1,6 @@
 /* base/requirement.h: what a recipient's domain demands of the connection that carries its mail.
- * Plain data: made in the policy process, sent to the workers, judged there (proxy/judge.h) and kept
- * as evidence in the records. Context: any process, one thread at a time per object. */
+ * Plain data: made in the policy process, sent to the workers, judged there (proxy/judge.h) and
+ * kept as evidence in the records. Context: any process, one thread at a time per object. */
 #ifndef STSGATE_BASE_REQUIREMENT_H
 #define STSGATE_BASE_REQUIREMENT_H
 
@@ -22,7 +22,8 @@ enum sts_mode { STS_MODE_NONE, STS_MODE_TESTING, STS_MODE_ENFORCE };
 
 /* How the MX name was found for the destination address (PRX-016 ... PRX-024). */
 enum mx_match {
-    MX_MATCH_CERTIFICATE, /* the address is no MX's: only a certificate can prove the host (PRX-019) */
+    MX_MATCH_CERTIFICATE, /* the address is no MX's: only a certificate can prove the host (PRX-019)
+                           */
     MX_MATCH_ADDRESS,     /* names are those MX hosts of the domain whose addresses hold it */
     MX_MATCH_TABLE,       /* the smart-host table named it (PRX-024) */
 };
@@ -50,18 +51,18 @@ struct requirement {
 
     struct {
         enum sts_mode mode;
-        char id[STS_ID_MAX + 1];  /* of the TXT record it was fetched for */
-        struct name_list mx;      /* patterns, in the policy's order */
-        uint8_t text_sha256[32];  /* of the policy body as fetched */
-        int64_t fetched_at_s;     /* wall clock; 0 when there is no policy */
-        int64_t expires_at_s;     /* wall clock: the policy is not applied at or after it */
-        char discovery[96];       /* why no fresh policy: "RESULT-TYPE REASON"; "" if fine */
+        char id[STS_ID_MAX + 1]; /* of the TXT record it was fetched for */
+        struct name_list mx;     /* patterns, in the policy's order */
+        uint8_t text_sha256[32]; /* of the policy body as fetched */
+        int64_t fetched_at_s;    /* wall clock; 0 when there is no policy */
+        int64_t expires_at_s;    /* wall clock: the policy is not applied at or after it */
+        char discovery[96];      /* why no fresh policy: "RESULT-TYPE REASON"; "" if fine */
     } sts;
 
-    bool monitored;        /* never blocks: the roll-out does not reach this domain (PRX-041), or an
-                            * override says so; judged and recorded all the same */
-    bool defer;            /* a look-up failed for now that the site does not pass over (STS-011) */
-    bool null_mx;          /* the domain takes no mail, and the site says so itself (PRX-022) */
+    bool monitored; /* never blocks: the roll-out does not reach this domain (PRX-041), or an
+                     * override says so; judged and recorded all the same */
+    bool defer;     /* a look-up failed for now that the site does not pass over (STS-011) */
+    bool null_mx;   /* the domain takes no mail, and the site says so itself (PRX-022) */
 
     struct {
         enum rule_action action;
@@ -70,8 +71,8 @@ struct requirement {
         uint16_t trust;      /* which roots: 0 the site's, else 1 + index of the override */
     } local;
 
-    uint16_t tls_floor;    /* lowest TLS version to negotiate for this recipient (TLS-020, 021) */
-    uint32_t ttl_s;        /* how long a worker may reuse this, 0 .. 3600; never beyond the TXT TTL */
+    uint16_t tls_floor; /* lowest TLS version to negotiate for this recipient (TLS-020, 021) */
+    uint32_t ttl_s;     /* how long a worker may reuse this, 0 .. 3600; never beyond the TXT TTL */
 };
 
 /** New and empty with one reference: no policy, no names, MX_MATCH_CERTIFICATE, floor TLS 1.0.

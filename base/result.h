@@ -1,5 +1,6 @@
 /* base/result.h: the one result type of the program.
- * Context: any process. It says what the caller may do next; why a peer failed is data beside it. */
+ * Context: any process. It says what the caller may do next; why a peer failed is data beside it.
+ */
 #ifndef STSGATE_BASE_RESULT_H
 #define STSGATE_BASE_RESULT_H
 

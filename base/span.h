@@ -1,5 +1,5 @@
-/* base/span.h: bytes somebody else owns. Bytes from outside travel as a span until they are checked.
- * Context: any process. Pure. */
+/* base/span.h: bytes somebody else owns. Bytes from outside travel as a span until they are
+ * checked. Context: any process. Pure. */
 #ifndef STSGATE_BASE_SPAN_H
 #define STSGATE_BASE_SPAN_H
 
@@ -29,8 +29,7 @@ span_make(const void *ptr, size_t len)
 static inline struct span
 span_from(struct span s, size_t from)
 {
-    return from >= s.len ? (struct span){ s.ptr, 0 }
-                         : (struct span){ s.ptr + from, s.len - from };
+    return from >= s.len ? (struct span){ s.ptr, 0 } : (struct span){ s.ptr + from, s.len - from };
 }
 
 /** The first n bytes of s, or all of it when it is shorter. */

@@ -11,7 +11,8 @@
 enum verdict_action {
     VERDICT_REFUSE = 0, /* local reply; the MX never learns of the recipient */
     VERDICT_ALLOW,      /* MAIL and RCPT may go upstream on this connection */
-    VERDICT_START_TLS,  /* not known yet: STARTTLS with the requirement's SNI and floor, then again */
+    VERDICT_START_TLS,  /* not known yet: STARTTLS with the requirement's SNI and floor, then again
+                         */
     VERDICT_RECONNECT,  /* this connection has the wrong identity or is dead: a new one (PRX-030) */
     VERDICT_CLOSE,      /* nothing can be done on this connection nor another: 421 and close */
 };
@@ -79,14 +80,15 @@ enum result_type {
 
 struct verdict {
     enum verdict_action action;
-    enum reply_row reply;       /* with VERDICT_REFUSE and VERDICT_CLOSE; REPLY_NONE otherwise */
-    enum result_type result;    /* the failure to count, also when the action is VERDICT_ALLOW (testing) */
-    char reason[128];           /* RFC 8460 failure-reason-code; printable ASCII; "" for none */
-    const char *rule;           /* CONFORMANCE ID and RFC section that decided; static storage */
-    const char *mx;             /* the candidate that was proven or is blamed; borrowed from the
-                                 * requirement, "" for none */
-    bool proven;                /* the certificate proved mx */
-    const char *detail;         /* <Reason> in the reply; static, or borrowed from the observation; "" */
+    enum reply_row reply; /* with VERDICT_REFUSE and VERDICT_CLOSE; REPLY_NONE otherwise */
+    enum result_type
+        result;         /* the failure to count, also when the action is VERDICT_ALLOW (testing) */
+    char reason[128];   /* RFC 8460 failure-reason-code; printable ASCII; "" for none */
+    const char *rule;   /* CONFORMANCE ID and RFC section that decided; static storage */
+    const char *mx;     /* the candidate that was proven or is blamed; borrowed from the
+                         * requirement, "" for none */
+    bool proven;        /* the certificate proved mx */
+    const char *detail; /* <Reason> in the reply; static, or borrowed from the observation; "" */
 
     /* What it would have been if everything applied in enforcing form: the same as action and reply
      * where it does. Recorded always (PRX-041). */

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-/* Only a keyed hash of host and address is kept: 64 secret bits make a chance match one in 10^14. */
+/* Only a keyed hash of host and address is kept: 64 secret bits make a chance match one in 10^14.
+ */
 struct seen {
     uint64_t key;
     int64_t at_s;

@@ -30,17 +30,17 @@ struct dns_mx {
 /* The records of one type at the end of the answer's CNAME chain. */
 struct dns_answer {
     unsigned rcode;
-    uint32_t ttl_s;              /* the smallest of the chain and the set; for an empty answer the
-                                  * negative TTL of the SOA (RFC 2308 5), or 0 without one */
+    uint32_t ttl_s;               /* the smallest of the chain and the set; for an empty answer the
+                                   * negative TTL of the SOA (RFC 2308 5), or 0 without one */
     char owner[HOSTNAME_MAX + 1]; /* where the records were found: the name asked for, or the last
                                    * CNAME target */
-    size_t count;                /* of records below */
-    struct dns_mx *mx;           /* owned; count of them for DNS_TYPE_MX. Targets that are no valid
-                                  * host name are left out */
-    struct ip_addr *addrs;       /* owned; for A and AAAA */
-    struct span *texts;          /* owned array; for TXT, character-strings joined (STS-003); the
-                                  * bytes are in text_bytes */
-    char *text_bytes;            /* owned */
+    size_t count;                 /* of records below */
+    struct dns_mx *mx;            /* owned; count of them for DNS_TYPE_MX. Targets that are no valid
+                                   * host name are left out */
+    struct ip_addr *addrs;        /* owned; for A and AAAA */
+    struct span *texts;           /* owned array; for TXT, character-strings joined (STS-003); the
+                                   * bytes are in text_bytes */
+    char *text_bytes;             /* owned */
 };
 
 /** Parse packet as the answer to (qname, qtype).

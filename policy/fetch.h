@@ -12,18 +12,18 @@ struct fetcher;
 struct fetch;
 
 struct fetch_config {
-    const char *ca_file;        /* PEM bundle trusted for policy hosts */
-    uint16_t port;              /* 443; another one in a lab */
-    unsigned timeout_ms;        /* for name, connection, TLS, headers and body together (STS-029) */
-    unsigned max_parallel;      /* 1 ..: more wait in line (STS-032) */
+    const char *ca_file;   /* PEM bundle trusted for policy hosts */
+    uint16_t port;         /* 443; another one in a lab */
+    unsigned timeout_ms;   /* for name, connection, TLS, headers and body together (STS-029) */
+    unsigned max_parallel; /* 1 ..: more wait in line (STS-032) */
 };
 
 struct fetch_result {
-    enum result_type type;  /* RESULT_SUCCESS, RESULT_STS_POLICY_FETCH_ERROR or
-                             * RESULT_STS_WEBPKI_INVALID (RPT-040) */
-    char reason[64];        /* "http-404", "redirect", "content-type", "too-large", "timeout",
-                             * "connect", "truncated", "X509_V_ERR_…"; "" on success */
-    struct span body;       /* borrowed for the call; 0 .. STS_POLICY_MAX_BYTES bytes, whole */
+    enum result_type type; /* RESULT_SUCCESS, RESULT_STS_POLICY_FETCH_ERROR or
+                            * RESULT_STS_WEBPKI_INVALID (RPT-040) */
+    char reason[64];       /* "http-404", "redirect", "content-type", "too-large", "timeout",
+                            * "connect", "truncated", "X509_V_ERR_…"; "" on success */
+    struct span body;      /* borrowed for the call; 0 .. STS_POLICY_MAX_BYTES bytes, whole */
 };
 
 typedef void fetch_done(void *arg, const struct fetch_result *result);

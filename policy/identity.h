@@ -5,7 +5,8 @@
 
 #include "base/requirement.h"
 
-#define MX_HOSTS_MAX 64u /* of one domain that are looked at; the best preferences stay (TC-MX-17) */
+#define MX_HOSTS_MAX                                                                               \
+    64u /* of one domain that are looked at; the best preferences stay (TC-MX-17) */
 
 /* Does the host's address set hold the destination? */
 enum mx_holds {
@@ -29,8 +30,8 @@ struct mx_set {
     uint32_t ttl_s; /* the smallest that went into it */
 };
 
-/** Fill matched, names and mx_lookup_failed of req, whose names must be empty, from set and from the
- * mx patterns of the policy that applies (none: an empty list). RES_NOMEM. */
+/** Fill matched, names and mx_lookup_failed of req, whose names must be empty, from set and from
+ * the mx patterns of the policy that applies (none: an empty list). RES_NOMEM. */
 MUST_CHECK enum result identity_choose(const struct mx_set *set, const struct name_list *patterns,
                                        struct requirement *req);
 

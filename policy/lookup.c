@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define USE_GRACE_S 300 /* a policy with max_age 0 applies to the recipient it was fetched for, as long
-                         * as the client waits for its reply (RFC 5321 4.5.3.2.3) */
+#define USE_GRACE_S                                                                                \
+    300 /* a policy with max_age 0 applies to the recipient it was fetched for, as long            \
+         * as the client waits for its reply (RFC 5321 4.5.3.2.3) */
 
 struct lookup {
     const struct lookup_config *config;
@@ -15,7 +16,7 @@ struct lookup {
     lookup_done *done;
     void *arg;
     const struct smart_host *smart_host; /* at the destination, or NULL */
-    unsigned open; /* parts that are not there yet */
+    unsigned open;                       /* parts that are not there yet */
     struct mx_set set;
     uint32_t ttl_s;
     struct requirement *req; /* a reference; NULL when memory ran out */
@@ -28,8 +29,9 @@ out_of_memory(struct lookup *l)
     l->req = NULL;
 }
 
-/* Does anything here block without TLS? Then the site's floor holds (TLS-020), else the lower one of
- * opportunistic TLS (TLS-021); an override may set another, but none below RFC 8461's under a policy. */
+/* Does anything here block without TLS? Then the site's floor holds (TLS-020), else the lower one
+ * of opportunistic TLS (TLS-021); an override may set another, but none below RFC 8461's under a
+ * policy. */
 static uint16_t
 choose_floor(const struct lookup *l, const struct rule *rule)
 {
@@ -41,8 +43,8 @@ choose_floor(const struct lookup *l, const struct rule *rule)
     uint16_t floor = blocks ? l->config->tls_minimum : l->config->tls_opportunistic_minimum;
 
     if (rule && rule->tls_minimum && req->local.action >= RULE_FLOOR && !req->monitored)
-        floor = enforced && rule->tls_minimum < TLS_VERSION_1_2 ? TLS_VERSION_1_2
-                                                                : rule->tls_minimum;
+        floor =
+            enforced && rule->tls_minimum < TLS_VERSION_1_2 ? TLS_VERSION_1_2 : rule->tls_minimum;
     return floor;
 }
 
@@ -83,9 +85,8 @@ choose_names(struct lookup *l)
 static enum result
 complete(struct lookup *l)
 {
-    const struct rule *rule =
-        rules_find(l->config->rules, l->req->domain, &l->request.destination, &l->request.client,
-                   clock_wall_s(&l->config->clock));
+    const struct rule *rule = rules_find(l->config->rules, l->req->domain, &l->request.destination,
+                                         &l->request.client, clock_wall_s(&l->config->clock));
     enum result res = take_rule(l, rule);
 
     if (res != RES_OK)

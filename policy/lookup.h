@@ -1,5 +1,6 @@
 /* policy/lookup.h: one question of a worker, from domain and destination to the requirement: the
- * policy and the MX hosts are looked up side by side. Context: policy process, on its event loop. */
+ * policy and the MX hosts are looked up side by side. Context: policy process, on its event loop.
+ */
 #ifndef STSGATE_POLICY_LOOKUP_H
 #define STSGATE_POLICY_LOOKUP_H
 
@@ -9,17 +10,17 @@
 #include "policy/sts_discovery.h"
 
 struct lookup_config {
-    struct resolver *resolver;       /* borrowed, like all here, for as long as look-ups are open */
+    struct resolver *resolver; /* borrowed, like all here, for as long as look-ups are open */
     struct sts_discovery *discovery;
     struct addr_memory *memory;
     struct clock clock;
-    const struct rules *rules;        /* overrides and smart hosts of the configuration */
-    const struct rollout *rollout;    /* as it is now: a control command may have changed it */
-    bool alias_targets;               /* key sts_mx_cname = also-target (STS-082) */
-    bool refuse_null_mx;              /* key null_mx = refuse (PRX-022) */
-    uint16_t tls_minimum;             /* floor where TLS is demanded and may block (TLS-020) */
+    const struct rules *rules;          /* overrides and smart hosts of the configuration */
+    const struct rollout *rollout;      /* as it is now: a control command may have changed it */
+    bool alias_targets;                 /* key sts_mx_cname = also-target (STS-082) */
+    bool refuse_null_mx;                /* key null_mx = refuse (PRX-022) */
+    uint16_t tls_minimum;               /* floor where TLS is demanded and may block (TLS-020) */
     uint16_t tls_opportunistic_minimum; /* floor elsewhere (TLS-021) */
-    uint32_t ttl_max_s;               /* of a requirement in a worker's cache */
+    uint32_t ttl_max_s;                 /* of a requirement in a worker's cache */
 };
 
 /** req: a reference that the callee takes; NULL: no memory. */

@@ -44,8 +44,7 @@ close_question(struct lookup *l)
 static void
 add_alias_target(struct lookup *l, const struct mx_host *host, const char *target)
 {
-    if (!l->config.alias_targets || strcmp(host->host, target) == 0 ||
-        l->set.count == MX_HOSTS_MAX)
+    if (!l->config.alias_targets || strcmp(host->host, target) == 0 || l->set.count == MX_HOSTS_MAX)
         return;
     l->set.hosts[l->set.count] = *host;
     snprintf(l->set.hosts[l->set.count++].host, sizeof host->host, "%s", target);

@@ -9,7 +9,7 @@
 #include "policy/resolver.h"
 
 struct mx_lookup_config {
-    struct resolver *resolver;  /* borrowed until done, like all here */
+    struct resolver *resolver; /* borrowed until done, like all here */
     struct addr_memory *memory;
     struct clock clock;
     bool alias_targets; /* the target of an MX host that is an alias counts too, as Exchange Online

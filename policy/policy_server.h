@@ -1,4 +1,5 @@
-/* policy/policy_server.h: answers the workers: one link each. Context: policy process's main loop. */
+/* policy/policy_server.h: answers the workers: one link each. Context: policy process's main loop.
+ */
 #ifndef STSGATE_POLICY_POLICY_SERVER_H
 #define STSGATE_POLICY_POLICY_SERVER_H
 
@@ -12,7 +13,8 @@ struct policy_server;
 /** loop and config: borrowed until policy_server_free(). NULL: no memory. */
 struct policy_server *policy_server_new(struct ev_loop *loop, const struct lookup_config *config);
 
-/** A new link to a worker: takes fd. The one it had before is closed and its questions forgotten. */
+/** A new link to a worker: takes fd. The one it had before is closed and its questions forgotten.
+ */
 void policy_server_link(struct policy_server *server, unsigned worker, int fd);
 
 void policy_server_free(struct policy_server *server); /* NULL is allowed */

@@ -17,15 +17,15 @@ enum dns_security {
 
 struct resolver_config {
     /* At most one of stub and forward is set. With neither, iteration from the root hints. */
-    const char *stub;         /* "ADDRESS" or "ADDRESS@PORT" of the authority for ".", "" for none */
-    const char *forward;      /* "ADDRESS" or "ADDRESS@PORT" of a recursive resolver, "" for none */
-    const char *root_hints;   /* file, "" for the built-in ones */
+    const char *stub;       /* "ADDRESS" or "ADDRESS@PORT" of the authority for ".", "" for none */
+    const char *forward;    /* "ADDRESS" or "ADDRESS@PORT" of a recursive resolver, "" for none */
+    const char *root_hints; /* file, "" for the built-in ones */
     const char *trust_anchor; /* file with DS or DNSKEY lines of the root; "" for no validation,
                                * where everything is insecure */
-    bool local_zones;         /* false: names like .test and private reverse zones are asked for like
-                               * any other (unbound answers them itself otherwise) */
-    unsigned cache_min_s;     /* TTLs below it are raised to it in the cache; 0: none */
-    unsigned cache_max_s;     /* TTLs above it are lowered to it; 0: a day */
+    bool local_zones;     /* false: names like .test and private reverse zones are asked for like
+                           * any other (unbound answers them itself otherwise) */
+    unsigned cache_min_s; /* TTLs below it are raised to it in the cache; 0: none */
+    unsigned cache_max_s; /* TTLs above it are lowered to it; 0: a day */
 };
 
 /* What a question came to. */
@@ -38,7 +38,7 @@ struct resolver_answer {
     enum resolver_status status;
     enum dns_security security; /* of an answer */
     struct dns_answer answer;   /* borrowed for the call; empty when failed */
-    char reason[64];            /* printable ASCII, when failed: "servfail", "timeout", "bogus: …" */
+    char reason[64]; /* printable ASCII, when failed: "servfail", "timeout", "bogus: …" */
 };
 
 typedef void resolver_done(void *arg, const struct resolver_answer *answer);
@@ -52,9 +52,9 @@ MUST_CHECK enum result resolver_new(struct ev_loop *loop, const struct resolver_
 /** Cancels what is open; no callback comes any more. NULL is allowed. */
 void resolver_free(struct resolver *r);
 
-/** Ask. name: host name in A-labels, no trailing dot, as by hostname_normalise(). qtype: A, AAAA, MX,
- * TXT. done is called exactly once from the loop, never before this call has returned, unless the
- * query is cancelled. out: a handle for resolver_cancel(), gone once done has been called.
+/** Ask. name: host name in A-labels, no trailing dot, as by hostname_normalise(). qtype: A, AAAA,
+ * MX, TXT. done is called exactly once from the loop, never before this call has returned, unless
+ * the query is cancelled. out: a handle for resolver_cancel(), gone once done has been called.
  * RES_NOMEM; RES_LIMIT: too many open questions (10 000); done is then never called. */
 MUST_CHECK enum result resolver_ask(struct resolver *r, const char *name, unsigned qtype,
                                     resolver_done *done, void *arg, struct resolver_query **out);

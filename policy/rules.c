@@ -123,8 +123,7 @@ share_of(const char *domain)
 bool
 rollout_enforces(const struct rollout *rollout, const char *domain)
 {
-    return rollout->mode == ROLLOUT_ENFORCE &&
-           share_of(domain) < rollout->percent * (SHARES / 100);
+    return rollout->mode == ROLLOUT_ENFORCE && share_of(domain) < rollout->percent * (SHARES / 100);
 }
 
 enum result

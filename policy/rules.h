@@ -1,6 +1,6 @@
-/* policy/rules.h: what the operator says beside what domains publish: overrides, smart hosts, and how
- * far enforcement is rolled out (PRX-024, PRX-041, PRX-042). Plain data from the configuration, and
- * pure matching. Context: any process. */
+/* policy/rules.h: what the operator says beside what domains publish: overrides, smart hosts, and
+ * how far enforcement is rolled out (PRX-024, PRX-041, PRX-042). Plain data from the configuration,
+ * and pure matching. Context: any process. */
 #ifndef STSGATE_POLICY_RULES_H
 #define STSGATE_POLICY_RULES_H
 
@@ -8,8 +8,8 @@
 #include "base/name_list.h"
 #include "base/requirement.h"
 
-#define RULES_MAX 1024u      /* overrides, and smart hosts, of one configuration */
-#define RULE_NETS_MAX 64u    /* networks of one selector */
+#define RULES_MAX 1024u   /* overrides, and smart hosts, of one configuration */
+#define RULE_NETS_MAX 64u /* networks of one selector */
 
 struct net_list {
     struct ip_net *nets; /* owned array */
@@ -19,17 +19,17 @@ struct net_list {
 /* One override. It applies where each selector that is given matches; the first that applies, in
  * the file's order, is the only one. */
 struct rule {
-    char id[RULE_ID_MAX + 1];    /* its title in the file; in logs and records */
-    struct name_list domains;    /* policy domains; "*.example.com": one label below. Empty: any */
+    char id[RULE_ID_MAX + 1];     /* its title in the file; in logs and records */
+    struct name_list domains;     /* policy domains; "*.example.com": one label below. Empty: any */
     struct net_list destinations; /* empty: any */
     struct net_list clients;      /* empty: any */
     enum rule_action action;
-    struct name_list mx;         /* RULE_VERIFY: patterns as in a policy; empty: the MX names are
-                                  * taken from DNS, and only the certificate is demanded */
-    char *ca_file;               /* owned; RULE_VERIFY: roots in place of mx_ca_file; NULL: those */
-    uint16_t tls_minimum;        /* floor for these recipients; 0: the site's */
-    char *reason;                /* owned; never empty */
-    int64_t until_s;             /* ends at this wall-clock time */
+    struct name_list mx;  /* RULE_VERIFY: patterns as in a policy; empty: the MX names are
+                           * taken from DNS, and only the certificate is demanded */
+    char *ca_file;        /* owned; RULE_VERIFY: roots in place of mx_ca_file; NULL: those */
+    uint16_t tls_minimum; /* floor for these recipients; 0: the site's */
+    char *reason;         /* owned; never empty */
+    int64_t until_s;      /* ends at this wall-clock time */
 };
 
 /* Addresses that are a smart host: it is the policy domain for all mail sent there (PRX-024). */
@@ -57,8 +57,8 @@ struct rules {
     struct rollout rollout;
 };
 
-/** The override that applies to this recipient at wall-clock time now_s; NULL: none. An override past
- * its end is none. Borrowed. */
+/** The override that applies to this recipient at wall-clock time now_s; NULL: none. An override
+ * past its end is none. Borrowed. */
 const struct rule *rules_find(const struct rules *rules, const char *domain,
                               const struct ip_addr *destination, const struct ip_addr *client,
                               int64_t now_s);

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-#define EVICTION_LOOK 64u /* how far from the least recently used a harmless victim is looked for */
+#define EVICTION_LOOK 64u /* how far from the least recently used a harmless victim is looked for  \
+                           */
 
 struct slot {
     struct sts_entry entry; /* policy is owned */
@@ -40,10 +41,7 @@ sts_cache_free(struct sts_cache *cache)
 
     if (!cache)
         return;
-    HASH_ITER(hh, cache->slots, slot, next)
-    {
-        drop(cache, slot);
-    }
+    HASH_ITER(hh, cache->slots, slot, next) { drop(cache, slot); }
     free(cache);
 }
 

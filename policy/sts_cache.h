@@ -1,13 +1,14 @@
 /* policy/sts_cache.h: the MTA-STS policies that were fetched, in memory, RFC 8461 3.3 and 5.1.
  * Nothing removes a valid policy but its expiry or a newer one: failures are kept beside it
- * (STS-062 ... STS-069). Context: policy process, one thread at a time per object. Knows no clock. */
+ * (STS-062 ... STS-069). Context: policy process, one thread at a time per object. Knows no clock.
+ */
 #ifndef STSGATE_POLICY_STS_CACHE_H
 #define STSGATE_POLICY_STS_CACHE_H
 
 #include "base/verdict.h"
 #include "policy/sts_policy.h"
 
-#define STS_CACHE_MAX 100000u          /* domains (STS-071) */
+#define STS_CACHE_MAX 100000u           /* domains (STS-071) */
 #define STS_CACHE_RETRY_MS (300 * 1000) /* wait after a failed fetch of one id (STS-031) */
 
 struct sts_cache;
@@ -15,9 +16,9 @@ struct sts_cache;
 /* One domain. Read-only for others; valid until the cache is next changed. */
 struct sts_entry {
     const char *domain;
-    struct sts_policy *policy;   /* NULL while none was ever fetched */
-    char id[STS_ID_MAX + 1];     /* of the TXT record the policy was fetched for */
-    uint8_t text_sha256[32];     /* of the body */
+    struct sts_policy *policy;          /* NULL while none was ever fetched */
+    char id[STS_ID_MAX + 1];            /* of the TXT record the policy was fetched for */
+    uint8_t text_sha256[32];            /* of the body */
     int64_t fetched_at_s, expires_at_s; /* wall clock */
 
     /* The last fetch that failed, for the same or another id; failed_id "" when none did since. */
@@ -36,7 +37,8 @@ const struct sts_entry *sts_cache_find(struct sts_cache *cache, const char *doma
 /** Is there a policy, and is it not expired at now_s? (entry may be NULL) */
 bool sts_entry_is_valid(const struct sts_entry *entry, int64_t now_s);
 
-/** Would a fetch for id repeat one that failed less than STS_CACHE_RETRY_MS ago? (entry may be NULL) */
+/** Would a fetch for id repeat one that failed less than STS_CACHE_RETRY_MS ago? (entry may be
+ * NULL) */
 bool sts_entry_must_wait(const struct sts_entry *entry, const char *id, int64_t now_ms);
 
 /** A fetch succeeded: takes policy, also on failure (RES_NOMEM). max_age_cap_s: upper bound on the

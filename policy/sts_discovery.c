@@ -88,7 +88,8 @@ finish(struct flight *f)
     free_flight(f);
 }
 
-/* The policy could not be had: an older one stays in force (STS-062, STS-064), the reason is kept. */
+/* The policy could not be had: an older one stays in force (STS-062, STS-064), the reason is kept.
+ */
 static void
 fail(struct flight *f, enum result_type type, const char *reason)
 {

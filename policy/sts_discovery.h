@@ -1,5 +1,5 @@
-/* policy/sts_discovery.h: the MTA-STS policy of a domain now: cache, TXT record, HTTPS fetch, in the
- * order of RFC 8461 3.3 and 5.1. Context: policy process, on its event loop. */
+/* policy/sts_discovery.h: the MTA-STS policy of a domain now: cache, TXT record, HTTPS fetch, in
+ * the order of RFC 8461 3.3 and 5.1. Context: policy process, on its event loop. */
 #ifndef STSGATE_POLICY_STS_DISCOVERY_H
 #define STSGATE_POLICY_STS_DISCOVERY_H
 
@@ -33,8 +33,9 @@ typedef void sts_discovery_done(void *arg, const struct sts_finding *finding);
 struct sts_discovery *sts_discovery_new(const struct sts_discovery_config *config);
 void sts_discovery_free(struct sts_discovery *d); /* no callback comes any more; NULL is allowed */
 
-/** Find the policy of domain (normalised). done is called exactly once, perhaps before this returns.
- * All who ask for a domain while it is being looked up share one look-up and one fetch (STS-032). */
+/** Find the policy of domain (normalised). done is called exactly once, perhaps before this
+ * returns. All who ask for a domain while it is being looked up share one look-up and one fetch
+ * (STS-032). */
 void sts_discover(struct sts_discovery *d, const char *domain, sts_discovery_done *done, void *arg);
 
 #endif

@@ -15,8 +15,8 @@ struct sts_policy; /* made by sts_policy_parse(), read-only afterwards */
 
 /* What is wrong with a body, for the report (RPT-040: with the line number) and the operator. */
 struct sts_policy_error {
-    unsigned line;   /* 1 ..; 0 when no single line is to blame (a field is missing) */
-    char what[64];   /* printable ASCII, e.g. "mode missing", "bad mx pattern" */
+    unsigned line; /* 1 ..; 0 when no single line is to blame (a field is missing) */
+    char what[64]; /* printable ASCII, e.g. "mode missing", "bad mx pattern" */
 };
 
 /** Parse one policy body, as fetched.

@@ -7,10 +7,10 @@
 #include "base/span.h"
 
 enum sts_record_finding {
-    STS_RECORD_FOUND,    /* exactly one usable record */
-    STS_RECORD_ABSENT,   /* none begins with v=STSv1 */
-    STS_RECORD_SEVERAL,  /* more than one: no policy may be discovered (STS-005) */
-    STS_RECORD_INVALID,  /* one, but it breaks the grammar (STS-006, STS-007) */
+    STS_RECORD_FOUND,   /* exactly one usable record */
+    STS_RECORD_ABSENT,  /* none begins with v=STSv1 */
+    STS_RECORD_SEVERAL, /* more than one: no policy may be discovered (STS-005) */
+    STS_RECORD_INVALID, /* one, but it breaks the grammar (STS-006, STS-007) */
 };
 
 struct sts_record {
@@ -18,7 +18,8 @@ struct sts_record {
     bool lenient;            /* found by the leniency of STS-009: blank before the first ";" */
 };
 
-/** texts: count TXT records, each with its character-strings joined (STS-003), any bytes; borrowed. */
+/** texts: count TXT records, each with its character-strings joined (STS-003), any bytes; borrowed.
+ */
 enum sts_record_finding sts_record_find(const struct span *texts, size_t count,
                                         struct sts_record *out);
 

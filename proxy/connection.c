@@ -10,21 +10,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CLIENT_QUEUE_MAX (512u * 1024u)        /* replies that wait; one may have 64 KiB */
-#define CLIENT_HIGH_WATER (64u * 1024u)        /* beyond it the client is not read */
-#define COMMAND_READ_BYTES (16u * 1024u)       /* of pipelined commands at a time */
-#define CONTENT_READ_BYTES (128u * 1024u)      /* with the high water: one gathered send (DESIGN 5) */
-#define LINGER_S 2.                            /* for the client to read the last reply */
-#define LINGER_BYTES_MAX (1024u * 1024u)       /* of what it still sends meanwhile */
+#define CLIENT_QUEUE_MAX (512u * 1024u)   /* replies that wait; one may have 64 KiB */
+#define CLIENT_HIGH_WATER (64u * 1024u)   /* beyond it the client is not read */
+#define COMMAND_READ_BYTES (16u * 1024u)  /* of pipelined commands at a time */
+#define CONTENT_READ_BYTES (128u * 1024u) /* with the high water: one gathered send (DESIGN 5) */
+#define LINGER_S 2.                       /* for the client to read the last reply */
+#define LINGER_BYTES_MAX (1024u * 1024u)  /* of what it still sends meanwhile */
 
 struct connection {
     struct connection_shared *shared;
     struct connection *next, **link; /* in shared->first, later in shared->finished */
     struct session *session;
-    int fd; /* owned: the client */
+    int fd;            /* owned: the client */
     struct buffer out; /* replies that wait for the client's socket */
     bool client_broken;
-    bool closing;  /* the session is over: what waits is sent, then the rest is read away */
+    bool closing; /* the session is over: what waits is sent, then the rest is read away */
     bool lingering;
     size_t lingered;
     bool over;
@@ -301,10 +301,9 @@ update(struct connection *c)
     }
     watch(c, &c->writable, buffer_len(&c->out) > 0);
     watch(c, &c->readable,
-          c->lingering ||
-              (!c->closing && session_wants_client(c->session) &&
-               buffer_len(&c->out) < CLIENT_HIGH_WATER &&
-               mx_leg_backlog(&c->mx) < MX_LEG_HIGH_WATER));
+          c->lingering || (!c->closing && session_wants_client(c->session) &&
+                           buffer_len(&c->out) < CLIENT_HIGH_WATER &&
+                           mx_leg_backlog(&c->mx) < MX_LEG_HIGH_WATER));
 }
 
 static void

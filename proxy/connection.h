@@ -1,5 +1,6 @@
-/* proxy/connection.h: one accepted client with its session and the sockets of both legs: the session
- * core (proxy/session.h) tied to libev, sockets and TLS. Context: worker, on its event loop. */
+/* proxy/connection.h: one accepted client with its session and the sockets of both legs: the
+ * session core (proxy/session.h) tied to libev, sockets and TLS. Context: worker, on its event
+ * loop. */
 #ifndef STSGATE_PROXY_CONNECTION_H
 #define STSGATE_PROXY_CONNECTION_H
 

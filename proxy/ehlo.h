@@ -34,7 +34,8 @@ MUST_CHECK enum result ehlo_filter(const struct smtp_reply *reply, unsigned allo
 /** A one-line HELO-style reply from an EHLO reply: its first line (PRX-047). */
 MUST_CHECK enum result ehlo_as_helo(const struct smtp_reply *reply, struct buffer *out);
 
-/** The bit of an extension named as by smtp_parameter_extension(); 0 when it is none of the above. */
+/** The bit of an extension named as by smtp_parameter_extension(); 0 when it is none of the above.
+ */
 unsigned ehlo_keyword_of(const char *extension);
 
 #endif

@@ -15,9 +15,8 @@ allow(const char *rule, const char *mx, bool proven)
 static struct verdict
 next_step(enum verdict_action action, const struct requirement *req, const char *rule)
 {
-    return (struct verdict){
-        .action = action, .rule = rule, .mx = requirement_sni(req), .detail = ""
-    };
+    return (
+        struct verdict){ .action = action, .rule = rule, .mx = requirement_sni(req), .detail = "" };
 }
 
 static struct verdict
@@ -35,7 +34,8 @@ refuse(const struct requirement *req, enum reply_row reply, enum result_type res
     return v;
 }
 
-/* Does one of the leaf's dNSNames stand for name? The subject's CN never counts (STS-087, TLS-042). */
+/* Does one of the leaf's dNSNames stand for name? The subject's CN never counts (STS-087, TLS-042).
+ */
 static bool
 certificate_names(const struct observation *obs, const char *name)
 {
@@ -81,14 +81,16 @@ named_candidate(const struct requirement *req, const struct observation *obs,
 
 static const struct name_list no_patterns;
 
-/* Was the handshake made for another name, or held against other roots, than this recipient wants? */
+/* Was the handshake made for another name, or held against other roots, than this recipient wants?
+ */
 static bool
 other_identity(const struct requirement *req, const struct observation *obs)
 {
     return strcmp(obs->sni, requirement_sni(req)) != 0 || obs->trust != req->local.trust;
 }
 
-/* Another connection is wanted; impossible while the transaction holds this one (PRX-031, PRX-033). */
+/* Another connection is wanted; impossible while the transaction holds this one (PRX-031, PRX-033).
+ */
 static struct verdict
 reconnect(const struct requirement *req, const struct observation *obs, const char *rule)
 {
@@ -97,7 +99,8 @@ reconnect(const struct requirement *req, const struct observation *obs, const ch
     return next_step(VERDICT_RECONNECT, req, rule);
 }
 
-/* A domain without a policy: TLS if it can be had, no demand on the certificate (PRX-050, RFC 7435). */
+/* A domain without a policy: TLS if it can be had, no demand on the certificate (PRX-050, RFC
+ * 7435). */
 static struct verdict
 judge_opportunistic(const struct requirement *req, const struct observation *obs)
 {
@@ -180,12 +183,9 @@ judge_sts_certificate(const struct requirement *req, const struct observation *o
     /* Made for another name, it may have shown another certificate: no refusal rests on it. */
     if (other_identity(req, obs))
         return reconnect(req, obs, "PRX-030 RFC 8461 7.1");
-    if (obs->version < STS_TLS_MINIMUM)
-        return refuse(req, REPLY_STS_TLS_VERSION, RESULT_VALIDATION_FAILURE,
-                      "tls-version-too-low", "STS-090 RFC 8461 7.2");
     if (!new_enough)
-        return refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, "tls-version-too-low",
-                      "TLS-020");
+        return refuse(req, REPLY_STS_TLS_VERSION, RESULT_VALIDATION_FAILURE, "tls-version-too-low",
+                      "STS-090 RFC 8461 7.2");
     if (obs->chain != CHAIN_GOOD)
         return refuse_chain(req, obs, REPLY_STS_CERTIFICATE,
                             obs->chain == CHAIN_EXPIRED ? "STS-086 RFC 8461 4.2"
@@ -288,9 +288,10 @@ judge_local(const struct requirement *req, const struct observation *obs)
                   "PRX-042 TLS-030");
 }
 
-/* A demand that does not apply in enforcing form: mode testing, monitor, a domain outside the share,
- * a bypass. The mail goes as without it, the failure is counted (STS-101, PRX-041, RFC 8461 5). One
- * that another identity might have cured, but for the open transaction, is not (PRX-033). */
+/* A demand that does not apply in enforcing form: mode testing, monitor, a domain outside the
+ * share, a bypass. The mail goes as without it, the failure is counted (STS-101, PRX-041, RFC 8461
+ * 5). One that another identity might have cured, but for the open transaction, is not (PRX-033).
+ */
 static struct verdict
 relax(struct verdict strict, const struct requirement *req, const struct observation *obs)
 {
@@ -325,7 +326,8 @@ judge_policy(const struct requirement *req, const struct observation *obs, int64
     return refuse(req, REPLY_POLICY_UNAVAILABLE, RESULT_VALIDATION_FAILURE, "bad mode", "-");
 }
 
-/* Everything that applies, in enforcing form: the mail may go only if all of it passes (STS-106). */
+/* Everything that applies, in enforcing form: the mail may go only if all of it passes (STS-106).
+ */
 static struct verdict
 judge_all(const struct requirement *req, const struct observation *obs, int64_t now_s,
           bool testing_blocks)

@@ -13,8 +13,8 @@
 struct tls_client;
 struct tls_context;
 
-#define MX_LEG_QUEUE_MAX (1024u * 1024u)       /* clear bytes that wait; the owner stops long before */
-#define MX_LEG_HIGH_WATER (128u * 1024u)       /* beyond it the owner reads no more from the client */
+#define MX_LEG_QUEUE_MAX (1024u * 1024u) /* clear bytes that wait; the owner stops long before */
+#define MX_LEG_HIGH_WATER (128u * 1024u) /* beyond it the owner reads no more from the client */
 #define MX_LEG_SCRATCH_BYTES (256u * 1024u)
 
 /* What the leg tells its owner, always from the loop, never from within a call. */
@@ -35,11 +35,11 @@ struct mx_leg {
     char *scratch; /* borrowed, MX_LEG_SCRATCH_BYTES, shared by a worker's legs */
     struct clock clock;
     enum mx_leg_mode mode;
-    int fd;                 /* owned; -1 when closed */
-    struct tls_client *tls; /* owned; from the handshake on */
-    struct buffer out;      /* clear bytes that wait */
+    int fd;                     /* owned; -1 when closed */
+    struct tls_client *tls;     /* owned; from the handshake on */
+    struct buffer out;          /* clear bytes that wait */
     struct observation *before; /* a reference: what was known before the handshake */
-    bool broken;            /* a write failed: told from the loop */
+    bool broken;                /* a write failed: told from the loop */
     ev_io readable, writable;
     ev_timer kick; /* never started, only fed: an event of ours from the loop */
 };
@@ -51,8 +51,8 @@ void mx_leg_init(struct mx_leg *leg, struct ev_loop *loop, const struct mx_leg_h
 /** Connect. connected() follows in any case. The leg must be closed. mark: SO_MARK, 0 for none. */
 void mx_leg_connect(struct mx_leg *leg, const struct ip_addr *addr, uint16_t port, uint32_t mark);
 
-/** Handshake; tls_over() follows, unless the leg is closed before. before: facts to start from, kept until
- * the leg is closed. */
+/** Handshake; tls_over() follows, unless the leg is closed before. before: facts to start from,
+ * kept until the leg is closed. */
 void mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, uint16_t floor,
                       struct observation *before);
 

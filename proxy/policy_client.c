@@ -140,10 +140,7 @@ lose_link(struct policy_client *client)
         client->link = NULL;
         log_warn("event=policy-link-lost open=%u", HASH_COUNT(client->questions));
     }
-    HASH_ITER(hh, client->questions, question, next)
-    {
-        answer(client, question, NULL);
-    }
+    HASH_ITER(hh, client->questions, question, next) { answer(client, question, NULL); }
 }
 
 static void
@@ -264,14 +261,8 @@ policy_client_free(struct policy_client *client)
 
     if (!client)
         return;
-    HASH_ITER(hh, client->questions, question, next)
-    {
-        question->answered = NULL;
-    }
+    HASH_ITER(hh, client->questions, question, next) { question->answered = NULL; }
     lose_link(client);
-    HASH_ITER(hh, client->cache, entry, after)
-    {
-        drop_cached(client, entry);
-    }
+    HASH_ITER(hh, client->cache, entry, after) { drop_cached(client, entry); }
     free(client);
 }

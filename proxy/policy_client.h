@@ -23,8 +23,9 @@ void policy_client_free(struct policy_client *client); /* no callback comes any 
 /** A new link: takes fd. Questions open on the old one are answered with NULL. */
 void policy_client_link(struct policy_client *client, int fd);
 
-/** The requirement from the cache, a reference the caller takes; NULL: not there, or too old. The key
- * is all three, so that what holds for one client or destination never serves another (PRX-042). */
+/** The requirement from the cache, a reference the caller takes; NULL: not there, or too old. The
+ * key is all three, so that what holds for one client or destination never serves another
+ * (PRX-042). */
 struct requirement *policy_client_cached(struct policy_client *client, const char *domain,
                                          const struct ip_addr *destination,
                                          const struct ip_addr *client_addr);

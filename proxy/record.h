@@ -42,7 +42,7 @@ struct record_recipient {
     const struct requirement *req; /* an empty one with its domain: not known (REP-065) */
     const struct observation *obs;
     const struct verdict *verdict;
-    unsigned transaction; /* of this session, 1 .. */
+    unsigned transaction;    /* of this session, 1 .. */
     const char *rcpt_domain; /* of the address, A-labels; the policy domain is req's */
 
     /* "refused": by us, the MX never learned of it; "rejected": by the MX in reply to RCPT;

@@ -153,8 +153,9 @@ enter_mail(struct session *s)
     return SEV_NONE;
 }
 
-/* What is owed to the client when its message text has been swallowed: the MX's early refusal, which
- * stands in parting already, else a row of ours. A 2xx before the end of data is never one (SMTP-032). */
+/* What is owed to the client when its message text has been swallowed: the MX's early refusal,
+ * which stands in parting already, else a row of ours. A 2xx before the end of data is never one
+ * (SMTP-032). */
 static void
 enter_swallow(struct session *s, enum session_event event)
 {

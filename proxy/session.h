@@ -1,6 +1,6 @@
 /* proxy/session.h: one client's connection and its one connection to the MX: the SMTP session.
- * Context: worker, one thread at a time per object. Sans I/O: bytes and answers come in by calls, and
- * go out through struct session_ops; so whole conversations run in tests against a fake clock.
+ * Context: worker, one thread at a time per object. Sans I/O: bytes and answers come in by calls,
+ * and go out through struct session_ops; so whole conversations run in tests against a fake clock.
  * States and transitions are in proxy/session_state.h, decisions in proxy/judge.h. */
 #ifndef STSGATE_PROXY_SESSION_H
 #define STSGATE_PROXY_SESSION_H
@@ -16,7 +16,8 @@ struct session;
 
 /* How the connection to the MX ends. */
 enum hang_up {
-    HANG_UP_ABORT,  /* at once: nothing queued is sent, so that no message can be completed (PRX-011) */
+    HANG_UP_ABORT, /* at once: nothing queued is sent, so that no message can be completed (PRX-011)
+                    */
     HANG_UP_POLITE, /* what is queued is sent first, QUIT and close_notify included */
 };
 
@@ -38,9 +39,9 @@ struct session_ops {
     /** Handshake, nothing before it: session_tls_over() later. sni is borrowed for the call. */
     void (*start_tls)(void *io, const char *sni, uint16_t floor);
     void (*hang_up)(void *io, enum hang_up how);
-    /** Ask for the requirement of a policy domain. True with a reference in *out that the caller takes;
-     * true with NULL: session_requirement() comes later; false: it cannot be asked now (REP-065).
-     * domain is borrowed for the call. */
+    /** Ask for the requirement of a policy domain. True with a reference in *out that the caller
+     * takes; true with NULL: session_requirement() comes later; false: it cannot be asked now
+     * (REP-065). domain is borrowed for the call. */
     bool (*ask)(void *io, const char *domain, struct requirement **out);
     /** The answer is not wanted any more. */
     void (*forget)(void *io);

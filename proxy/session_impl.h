@@ -15,8 +15,8 @@
 #include "proxy/smtp_command.h"
 #include "proxy/smtp_reply.h"
 
-#define SESSION_BAD_COMMANDS_MAX 20u           /* SMTP-015 */
-#define SESSION_INPUT_MAX (1024u * 1024u)      /* more than one read plus one line */
+#define SESSION_BAD_COMMANDS_MAX 20u      /* SMTP-015 */
+#define SESSION_INPUT_MAX (1024u * 1024u) /* more than one read plus one line */
 #define SESSION_LINE_BYTES (SMTP_LINE_MAX_BYTES + 64u)
 
 /* A recipient the MX has accepted; its record is written when the transaction ends. */
@@ -25,7 +25,7 @@ struct accepted {
     struct observation *obs; /* a reference */
     struct verdict verdict;
     char domain[HOSTNAME_MAX + 1]; /* of the address */
-    char *reply; /* owned: the MX's reply to RCPT, without the last CRLF */
+    char *reply;                   /* owned: the MX's reply to RCPT, without the last CRLF */
 };
 
 struct session {
@@ -42,10 +42,10 @@ struct session {
     struct buffer client_in; /* what the client sent beyond the command in hand */
     bool skipping;           /* within a line that is too long */
     unsigned bad_commands;
-    bool greeted;            /* an EHLO or HELO was accepted */
-    bool helo;               /* the last one was HELO */
-    char *client_name;       /* owned: its argument, for every EHLO upstream */
-    unsigned announced;      /* enum ehlo_keyword shown to the client */
+    bool greeted;       /* an EHLO or HELO was accepted */
+    bool helo;          /* the last one was HELO */
+    char *client_name;  /* owned: its argument, for every EHLO upstream */
+    unsigned announced; /* enum ehlo_keyword shown to the client */
 
     /* MX leg. */
     bool mx_up;
@@ -57,7 +57,7 @@ struct session {
 
     /* Command in hand. */
     enum smtp_verb hand;
-    bool rcpt_in_hand; /* a recipient has been read and not been answered */
+    bool rcpt_in_hand;        /* a recipient has been read and not been answered */
     bool rcpt_without_policy; /* address literal or <postmaster> */
     char rcpt_domain[HOSTNAME_MAX + 1];
     struct buffer rcpt_line; /* canonical, with CRLF */
@@ -98,11 +98,11 @@ void session_serve_reply(struct session *s, const struct smtp_reply *reply, stru
 
 /* session_outcome.c */
 void session_owe(struct session *s, enum reply_row row); /* as parting reply, for later */
-void session_say(struct session *s, struct span text); /* to the client */
+void session_say(struct session *s, struct span text);   /* to the client */
 void session_tell_mx(struct session *s, struct span bytes);
 void session_reply(struct session *s, enum reply_row row); /* a reply of our own to the client */
 enum session_event session_judge(struct session *s);
-void session_refuse_recipient(struct session *s, enum reply_row row); /* answers and records it */
+void session_refuse_recipient(struct session *s, enum reply_row row);  /* answers and records it */
 void session_recipient_rejected(struct session *s, struct span reply); /* by the MX */
 void session_recipient_accepted(struct session *s, struct span reply); /* by the MX */
 void session_recipient_failed(struct session *s); /* the one in hand, by the session's end */

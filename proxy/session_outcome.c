@@ -98,8 +98,8 @@ session_refuse_recipient(struct session *s, enum reply_row row)
 
     session_say(s, span_make(text, len));
     if (!s->req)
-        s->verdict = (struct verdict){ .action = VERDICT_REFUSE, .reply = row, .rule = "REP-065",
-                                       .mx = "" };
+        s->verdict =
+            (struct verdict){ .action = VERDICT_REFUSE, .reply = row, .rule = "REP-065", .mx = "" };
     record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict,
            (struct record_recipient){ .outcome = "refused",
                                       .reply = session_chomp(span_make(text, len)),
@@ -129,10 +129,8 @@ session_recipient_failed(struct session *s)
     if (!s->req || s->verdict.rule == NULL)
         s->verdict = (struct verdict){ .action = VERDICT_CLOSE, .rule = "", .mx = "" };
     record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict,
-           (struct record_recipient){ .outcome = "failed",
-                                      .reply = span_of(""),
-                                      .reply_by = "gateway",
-                                      .reply_id = "" });
+           (struct record_recipient){
+               .outcome = "failed", .reply = span_of(""), .reply_by = "gateway", .reply_id = "" });
     s->rcpt_in_hand = false;
 }
 
@@ -154,11 +152,10 @@ session_recipient_accepted(struct session *s, struct span reply)
         session_step(s, SEV_MX_LOST);
         return;
     }
-    s->accepted[s->accepted_count++] =
-        (struct accepted){ .req = requirement_ref(s->req),
-                           .obs = observation_ref(s->obs),
-                           .verdict = s->verdict,
-                           .reply = copy };
+    s->accepted[s->accepted_count++] = (struct accepted){ .req = requirement_ref(s->req),
+                                                          .obs = observation_ref(s->obs),
+                                                          .verdict = s->verdict,
+                                                          .reply = copy };
     memcpy(s->accepted[s->accepted_count - 1].domain, s->rcpt_domain, sizeof s->rcpt_domain);
 }
 
@@ -197,8 +194,8 @@ session_end_transaction(struct session *s)
     s->rcpt_seen = 0;
 }
 
-/* May the recipient go upstream with the extensions its command and the MAIL before it use? The list
- * that was shown may have come in clear (PRX-032). */
+/* May the recipient go upstream with the extensions its command and the MAIL before it use? The
+ * list that was shown may have come in clear (PRX-032). */
 static bool
 extensions_there(const struct session *s)
 {

@@ -6,8 +6,8 @@
 static enum session_event
 reply_event(const struct session *s, unsigned code)
 {
-    bool wants_220 = s->state == SES_GREETING || s->state == SES_REGREETING ||
-                     s->state == SES_STARTTLS;
+    bool wants_220 =
+        s->state == SES_GREETING || s->state == SES_REGREETING || s->state == SES_STARTTLS;
 
     if (code == 421)
         return SEV_REPLY_CLOSING;
@@ -101,8 +101,8 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
     session_step(s, event);
 }
 
-/* The held MAIL is refused: that is the answer to this recipient and every later one. A 552 would be
- * read as 452 at RCPT and retried for days (PRX-014, RFC 5321 4.5.3.1.10). */
+/* The held MAIL is refused: that is the answer to this recipient and every later one. A 552 would
+ * be read as 452 at RCPT and retried for days (PRX-014, RFC 5321 4.5.3.1.10). */
 static void
 on_mail_refused(struct session *s, const struct smtp_reply *reply)
 {

@@ -62,16 +62,16 @@ enum session_event {
     SEV_START_TLS,
     SEV_NEW_CONNECTION,
     SEV_GIVE_UP,
-    SEV_STALE_MAIL,     /* allowed, but an earlier MAIL is still open upstream */
-    SEV_END_OF_DATA,    /* CRLF "." CRLF from the client */
-    SEV_AMBIGUOUS,      /* a look-alike of it (SMTP-044) */
-    SEV_CLIENT_GONE,    /* end of file or error on the client's leg */
-    SEV_CLIENT_IDLE,    /* time-out of the client */
-    SEV_EVENTS,         /* how many there are */
+    SEV_STALE_MAIL,  /* allowed, but an earlier MAIL is still open upstream */
+    SEV_END_OF_DATA, /* CRLF "." CRLF from the client */
+    SEV_AMBIGUOUS,   /* a look-alike of it (SMTP-044) */
+    SEV_CLIENT_GONE, /* end of file or error on the client's leg */
+    SEV_CLIENT_IDLE, /* time-out of the client */
+    SEV_EVENTS,      /* how many there are */
 };
 
-/** Where the session goes next. A pair that is not listed closes the session: an answer that was not
- * expected is never a reason to go on in clear. */
+/** Where the session goes next. A pair that is not listed closes the session: an answer that was
+ * not expected is never a reason to go on in clear. */
 enum session_state session_next(enum session_state state, enum session_event event);
 
 /** For logs and records. Static storage. */

@@ -17,8 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPTS_PER_EVENT 16  /* then the sessions have their turn */
-#define ACCEPT_PAUSE_S 0.1    /* out of descriptors: others end sessions meanwhile (FAULTS A15) */
+#define ACCEPTS_PER_EVENT 16 /* then the sessions have their turn */
+#define ACCEPT_PAUSE_S 0.1   /* out of descriptors: others end sessions meanwhile (FAULTS A15) */
 
 struct listener {
     struct worker *worker;
@@ -204,9 +204,8 @@ open_all(struct worker *w)
         log_error("event=start-failed what=tls reason=\"%s\"", error);
         return false;
     }
-    if (w->config->record_file[0] &&
-        record_file_open(w->config->record_file, &s->clock, &s->records, text, sizeof text) !=
-            RES_OK) {
+    if (w->config->record_file[0] && record_file_open(w->config->record_file, &s->clock,
+                                                      &s->records, text, sizeof text) != RES_OK) {
         log_error("event=start-failed what=records reason=\"%s\"", text);
         return false;
     }
@@ -235,6 +234,29 @@ start_all(struct worker *w, const struct child_args *args)
     ev_io_start(w->loop, &w->control);
     ev_signal_start(w->loop, &w->term);
     ev_prepare_start(w->loop, &w->reap);
+}
+
+/* When this worker began to serve, and when it stopped. */
+static void
+record_process(struct worker *w, const char *what, const char *reason)
+{
+    const struct record_process record = {
+        .wall_ns = w->shared.clock.wall_ns(w->shared.clock.arg),
+        .what = what,
+        .name = "worker",
+        .index = w->index,
+        .pid = getpid(),
+        .version = STSGATE_VERSION,
+        .reason = reason,
+    };
+    struct buffer bytes;
+
+    if (!w->shared.records)
+        return;
+    buffer_init(&bytes, RECORD_MAX_BYTES);
+    if (record_encode_process(&record, &bytes) == RES_OK)
+        (void)record_file_write(w->shared.records, buffer_span(&bytes));
+    buffer_clear(&bytes);
 }
 
 static void
@@ -277,7 +299,9 @@ main(int argc, char **argv)
     log_info("event=worker-start tls=\"%s\"", tls_library());
     if (child_channel_send_ready(&w.channel) != RES_OK)
         goto done;
+    record_process(&w, "start", "");
     ev_run(w.loop, 0);
+    record_process(&w, "stop", "drained");
     status = 0;
 done:
     close_all(&w);

@@ -2,6 +2,8 @@
 #ifndef STSGATE_TESTS_PROXY_SESSION_SCRIPT_H
 #define STSGATE_TESTS_PROXY_SESSION_SCRIPT_H
 
+#include <stdbool.h>
+
 #include "base/span.h"
 
 /* How the client's and the MX's bytes are cut; the conversation is the same. */
@@ -21,8 +23,9 @@ unsigned script_ways(struct span text);
 /** Run text, the script called name. Fails the test when anything differs. */
 void script_run(const char *name, struct span text, enum script_way way);
 
-/** Run it with what it expects left out: only that nothing breaks, whatever memory runs out, and
- * that the client gets no success that the MX did not give. */
-void script_run_loosely(const char *name, struct span text);
+/** Run it with what it expects left out while the allocation after the first n fails: nothing
+ * breaks, no command stays without its reply, and the client hears of no success that the MX did
+ * not give. Returns whether an allocation failed at all. For tests with fail_allocations(). */
+bool script_run_without_memory(const char *name, struct span text, unsigned n);
 
 #endif

@@ -35,14 +35,14 @@ struct world {
     int64_t timer_at_ms; /* 0: not armed */
     unsigned timer_ms;
 
-    size_t client_step, mx_step;          /* bytes per delivery; 0: all there are */
+    size_t client_step, mx_step;            /* bytes per delivery; 0: all there are */
     struct pipe_bytes from_client, from_mx; /* sent, and not yet read by the session */
     struct pipe_bytes client, mx;           /* written by the session, and not yet looked at */
     size_t backlog;                         /* what mx_backlog() says */
 
     enum world_leg leg;
-    bool mx_owes;    /* the MX was spoken to (or connected) and has not answered */
-    bool line_open;  /* what the session wrote last is no whole line */
+    bool mx_owes;   /* the MX was spoken to (or connected) and has not answered */
+    bool line_open; /* what the session wrote last is no whole line */
     unsigned connects, hang_ups;
     enum hang_up how; /* of the last hang up */
     char sni[HOSTNAME_MAX + 1];
@@ -80,7 +80,8 @@ void world_pump(struct world *w);
 /** The connection to the MX is made, or not. It must have been asked for. */
 void world_connected(struct world *w, bool ok);
 
-/** The handshake is over; it must have been asked for. obs: takes the reference, NULL: no memory. */
+/** The handshake is over; it must have been asked for. obs: takes the reference, NULL: no memory.
+ */
 void world_tls_over(struct world *w, struct observation *obs);
 
 /** The late answer; req: takes the reference. */

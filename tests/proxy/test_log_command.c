@@ -102,7 +102,8 @@ printed_clear(struct printed *p)
 
 static const char recipient_line[] =
     "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"recipient\"," SESSION
-    "\"transaction\":2,\"rcpt_domain\":\"example.com\",\"domain\":\"example.com\",\"outcome\":\"refused\",\"verdict\":\"refuse\","
+    "\"transaction\":2,\"rcpt_domain\":\"example.com\",\"domain\":\"example.com\",\"outcome\":"
+    "\"refused\",\"verdict\":\"refuse\","
     "\"rule\":\"STS-085 RFC 8461 4.2\",\"result_type\":\"certificate-expired\","
     "\"reason\":\"certificate has expired\",\"mx\":\"mx1.example.com\",\"mx_proven\":false,"
     "\"would\":\"refuse\",\"monitored\":false,\"defer\":false,\"null_mx\":false,"
@@ -110,7 +111,8 @@ static const char recipient_line[] =
     "\"mx_count\":1,\"trust\":1},"
     "\"matched\":\"address\",\"mx_lookup_failed\":false,"
     "\"mx_candidates\":[\"mx1.example.com\",\"mx2.example.com\"],\"mx_candidates_count\":2,"
-    "\"tls_floor\":\"TLSv1.2\",\"policy\":{\"type\":\"sts\",\"discovery\":\"sts-policy-fetch-error http-503\","
+    "\"tls_floor\":\"TLSv1.2\",\"policy\":{\"type\":\"sts\",\"discovery\":\"sts-policy-fetch-error "
+    "http-503\","
     "\"mode\":\"enforce\",\"id\":\"20231114T2213\",\"mx\":[\"*.example.com\"],\"mx_count\":1,"
     "\"text_sha256\":\"" HEX8(
         "abababab") "\",\"fetched_at\":1699990000,\"expires_at\":1700594800}," TLS
