@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-#define EVICTION_LOOK 64u /* how far from the least recently used a harmless victim is looked for  \
-                           */
+#define EVICTION_LOOK 64u /* slots looked at for a victim that protects nobody */
 
 struct slot {
     struct sts_entry entry; /* policy is owned */
