@@ -357,6 +357,7 @@ serve_swallow(struct session *s, struct span input)
 size_t
 session_serve(struct session *s, struct span input)
 {
+    enum session_state before = s->state;
     size_t used = 0;
 
     while (used < input.len && session_wants_client(s)) {
@@ -371,5 +372,9 @@ session_serve(struct session *s, struct span input)
             break;
         used += n;
     }
+    /* The client's patience is measured from what it said last, also where that changed no state
+     * (SMTP-051), and from its last octet while it sends text that goes nowhere (SMTP-054). */
+    if (used && s->state == before && session_wants_client(s) && before != SES_CONTENT)
+        s->ops->set_timer(s->io, s->config->client_timeout_ms);
     return s->state == SES_CLOSED ? input.len : used;
 }
