@@ -51,10 +51,11 @@ is_dot(enum scan_state state)
 static bool
 block_has_line_dot(const char *p)
 {
+    const char *before = p - 1;
     unsigned char found = 0;
 
     for (size_t i = 0; i < SCAN_BLOCK; i++)
-        found |= (unsigned char)((p[i] == '.') & ((p[i - 1] == '\n') | (p[i - 1] == '\r')));
+        found |= (unsigned char)((p[i] == '.') & ((before[i] == '\n') | (before[i] == '\r')));
     return found;
 }
 

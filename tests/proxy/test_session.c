@@ -362,6 +362,7 @@ main(void)
     static struct scenario cases[TESTS_MAX];
     glob_t files;
     size_t n = 0;
+    int failed;
 
     if (glob(TESTS_DIR "/scenarios/*.txt", 0, NULL, &files) != 0) {
         fprintf(stderr, "no scenarios in %s\n", TESTS_DIR "/scenarios");
@@ -374,5 +375,7 @@ main(void)
                                           .test_func = test_tour,
                                           .initial_state = (void *)(uintptr_t)&tours[i] };
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_tours_are_whole);
-    return _cmocka_run_group_tests("session", tests, n, NULL, NULL);
+    failed = _cmocka_run_group_tests("session", tests, n, NULL, NULL);
+    globfree(&files);
+    return failed;
 }
