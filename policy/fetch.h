@@ -1,5 +1,6 @@
 /* policy/fetch.h: one HTTPS GET of an MTA-STS policy, RFC 8461 3.3, by libcurl's multi interface on
- * the process's libev loop. Context: policy process. The only caller of libcurl. */
+ * the process's libev loop. The only caller of libcurl. Context: policy process, which must ignore
+ * SIGPIPE: OpenSSL writes to sockets without MSG_NOSIGNAL. */
 #ifndef STSGATE_POLICY_FETCH_H
 #define STSGATE_POLICY_FETCH_H
 
@@ -21,8 +22,10 @@ struct fetch_config {
 struct fetch_result {
     enum result_type type; /* RESULT_SUCCESS, RESULT_STS_POLICY_FETCH_ERROR or
                             * RESULT_STS_WEBPKI_INVALID (RPT-040) */
-    char reason[64];       /* "http-404", "redirect", "content-type", "too-large", "timeout",
-                            * "connect", "truncated", "X509_V_ERR_…"; "" on success */
+    char reason[64];       /* "http-CODE" for every status but 200, "content-type",
+                            * "content-encoding", "transfer-encoding", "content-length",
+                            * "too-large", "timeout", "connect", "tls", "truncated", "http-syntax",
+                            * "no memory", "X509_V_ERR_…"; "" on success */
     struct span body;      /* borrowed for the call; 0 .. STS_POLICY_MAX_BYTES bytes, whole */
 };
 
