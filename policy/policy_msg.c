@@ -2,8 +2,6 @@
 
 #include "base/requirement_msg.h"
 
-enum { MSG_REQUEST = 1, MSG_ANSWER = 2 };
-
 static void
 read_head(struct pack_reader *r, unsigned type, size_t fields)
 {
@@ -11,6 +9,32 @@ read_head(struct pack_reader *r, unsigned type, size_t fields)
     if (pack_read_uint(r, UINT32_MAX) != POLICY_MSG_VERSION ||
         pack_read_uint(r, UINT32_MAX) != type)
         pack_reader_fail(r, RES_SYNTAX);
+}
+
+unsigned
+policy_msg_type(struct span message)
+{
+    struct pack_reader r;
+    unsigned type;
+
+    pack_reader_init(&r, message);
+    (void)pack_read_array(&r, 7);
+    if (pack_read_uint(&r, UINT32_MAX) != POLICY_MSG_VERSION)
+        return 0;
+    type = (unsigned)pack_read_uint(&r, UINT32_MAX);
+    return r.res == RES_OK ? type : 0;
+}
+
+/* A name as it was written: normalised already. */
+static void
+read_domain(struct pack_reader *r, char out[HOSTNAME_MAX + 1])
+{
+    char normal[HOSTNAME_MAX + 1];
+    struct span domain = pack_read_str(r);
+
+    if (hostname_normalise(domain, normal) != RES_OK || !span_equal(domain, span_of(normal)))
+        pack_reader_fail(r, RES_SYNTAX);
+    memcpy(out, normal, sizeof normal);
 }
 
 static void
@@ -26,33 +50,30 @@ policy_request_encode(const struct policy_request *request, struct buffer *out)
     struct pack_writer w;
 
     pack_begin(&w, out);
-    pack_array(&w, 6);
+    pack_array(&w, 7);
     pack_uint(&w, POLICY_MSG_VERSION);
-    pack_uint(&w, MSG_REQUEST);
+    pack_uint(&w, POLICY_MSG_REQUEST);
     pack_uint(&w, request->id);
     pack_str(&w, span_of(request->domain));
     pack_bin(&w, span_make(request->destination.bytes, request->destination.len));
     pack_bin(&w, span_make(request->client.bytes, request->client.len));
+    pack_bool(&w, request->recheck);
     return pack_end(&w);
 }
 
 enum result
 policy_request_decode(struct span message, struct policy_request *out)
 {
-    char normal[HOSTNAME_MAX + 1];
     struct pack_reader r;
-    struct span domain;
 
     *out = (struct policy_request){ 0 };
     pack_reader_init(&r, message);
-    read_head(&r, MSG_REQUEST, 6);
+    read_head(&r, POLICY_MSG_REQUEST, 7);
     out->id = pack_read_uint(&r, UINT64_MAX);
-    domain = pack_read_str(&r);
-    if (hostname_normalise(domain, normal) != RES_OK || !span_equal(domain, span_of(normal)))
-        pack_reader_fail(&r, RES_SYNTAX);
-    memcpy(out->domain, normal, sizeof out->domain);
+    read_domain(&r, out->domain);
     read_addr(&r, &out->destination);
     read_addr(&r, &out->client);
+    out->recheck = pack_read_bool(&r);
     return pack_reader_end(&r);
 }
 
@@ -64,7 +85,7 @@ policy_answer_encode(uint64_t id, const struct requirement *req, struct buffer *
     pack_begin(&w, out);
     pack_array(&w, 4);
     pack_uint(&w, POLICY_MSG_VERSION);
-    pack_uint(&w, MSG_ANSWER);
+    pack_uint(&w, POLICY_MSG_ANSWER);
     pack_uint(&w, id);
     if (req)
         requirement_encode(req, &w);
@@ -82,7 +103,7 @@ policy_answer_decode(struct span message, uint64_t *out_id, struct requirement *
 
     *out_req = NULL;
     pack_reader_init(&r, message);
-    read_head(&r, MSG_ANSWER, 4);
+    read_head(&r, POLICY_MSG_ANSWER, 4);
     *out_id = pack_read_uint(&r, UINT64_MAX);
     if (pack_peek_type(&r) == PACK_NIL)
         pack_read_nil(&r);
@@ -95,4 +116,35 @@ policy_answer_decode(struct span message, uint64_t *out_id, struct requirement *
     }
     *out_req = req;
     return RES_OK;
+}
+
+enum result
+policy_forget_encode(const char *domain, struct buffer *out)
+{
+    struct pack_writer w;
+
+    pack_begin(&w, out);
+    pack_array(&w, 3);
+    pack_uint(&w, POLICY_MSG_VERSION);
+    pack_uint(&w, POLICY_MSG_FORGET);
+    if (domain[0])
+        pack_str(&w, span_of(domain));
+    else
+        pack_nil(&w);
+    return pack_end(&w);
+}
+
+enum result
+policy_forget_decode(struct span message, char domain[HOSTNAME_MAX + 1])
+{
+    struct pack_reader r;
+
+    domain[0] = '\0';
+    pack_reader_init(&r, message);
+    read_head(&r, POLICY_MSG_FORGET, 3);
+    if (pack_peek_type(&r) == PACK_NIL)
+        pack_read_nil(&r);
+    else
+        read_domain(&r, domain);
+    return pack_reader_end(&r);
 }

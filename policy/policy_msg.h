@@ -1,5 +1,5 @@
-/* policy/policy_msg.h: what a worker asks the policy process, and the answer; one SEQPACKET message
- * each. Context: worker and policy process. Both sides check what they read as if the other had
+/* policy/policy_msg.h: what a worker asks the policy process, the answer, and what the policy process
+ * says unasked; one SEQPACKET message each. Context: worker and policy process. Both sides check what they read as if the other had
  * been taken over (STYLE 7). */
 #ifndef STSGATE_POLICY_POLICY_MSG_H
 #define STSGATE_POLICY_POLICY_MSG_H
@@ -8,14 +8,25 @@
 #include "base/ip_addr.h"
 #include "base/requirement.h"
 
-#define POLICY_MSG_VERSION 1u
+#define POLICY_MSG_VERSION 2u
+
+enum policy_msg_type {
+    POLICY_MSG_REQUEST = 1, /* worker to policy process */
+    POLICY_MSG_ANSWER = 2,  /* policy process to worker */
+    POLICY_MSG_FORGET = 3,  /* policy process to worker: what its cache holds is out of date */
+};
 
 struct policy_request {
     uint64_t id;                   /* the worker's; comes back in the answer */
     char domain[HOSTNAME_MAX + 1]; /* policy domain, normalised */
     struct ip_addr destination;    /* original destination */
     struct ip_addr client;
+    bool recheck; /* the recipient is about to be refused under MTA-STS: look past all caches first
+                   * (STS-103) */
 };
+
+/** Of a whole message; 0: none of ours, or another version. */
+unsigned policy_msg_type(struct span message);
 
 /** Append the message to out, which is empty. RES_NOMEM, RES_LIMIT. */
 MUST_CHECK enum result policy_request_encode(const struct policy_request *request,
@@ -30,5 +41,9 @@ MUST_CHECK enum result policy_answer_encode(uint64_t id, const struct requiremen
  * RES_SYNTAX, RES_LIMIT: no message of ours. */
 MUST_CHECK enum result policy_answer_decode(struct span message, uint64_t *out_id,
                                             struct requirement **out_req);
+
+/** domain: policy domain, normalised; "": all of them. */
+MUST_CHECK enum result policy_forget_encode(const char *domain, struct buffer *out);
+MUST_CHECK enum result policy_forget_decode(struct span message, char domain[HOSTNAME_MAX + 1]);
 
 #endif
