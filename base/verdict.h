@@ -48,7 +48,8 @@ enum reply_row {
     REPLY_PARAMETER_UNKNOWN,    /* REP-054 */
     REPLY_BARE_NEWLINE,         /* REP-055 */
     REPLY_NULL_MX,              /* REP-057 */
-    REPLY_NON_ASCII_DOMAIN,     /* REP-058 */
+    REPLY_BAD_IDN_RECIPIENT,    /* EXT-005, 553 5.1.3 */
+    REPLY_BAD_IDN_SENDER,       /* EXT-005, 553 5.1.7 */
     REPLY_SENDER_OK,            /* REP-059 */
     REPLY_EXTENSION_GONE,       /* REP-060 */
     REPLY_TOO_MANY_RECIPIENTS,  /* REP-061 */

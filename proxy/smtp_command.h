@@ -81,8 +81,8 @@ MUST_CHECK enum result smtp_line_take(struct span input, bool *skipping, struct 
  * point into line. smtputf8: octets >= 0x80 are permitted in paths (EXT-005); otherwise error is
  * REPLY_BAD_CHARACTER for them. Trailing blanks are dropped (SMTP-004). Controls:
  * REPLY_BAD_CHARACTER. MAIL and RCPT: REPLY_BAD_PARAMETERS for the shape of the line,
- * REPLY_BAD_SENDER or REPLY_BAD_RECIPIENT for the address itself (REP-053), REPLY_NON_ASCII_DOMAIN
- * where IDNA fails. REPLY_SHUTDOWN: no memory for IDNA. A local-part may have dots anywhere, since
+ * REPLY_BAD_SENDER or REPLY_BAD_RECIPIENT for the address itself (REP-053), REPLY_BAD_IDN_SENDER or
+ * REPLY_BAD_IDN_RECIPIENT where IDNA fails. REPLY_SHUTDOWN: no memory for IDNA. A local-part may have dots anywhere, since
  * such addresses exist (RFC 5321 4.1.2 has single ones inside only). EHLO and HELO need one
  * argument of 1 .. 255 octets of printable ASCII without blanks; DATA, RSET and QUIT take none,
  * STARTTLS neither (REPLY_BAD_PARAMETERS). Source routes are parsed and dropped (SMTP-023). */

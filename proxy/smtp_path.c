@@ -141,11 +141,11 @@ is_address_literal(struct span text)
 /* U-labels to A-labels, IDNA2008 with the mapping of UTS 46. What comes out is held to the same
  * rule as a name that came in ASCII: mapping can make a trailing dot of U+3002, or an "@". */
 static enum reply_row
-alabels_of(struct span domain, char out[HOSTNAME_MAX + 1])
+alabels_of(struct span domain, enum reply_row bad, char out[HOSTNAME_MAX + 1])
 {
     char text[SMTP_PATH_MAX + 1];
     char *alabels = NULL;
-    enum reply_row row = REPLY_NON_ASCII_DOMAIN;
+    enum reply_row row = bad == REPLY_BAD_SENDER ? REPLY_BAD_IDN_SENDER : REPLY_BAD_IDN_RECIPIENT;
     int rc;
 
     memcpy(text, domain.ptr, domain.len);
@@ -169,7 +169,7 @@ policy_domain(struct span domain, enum reply_row bad, char out[HOSTNAME_MAX + 1]
 {
     for (size_t i = 0; i < domain.len; i++)
         if (is_non_ascii(domain.ptr[i]))
-            return alabels_of(domain, out);
+            return alabels_of(domain, bad, out);
     if (!hostname_is_valid(domain) || hostname_normalise(domain, out) != RES_OK)
         return bad;
     return REPLY_NONE;

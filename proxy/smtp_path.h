@@ -14,7 +14,7 @@
  *
  * REPLY_BAD_PARAMETERS                       no "<", or no ">" that closes it (SMTP-020)
  * REPLY_BAD_SENDER, REPLY_BAD_RECIPIENT      what is between them is no path (SMTP-024, REP-053)
- * REPLY_NON_ASCII_DOMAIN                     IDNA has no A-labels for the domain (EXT-005)
+ * REPLY_BAD_IDN_SENDER, REPLY_BAD_IDN_RECIPIENT  IDNA has no A-labels for the domain (EXT-005)
  * REPLY_SHUTDOWN                             no memory to tell */
 MUST_CHECK enum reply_row smtp_path_parse(struct span text, enum smtp_verb verb,
                                           struct smtp_path *out, size_t *out_used);
