@@ -28,6 +28,10 @@
     }
 #define SECONDS(name, min, max, fallback, help)                                                    \
     NUMBER(name, name##_ms, CONFIG_MS, "s", #min " .. " #max, min, max, fallback, help)
+#define CHOICE(name, field, range, fallback, help)                                                 \
+    {                                                                                              \
+#name, "", range, fallback, help, CONFIG_CHOICE, 0, 0, offsetof(struct config, field)      \
+    }
 #define LIST(name, type, range, min, max, fallback, help)                                          \
     {                                                                                              \
 #name, "", range, fallback, help, type, min, max, 0                                        \
@@ -44,6 +48,8 @@ static const struct config_key keys[] = {
     TEXT(record_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"",
          "\"/var/log/stsgate/records.msgpack\"",
          "Where the records of every verdict go; empty: nowhere"),
+    TEXT(control_socket, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"/run/stsgate/control\"",
+         "Where `stsgate policy`, `mode` and `reload` reach the gateway; empty: nowhere"),
     LIST(listen_tproxy, CONFIG_LIST_TPROXY, "list of ADDRESS:PORT", 0, 0, "{\"[::]:2525\"}",
          "Listeners behind nftables' tproxy; the default holds while no listener of either kind is "
          "named"),
@@ -83,8 +89,30 @@ static const struct config_key keys[] = {
          "Networks that are not public in which policy hosts may nevertheless be"),
     SECONDS(fetch_timeout, 1, 300, 60, "One fetch of a policy, from connecting to its last byte"),
     SECONDS(policy_wait, 1, 280, 120, "What one RCPT waits for look-ups and fetches"),
+    NUMBER(refetch_wait, refetch_wait_s, CONFIG_NUMBER, "s", "1 .. 3600", 1, 3600, 300,
+           "Time between a fetch that failed and the next one for the same id"),
+    NUMBER(policy_refresh, policy_refresh_s, CONFIG_NUMBER, "s", "60 .. 604800", 60, 7 * DAY_S,
+           86400, "Time between two fetches of a cached policy in the background"),
+    NUMBER(policy_cache_min, policy_cache_min_s, CONFIG_NUMBER, "s", "0 .. 86400", 0, DAY_S, 0,
+           "Shortest time that a policy is kept, whatever its max_age"),
     NUMBER(policy_cache_max, policy_cache_max_s, CONFIG_NUMBER, "s", "1 .. 31557600", 1, 31557600,
            31557600, "Longest time that a policy is kept, whatever its max_age"),
+    NUMBER(policy_cache_entries, policy_cache_entries, CONFIG_NUMBER, "", "1000 .. 2000000", 1000,
+           2000000, 100000, "Domains whose policies are remembered"),
+    NUMBER(policy_unused_max, policy_unused_max_s, CONFIG_NUMBER, "s", "3600 .. 31557600", 3600,
+           31557600, 2592000, "A policy that no mail asked for all this time is forgotten"),
+    TEXT(store_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"",
+         "\"/var/lib/stsgate/policies.sqlite\"",
+         "Where policies survive a restart; empty: they do not"),
+    CHOICE(sts_dns_failure, dns_failure_defers, "open or defer", "open",
+           "Without a TXT answer for now and without a cached policy: as if there were none, or "
+           "451 4.4.3"),
+    CHOICE(sts_mx_cname, alias_targets, "record or also-target", "record",
+           "What is compared with a policy: the MX record's name, or also the target of its alias"),
+    CHOICE(null_mx, refuse_null_mx, "upstream or refuse", "upstream",
+           "Who answers a recipient whose domain takes no mail: the MX, or the gateway with 556"),
+    { "rollout", "", "survey, monitor, enforce N% or enforce", "enforce",
+      "How far enforcement reaches", CONFIG_ROLLOUT, 0, 0, offsetof(struct config, rules.rollout) },
     NUMBER(requirement_cache_max, requirement_cache_max_s, CONFIG_NUMBER, "s", "0 .. 3600", 0, 3600,
            60, "Longest time that a worker reuses what it was told of a domain"),
     SECONDS(connect_timeout, 1, 86400, 30, "TCP connection to the MX"),
@@ -99,6 +127,8 @@ static const struct config_key keys[] = {
            "Sessions at a time, in each worker"),
     NUMBER(recipients_max, recipients_max, CONFIG_NUMBER, "", "100 .. 10000", 100, 10000, 1000,
            "Recipients of one transaction"),
+    SECONDS(recipient_budget, 60, 290, 280,
+            "All that one RCPT may take, look-ups, handshake and the MX's replies together"),
 };
 
 #define KEYS (sizeof keys / sizeof *keys)
@@ -356,6 +386,10 @@ check_together(struct parse *parse)
         note_problem(parse, RES_SYNTAX, later(parse, "dns_cache_min", "dns_cache_max"),
                      "dns_cache_min %u is above dns_cache_max %u", config->dns_cache_min_s,
                      config->dns_cache_max_s);
+    if (config->policy_cache_min_s > config->policy_cache_max_s)
+        note_problem(parse, RES_SYNTAX, later(parse, "policy_cache_min", "policy_cache_max"),
+                     "policy_cache_min %u is above policy_cache_max %u", config->policy_cache_min_s,
+                     config->policy_cache_max_s);
 }
 
 /* What only the machine knows. */
@@ -459,6 +493,7 @@ config_free(struct config *config)
         if (keys[i].type == CONFIG_TEXT_HOST || keys[i].type == CONFIG_PATH ||
             keys[i].type == CONFIG_PATH_OR_NONE || keys[i].type == CONFIG_RESOLVER)
             free(*(char **)((char *)config + keys[i].offset));
+    rules_clear(&config->rules);
     free(config);
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/name_list.h"
 #include "base/result.h"
+#include "policy/rules.h"
 
 #define CONFIG_LISTEN_MAX 16u
 #define CONFIG_NETS_MAX 64u
@@ -31,7 +32,8 @@ struct config {
     char *hostname;   /* <gw> of our own replies */
     unsigned workers; /* 1 .. 64; the key's 0 has become the number of CPUs */
     enum log_level log_level;
-    char *record_file; /* "" for none */
+    char *record_file;    /* "" for none */
+    char *control_socket; /* "" for none */
 
     /* interception */
     struct config_listen listen[CONFIG_LISTEN_MAX];
@@ -56,17 +58,31 @@ struct config {
     struct ip_net policy_networks[CONFIG_NETS_MAX]; /* not public, yet permitted (STS-035) */
     size_t policy_network_count;
     unsigned fetch_timeout_ms;        /* STS-029 */
+    unsigned refetch_wait_s;          /* after a fetch that failed, for the same id (STS-031) */
     unsigned policy_wait_ms;          /* what one RCPT waits for the policy process (PRX-053) */
+    unsigned policy_cache_min_s;      /* lower bound on max_age */
     unsigned policy_cache_max_s;      /* upper bound on max_age */
+    unsigned policy_cache_entries;    /* domains that are remembered (STS-071) */
+    unsigned policy_refresh_s;        /* between two fetches in the background (STS-066) */
+    unsigned policy_unused_max_s;     /* a policy that no mail asks for is given up then */
+    char *store_file;                 /* where policies survive a restart (STS-061); "" for none */
     unsigned requirement_cache_max_s; /* what a worker remembers, at most; also below the TXT TTL */
+    bool dns_failure_defers;          /* no TXT answer, no policy known: 451 4.4.3 (STS-011) */
+    bool alias_targets;               /* the target of an MX host that is an alias is compared with
+                                       * the policy too (STS-082) */
+    bool refuse_null_mx;              /* RCPT is answered here, not by the MX (PRX-022) */
+
+    /* what the operator says beside: overrides, smart hosts, roll-out */
+    struct rules rules;
 
     /* waits, RFC 5321 4.5.3.2 */
     unsigned connect_timeout_ms, greeting_timeout_ms, command_timeout_ms, data_timeout_ms,
         block_timeout_ms, final_timeout_ms, client_timeout_ms, handshake_timeout_ms;
 
     /* bounds */
-    unsigned sessions_max;   /* per worker */
-    unsigned recipients_max; /* per transaction (SMTP-027) */
+    unsigned sessions_max;        /* per worker */
+    unsigned recipients_max;      /* per transaction (SMTP-027) */
+    unsigned recipient_budget_ms; /* all that one RCPT waits for (PRX-053) */
 };
 
 /** Parse text, the whole content of the file called name (for messages).
@@ -95,6 +111,8 @@ enum config_type {
     CONFIG_MS,            /* unsigned in milliseconds, written in seconds */
     CONFIG_PORT,          /* uint16_t */
     CONFIG_BOOL,          /* bool */
+    CONFIG_CHOICE,        /* bool: range is "FIRST or SECOND", the second word is true */
+    CONFIG_ROLLOUT,       /* struct rollout */
     CONFIG_LEVEL,         /* enum log_level */
     CONFIG_TLS_VERSION,   /* uint16_t */
     CONFIG_LIST_TPROXY,   /* into listen[] */

@@ -192,6 +192,19 @@ set_bool(const char *text, bool *field)
     return true;
 }
 
+/* One of the two words of key->range, "FIRST or SECOND". */
+static bool
+set_choice(const struct config_key *key, const char *text, bool *field)
+{
+    static const char between[] = " or ";
+    const char *second = strstr(key->range, between);
+    size_t first_len = (size_t)(second - key->range);
+
+    second += sizeof between - 1;
+    *field = strcmp(text, second) == 0;
+    return *field || span_equal(span_of(text), span_make(key->range, first_len));
+}
+
 static bool
 set_level(const char *text, enum log_level *field)
 {
@@ -265,6 +278,12 @@ config_value_set(const struct config_key *key, const char *text, struct config *
         break;
     case CONFIG_BOOL:
         fits = set_bool(text, field);
+        break;
+    case CONFIG_CHOICE:
+        fits = set_choice(key, text, field);
+        break;
+    case CONFIG_ROLLOUT:
+        fits = rollout_parse(text, field) == RES_OK;
         break;
     case CONFIG_LEVEL:
         fits = set_level(text, field);

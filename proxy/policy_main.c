@@ -20,7 +20,6 @@ struct policy_process {
     struct sts_cache *cache;
     struct addr_memory *memory;
     struct sts_discovery *discovery;
-    struct rules rules;
     struct lookup_config lookups;
     struct policy_server *server;
     ev_io control;
@@ -124,14 +123,15 @@ open_all(struct policy_process *p)
         .max_age_cap_s = c->policy_cache_max_s,
         .clock = clock_system(),
     });
-    p->rules.rollout.percent = 100;
     p->lookups = (struct lookup_config){
         .resolver = p->resolver,
         .discovery = p->discovery,
         .memory = p->memory,
         .clock = clock_system(),
-        .rules = &p->rules,
-        .rollout = &p->rules.rollout,
+        .rules = &c->rules,
+        .rollout = &c->rules.rollout,
+        .alias_targets = c->alias_targets,
+        .refuse_null_mx = c->refuse_null_mx,
         .tls_minimum = c->tls_minimum,
         .tls_opportunistic_minimum = c->tls_opportunistic_minimum,
         .ttl_max_s = c->requirement_cache_max_s,
