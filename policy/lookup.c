@@ -1,6 +1,7 @@
 #include "policy/lookup.h"
 
 #include "base/log.h"
+#include "policy/digest.h"
 #include "policy/mx_lookup.h"
 
 #include <stdio.h>
@@ -123,23 +124,28 @@ on_mx_set(void *arg, const struct mx_set *set)
     close_part(l);
 }
 
-static void
+static enum result
 take_policy(struct lookup *l, const struct sts_entry *entry, bool just_fetched)
 {
     struct requirement *req = l->req;
     int64_t now_s = clock_wall_s(&l->config->clock);
+    struct sts_policy *policy;
+    enum result res = sts_policy_parse(entry->text, &policy, NULL);
 
-    req->sts.mode = sts_policy_mode(entry->policy);
+    if (res != RES_OK)
+        return res;
+    req->sts.mode = entry->mode;
     snprintf(req->sts.id, sizeof req->sts.id, "%s", entry->id);
-    memcpy(req->sts.text_sha256, entry->text_sha256, sizeof req->sts.text_sha256);
+    digest_sha256(entry->text, req->sts.text_sha256);
     req->sts.fetched_at_s = entry->fetched_at_s;
     req->sts.expires_at_s = entry->expires_at_s;
     if (just_fetched && req->sts.expires_at_s < now_s + USE_GRACE_S) {
         req->sts.expires_at_s = now_s + USE_GRACE_S;
         l->ttl_s = 0;
     }
-    if (name_list_copy(sts_policy_mx(entry->policy), &req->sts.mx) != RES_OK)
-        out_of_memory(l);
+    res = name_list_copy(sts_policy_mx(policy), &req->sts.mx);
+    sts_policy_free(policy);
+    return res;
 }
 
 static void
@@ -149,10 +155,10 @@ on_policy(void *arg, const struct sts_finding *finding)
 
     if (finding->ttl_s < l->ttl_s)
         l->ttl_s = finding->ttl_s;
-    if (l->req)
-        memcpy(l->req->sts.discovery, finding->problem, sizeof l->req->sts.discovery);
-    if (l->req && finding->entry)
-        take_policy(l, finding->entry, finding->just_fetched);
+    memcpy(l->req->sts.discovery, finding->problem, sizeof l->req->sts.discovery);
+    l->req->defer = finding->defer;
+    if (finding->has_policy && take_policy(l, &finding->entry, finding->just_fetched) != RES_OK)
+        out_of_memory(l);
     close_part(l);
 }
 
@@ -181,10 +187,12 @@ lookup_start(const struct lookup_config *config, const struct policy_request *re
     if (l->smart_host)
         l->open--; /* the recipient's domain is not looked up at all (PRX-024) */
     else
-        mx_lookup(&(struct mx_lookup_config){ .resolver = config->resolver,
+        mx_lookup(&(struct mx_lookup_config){ .resolver = request->recheck ? config->uncached
+                                                                          : config->resolver,
                                               .memory = config->memory,
                                               .clock = config->clock,
                                               .alias_targets = config->alias_targets },
                   request->domain, &request->destination, on_mx_set, l);
-    sts_discover(config->discovery, req->domain, on_policy, l);
+    sts_discover(config->discovery, req->domain,
+                 request->recheck ? STS_FOR_RECHECK : STS_FOR_MAIL, on_policy, l);
 }

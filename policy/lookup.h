@@ -1,5 +1,5 @@
 /* policy/lookup.h: one question of a worker, from domain and destination to the requirement: the
- * policy and the MX hosts are looked up side by side. Context: policy process, on its event loop.
+ * policy and the MX hosts are looked up side by side; a re-check asks for both past all caches. Context: policy process, on its event loop.
  */
 #ifndef STSGATE_POLICY_LOOKUP_H
 #define STSGATE_POLICY_LOOKUP_H
@@ -11,6 +11,7 @@
 
 struct lookup_config {
     struct resolver *resolver; /* borrowed, like all here, for as long as look-ups are open */
+    struct resolver *uncached; /* for re-checks (STS-103) */
     struct sts_discovery *discovery;
     struct addr_memory *memory;
     struct clock clock;

@@ -3,27 +3,25 @@
 #ifndef STSGATE_POLICY_POLICY_ADMIN_H
 #define STSGATE_POLICY_POLICY_ADMIN_H
 
-#include "base/clock.h"
-#include "base/name_list.h"
-#include "base/requirement.h"
-#include "base/result.h"
+#include "policy/sts_discovery.h"
+#include "policy/sts_refresh.h"
 
 #define POLICY_WARM_MAX 100000u /* domains that wait to be warmed */
+#define POLICY_WARM_PARALLEL 8u /* of them on their way at a time */
 
 struct policy_admin;
-struct policy_stats;
-struct sts_cache;
-struct sts_discovery;
 
 struct policy_admin_config {
     struct sts_cache *cache; /* borrowed, like all here, until policy_admin_free() */
     struct sts_discovery *discovery;
+    struct sts_refresh *refresh;
     struct policy_stats *stats;
     struct clock clock;
-    unsigned warm_parallel; /* 0: 8 */
+    sts_on_change *on_change; /* policies were flushed; may be NULL */
+    void *arg;                /* of on_change */
 };
 
-/** NULL: no memory. */
+/** config: copied. NULL: no memory. */
 struct policy_admin *policy_admin_new(const struct policy_admin_config *config);
 
 /** After the discovery it borrows has been freed, so that no look-up of its own is open.

@@ -164,6 +164,34 @@ policy_server_link(struct policy_server *server, unsigned worker, int fd)
 }
 
 void
+policy_server_forget(struct policy_server *server, const char *domain)
+{
+    struct buffer message;
+
+    if (!server)
+        return;
+    buffer_init(&message, MSG_LINK_MAX_BYTES);
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        struct peer *peer = server->peers[i];
+        enum result res = RES_OK;
+
+        if (!peer)
+            continue;
+        buffer_clear(&message);
+        res = policy_forget_encode(domain, &message);
+        if (res == RES_OK)
+            res = msg_link_send(peer->link, buffer_span(&message));
+        if (res == RES_OK) {
+            watch(peer);
+        } else { /* it must not go by what is out of date: a new link starts it afresh */
+            log_error("event=forget-lost worker=%u result=%s", peer->worker, result_name(res));
+            close_peer(peer);
+        }
+    }
+    buffer_clear(&message);
+}
+
+void
 policy_server_free(struct policy_server *server)
 {
     if (!server)

@@ -17,6 +17,10 @@ struct policy_server *policy_server_new(struct ev_loop *loop, const struct looku
  */
 void policy_server_link(struct policy_server *server, unsigned worker, int fd);
 
+/** What applies to domain, or to all domains for "", has changed: the workers' caches are told.
+ * server may be NULL: then nobody is linked yet. */
+void policy_server_forget(struct policy_server *server, const char *domain);
+
 void policy_server_free(struct policy_server *server); /* NULL is allowed */
 
 #endif

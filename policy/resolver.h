@@ -26,6 +26,7 @@ struct resolver_config {
                            * any other (unbound answers them itself otherwise) */
     unsigned cache_min_s; /* TTLs below it are raised to it in the cache; 0: none */
     unsigned cache_max_s; /* TTLs above it are lowered to it; 0: a day */
+    bool uncached;        /* keep no answer beyond its second: each question is asked anew */
 };
 
 /* What a question came to. */

@@ -105,8 +105,8 @@ static const struct config_key keys[] = {
          "\"/var/lib/stsgate/policies.sqlite\"",
          "Where policies survive a restart; empty: they do not"),
     CHOICE(sts_dns_failure, dns_failure_defers, "open or defer", "open",
-           "Without a TXT answer for now and without a cached policy: as if there were none, or "
-           "451 4.4.3"),
+           "Without a TXT answer for now and without a cached policy: as if there were none, or a "
+           "temporary refusal"),
     CHOICE(sts_mx_cname, alias_targets, "record or also-target", "record",
            "What is compared with a policy: the MX record's name, or also the target of its alias"),
     CHOICE(null_mx, refuse_null_mx, "upstream or refuse", "upstream",

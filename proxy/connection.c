@@ -89,11 +89,12 @@ op_connect(void *io)
 }
 
 static void
-op_start_tls(void *io, const char *sni, uint16_t floor)
+op_start_tls(void *io, const char *sni, uint16_t floor, uint16_t trust)
 {
     struct connection *c = io;
 
-    mx_leg_start_tls(&c->mx, c->shared->tls, sni, floor, session_observation(c->session));
+    mx_leg_start_tls(&c->mx, trust < c->shared->tls_count ? c->shared->tls[trust] : NULL, sni,
+                     floor, trust, session_observation(c->session));
 }
 
 static void
@@ -117,17 +118,19 @@ on_answer(void *arg, struct requirement *req)
 }
 
 static bool
-op_ask(void *io, const char *domain, struct requirement **out)
+op_ask(void *io, const char *domain, bool recheck, struct requirement **out)
 {
     struct connection *c = io;
     const struct record_session_info *info = session_info(c->session);
     struct policy_client *policy = c->shared->policy;
 
-    *out = policy_client_cached(policy, domain, &info->destination, &info->client);
+    *out = recheck
+               ? NULL
+               : policy_client_cached(policy, domain, &info->destination, &info->client);
     if (*out)
         return true;
-    c->question =
-        policy_client_ask(policy, domain, &info->destination, &info->client, on_answer, c);
+    c->question = policy_client_ask(policy, domain, &info->destination, &info->client, recheck,
+                                    on_answer, c);
     return c->question != NULL;
 }
 

@@ -18,7 +18,9 @@ struct connection_shared {
     struct ev_loop *loop;
     const struct config *config;
     struct clock clock;
-    struct tls_context *tls;
+    struct tls_context **tls; /* by requirement.local.trust: 0 with the site's roots; NULL where
+                               * an override brings none of its own */
+    size_t tls_count;
     struct policy_client *policy;
     struct record_file *records; /* NULL: none are written */
     char *scratch;               /* MX_LEG_SCRATCH_BYTES, used within one event */

@@ -169,6 +169,7 @@ observe(struct mx_leg *leg)
         return NULL;
     obs->starttls_offered = leg->before->starttls_offered;
     obs->starttls_code = leg->before->starttls_code;
+    obs->trust = leg->trust;
     if (tls_client_observe(leg->tls, clock_wall_s(&leg->clock), obs) == RES_OK)
         return obs;
     observation_unref(obs);
@@ -208,12 +209,15 @@ go_on_with_handshake(struct mx_leg *leg)
 
 void
 mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, uint16_t floor,
-                 struct observation *before)
+                 uint16_t trust, struct observation *before)
 {
     leg->mode = MX_LEG_HANDSHAKE;
     observation_unref(leg->before);
     leg->before = observation_ref(before);
-    leg->broken = tls_client_new(tls, leg->fd, sni, floor, &leg->tls) != RES_OK;
+    leg->trust = trust;
+    leg->broken = !tls || tls_client_new(tls, leg->fd, sni, floor, &leg->tls) != RES_OK;
+    if (!tls)
+        log_error("event=no-roots trust=%u reason=\"the override's ca_file was not loaded\"", trust);
     kick(leg);
 }
 

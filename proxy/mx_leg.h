@@ -38,6 +38,7 @@ struct mx_leg {
     int fd;                     /* owned; -1 when closed */
     struct tls_client *tls;     /* owned; from the handshake on */
     struct buffer out;          /* clear bytes that wait */
+    uint16_t trust;             /* which roots the handshake is held against */
     struct observation *before; /* a reference: what was known before the handshake */
     bool broken;                /* a write failed: told from the loop */
     ev_io readable, writable;
@@ -51,10 +52,11 @@ void mx_leg_init(struct mx_leg *leg, struct ev_loop *loop, const struct mx_leg_h
 /** Connect. connected() follows in any case. The leg must be closed. mark: SO_MARK, 0 for none. */
 void mx_leg_connect(struct mx_leg *leg, const struct ip_addr *addr, uint16_t port, uint32_t mark);
 
-/** Handshake; tls_over() follows, unless the leg is closed before. before: facts to start from,
- * kept until the leg is closed. */
+/** Handshake; tls_over() follows, unless the leg is closed before, or gone() where there can be
+ * none. tls: with the roots that trust stands for; NULL: there are none, and so no handshake.
+ * before: facts to start from, kept until the leg is closed. */
 void mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, uint16_t floor,
-                      struct observation *before);
+                      uint16_t trust, struct observation *before);
 
 /** The handshake took too long: tls_over() with that failure, at once. */
 void mx_leg_handshake_timeout(struct mx_leg *leg);

@@ -25,6 +25,7 @@ struct cached {
 struct policy_question {
     uint64_t id;
     struct cache_key key;
+    unsigned epoch; /* the client's, when it was asked */
     policy_answered *answered; /* NULL once forgotten */
     void *arg;
     UT_hash_handle hh;
@@ -36,6 +37,7 @@ struct policy_client {
     struct msg_link *link; /* owned; NULL while there is none */
     ev_io readable, writable;
     uint64_t last_id;
+    unsigned epoch; /* counts what has been forgotten: an answer from before is not remembered */
     struct policy_question *questions;
     struct cached *cache; /* in the order of last use */
 };
@@ -117,7 +119,7 @@ static void
 answer(struct policy_client *client, struct policy_question *question, struct requirement *req)
 {
     HASH_DEL(client->questions, question);
-    if (req)
+    if (req && question->epoch == client->epoch)
         remember(client, &question->key, req);
     if (question->answered)
         question->answered(question->arg, req);
@@ -152,26 +154,42 @@ watch_backlog(struct policy_client *client)
         ev_io_stop(client->loop, &client->writable);
 }
 
+/* domain "": all. */
 static void
-on_readable(struct ev_loop *loop, ev_io *w, int revents)
+forget(struct policy_client *client, const char *domain)
 {
-    struct policy_client *client = w->data;
+    struct cached *entry, *next;
+
+    client->epoch++;
+    HASH_ITER(hh, client->cache, entry, next)
+    {
+        if (!domain[0] || strcmp(entry->key.domain, domain) == 0 ||
+            strcmp(entry->req->domain, domain) == 0) /* a smart host's name (PRX-024) */
+            drop_cached(client, entry);
+    }
+}
+
+static enum result
+read_forget(struct policy_client *client, struct span message)
+{
+    char domain[HOSTNAME_MAX + 1];
+    enum result res = policy_forget_decode(message, domain);
+
+    if (res == RES_OK)
+        forget(client, domain);
+    return res;
+}
+
+static enum result
+read_answer(struct policy_client *client, struct span message)
+{
     struct policy_question *question;
     struct requirement *req;
-    struct span message;
-    enum result res;
     uint64_t id;
+    enum result res = policy_answer_decode(message, &id, &req);
 
-    (void)loop, (void)revents;
-    res = msg_link_recv(client->link, &message); /* one an event: sessions go on in between */
-    if (res == RES_AGAIN)
-        return;
-    if (res == RES_OK)
-        res = policy_answer_decode(message, &id, &req);
-    if (res != RES_OK) {
-        lose_link(client);
-        return;
-    }
+    if (res != RES_OK)
+        return res;
     HASH_FIND(hh, client->questions, &id, sizeof id, question);
     if (question && req && req->matched != MX_MATCH_TABLE &&
         strcmp(req->domain, question->key.domain) != 0) { /* a smart host's is its own (PRX-024) */
@@ -183,6 +201,25 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
         answer(client, question, req);
     else
         requirement_unref(req);
+    return RES_OK;
+}
+
+static void
+on_readable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct policy_client *client = w->data;
+    struct span message;
+    enum result res;
+
+    (void)loop, (void)revents;
+    res = msg_link_recv(client->link, &message); /* one an event: sessions go on in between */
+    if (res == RES_AGAIN)
+        return;
+    if (res == RES_OK)
+        res = policy_msg_type(message) == POLICY_MSG_FORGET ? read_forget(client, message)
+                                                            : read_answer(client, message);
+    if (res != RES_OK)
+        lose_link(client);
 }
 
 static void
@@ -201,6 +238,7 @@ void
 policy_client_link(struct policy_client *client, int fd)
 {
     lose_link(client);
+    forget(client, "");
     if (msg_link_new(fd, &client->link) != RES_OK) {
         log_error("event=policy-link-refused");
         return;
@@ -214,7 +252,7 @@ policy_client_link(struct policy_client *client, int fd)
 struct policy_question *
 policy_client_ask(struct policy_client *client, const char *domain,
                   const struct ip_addr *destination, const struct ip_addr *client_addr,
-                  policy_answered *answered, void *arg)
+                  bool recheck, policy_answered *answered, void *arg)
 {
     struct policy_question *question = NULL;
     struct policy_request request;
@@ -228,11 +266,13 @@ policy_client_ask(struct policy_client *client, const char *domain,
         goto done;
     question->id = ++client->last_id;
     question->key = make_key(domain, destination, client_addr);
+    question->epoch = client->epoch;
     question->answered = answered;
     question->arg = arg;
     request = (struct policy_request){ .id = question->id,
                                        .destination = *destination,
-                                       .client = *client_addr };
+                                       .client = *client_addr,
+                                       .recheck = recheck };
     memcpy(request.domain, question->key.domain, sizeof request.domain);
     if (policy_request_encode(&request, &message) != RES_OK ||
         msg_link_send(client->link, buffer_span(&message)) != RES_OK) {

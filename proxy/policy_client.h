@@ -1,5 +1,6 @@
 /* proxy/policy_client.h: a worker's side of the link to the policy process, with the cache of
- * requirements. Context: worker, on its event loop. */
+ * requirements, which the policy process empties when something in it is out of date. Context:
+ * worker, on its event loop. */
 #ifndef STSGATE_PROXY_POLICY_CLIENT_H
 #define STSGATE_PROXY_POLICY_CLIENT_H
 
@@ -20,7 +21,8 @@ typedef void policy_answered(void *arg, struct requirement *req);
 struct policy_client *policy_client_new(struct ev_loop *loop, const struct clock *clock);
 void policy_client_free(struct policy_client *client); /* no callback comes any more */
 
-/** A new link: takes fd. Questions open on the old one are answered with NULL. */
+/** A new link: takes fd. Questions open on the old one are answered with NULL. What is remembered
+ * goes: news that were on the old link, or for a mode set since, might be missed. */
 void policy_client_link(struct policy_client *client, int fd);
 
 /** The requirement from the cache, a reference the caller takes; NULL: not there, or too old. The
@@ -30,11 +32,12 @@ struct requirement *policy_client_cached(struct policy_client *client, const cha
                                          const struct ip_addr *destination,
                                          const struct ip_addr *client_addr);
 
-/** Ask. answered is called exactly once from the loop, never before this has returned, unless the
- * question is forgotten. NULL: it cannot be asked (no link, no memory); answered is not called. */
+/** Ask. recheck: past the policy process's own caches (STS-103). answered is called exactly once
+ * from the loop, never before this has returned, unless the question is forgotten. NULL: it cannot
+ * be asked (no link, no memory); answered is not called. */
 struct policy_question *policy_client_ask(struct policy_client *client, const char *domain,
                                           const struct ip_addr *destination,
-                                          const struct ip_addr *client_addr,
+                                          const struct ip_addr *client_addr, bool recheck,
                                           policy_answered *answered, void *arg);
 
 /** The callback will not come; the answer still goes into the cache. */

@@ -2,6 +2,7 @@
  * sees no mail. Here the libraries of policy/ are tied to the supervisor's control channel. */
 #include "base/hash_key.h"
 #include "base/log.h"
+#include "policy/policy_admin.h"
 #include "policy/policy_server.h"
 #include "proxy/child_channel.h"
 
@@ -15,15 +16,20 @@ struct policy_process {
     struct ev_loop *loop;
     struct config *config;
     struct child_channel channel;
-    struct resolver *resolver;
+    struct resolver *resolver, *uncached;
     struct fetcher *fetcher;
+    struct policy_stats stats;
     struct sts_cache *cache;
+    struct sts_fetcher *policies;
     struct addr_memory *memory;
     struct sts_discovery *discovery;
+    struct sts_refresh *refresh;
+    struct policy_admin *admin;
     struct lookup_config lookups;
     struct policy_server *server;
     ev_io control;
     ev_signal term;
+    ev_timer tick;
 };
 
 static void
@@ -65,8 +71,27 @@ on_term(struct ev_loop *loop, ev_signal *w, int revents)
     ev_break(loop, EVBREAK_ALL);
 }
 
+static void
+on_tick(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct policy_process *p = w->data;
+
+    (void)loop, (void)revents;
+    sts_discovery_tick(p->discovery);
+    sts_refresh_tick(p->refresh);
+}
+
+/* What applies to a domain, or to all for "", is another thing now. */
+static void
+on_change(void *arg, const char *domain)
+{
+    struct policy_process *p = arg;
+
+    policy_server_forget(p->server, domain);
+}
+
 static bool
-open_resolver(struct policy_process *p)
+open_resolver(struct policy_process *p, bool uncached, struct resolver **out)
 {
     const struct config *c = p->config;
     const struct resolver_config rc = {
@@ -77,10 +102,11 @@ open_resolver(struct policy_process *p)
         .local_zones = c->resolver_local_zones,
         .cache_min_s = c->dns_cache_min_s,
         .cache_max_s = c->dns_cache_max_s,
+        .uncached = uncached,
     };
     const char *error = "";
 
-    if (resolver_new(p->loop, &rc, &p->resolver, &error) == RES_OK)
+    if (resolver_new(p->loop, &rc, out, &error) == RES_OK)
         return true;
     log_error("event=start-failed what=resolver reason=\"%s\"", error);
     return false;
@@ -103,28 +129,72 @@ open_fetcher(struct policy_process *p)
     return false;
 }
 
+/* Cache, discovery and what keeps both fresh. */
+static bool
+open_policies(struct policy_process *p)
+{
+    const struct config *c = p->config;
+    const struct clock clock = clock_system();
+
+    p->cache = sts_cache_new(&(struct sts_cache_config){
+        .entries_max = c->policy_cache_entries,
+        .max_age_min_s = c->policy_cache_min_s,
+        .max_age_cap_s = c->policy_cache_max_s,
+        .stats = &p->stats,
+    });
+    p->policies = sts_fetcher_new(&(struct sts_fetcher_config){
+        .resolver = p->resolver,
+        .fetcher = p->fetcher,
+        .cache = p->cache,
+        .stats = &p->stats,
+        .networks = c->policy_networks,
+        .network_count = c->policy_network_count,
+        .clock = clock,
+        .on_change = on_change,
+        .arg = p,
+    });
+    p->discovery = sts_discovery_new(&(struct sts_discovery_config){
+        .resolver = p->resolver,
+        .uncached = p->uncached,
+        .fetcher = p->policies,
+        .cache = p->cache,
+        .stats = &p->stats,
+        .clock = clock,
+        .refetch_wait_ms = (int64_t)c->refetch_wait_s * 1000,
+        .defer_on_failure = c->dns_failure_defers,
+    });
+    p->refresh = sts_refresh_new(&(struct sts_refresh_config){
+        .discovery = p->discovery,
+        .cache = p->cache,
+        .stats = &p->stats,
+        .clock = clock,
+        .interval_s = c->policy_refresh_s,
+        .retry_s = c->refetch_wait_s,
+    });
+    p->admin = policy_admin_new(&(struct policy_admin_config){
+        .cache = p->cache,
+        .discovery = p->discovery,
+        .refresh = p->refresh,
+        .stats = &p->stats,
+        .clock = clock,
+        .on_change = on_change,
+        .arg = p,
+    });
+    return p->cache && p->policies && p->discovery && p->refresh && p->admin;
+}
+
 static bool
 open_all(struct policy_process *p)
 {
     const struct config *c = p->config;
 
-    if (!open_resolver(p) || !open_fetcher(p))
+    if (!open_resolver(p, false, &p->resolver) || !open_resolver(p, true, &p->uncached) ||
+        !open_fetcher(p) || !open_policies(p))
         return false;
-    p->cache = sts_cache_new();
     p->memory = addr_memory_new();
-    if (!p->cache || !p->memory)
-        return false;
-    p->discovery = sts_discovery_new(&(struct sts_discovery_config){
-        .resolver = p->resolver,
-        .fetcher = p->fetcher,
-        .cache = p->cache,
-        .networks = c->policy_networks,
-        .network_count = c->policy_network_count,
-        .max_age_cap_s = c->policy_cache_max_s,
-        .clock = clock_system(),
-    });
     p->lookups = (struct lookup_config){
         .resolver = p->resolver,
+        .uncached = p->uncached,
         .discovery = p->discovery,
         .memory = p->memory,
         .clock = clock_system(),
@@ -137,7 +207,7 @@ open_all(struct policy_process *p)
         .ttl_max_s = c->requirement_cache_max_s,
     };
     p->server = policy_server_new(p->loop, &p->lookups);
-    return p->discovery && p->server;
+    return p->memory && p->server;
 }
 
 static void
@@ -145,8 +215,12 @@ close_all(struct policy_process *p)
 {
     policy_server_free(p->server);
     resolver_free(p->resolver);
+    resolver_free(p->uncached);
     fetcher_free(p->fetcher);
     sts_discovery_free(p->discovery);
+    sts_fetcher_free(p->policies);
+    policy_admin_free(p->admin);
+    sts_refresh_free(p->refresh);
     sts_cache_free(p->cache);
     addr_memory_free(p->memory);
     child_channel_clear(&p->channel);
@@ -180,6 +254,9 @@ main(int argc, char **argv)
     ev_io_start(p.loop, &p.control);
     ev_signal_init(&p.term, on_term, SIGTERM);
     ev_signal_start(p.loop, &p.term);
+    ev_timer_init(&p.tick, on_tick, 1., 1.);
+    p.tick.data = &p;
+    ev_timer_start(p.loop, &p.tick);
     if (child_channel_send_ready(&p.channel) != RES_OK)
         goto done;
     ev_run(p.loop, 0);

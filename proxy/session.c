@@ -129,8 +129,12 @@ enter_reconnect(struct session *s)
 }
 
 static enum session_event
-enter_requirement(struct session *s)
+enter_requirement(struct session *s, enum session_event event)
 {
+    struct requirement *ignored;
+
+    if (event == SEV_RECHECK) /* what is known stands unless there is something newer */
+        return s->ops->ask(s->io, s->rcpt_domain, true, &ignored) ? SEV_NONE : SEV_REQUIREMENT;
     requirement_unref(s->req);
     s->req = NULL;
     if (s->rcpt_without_policy) {
@@ -138,7 +142,7 @@ enter_requirement(struct session *s)
         if (!s->req)
             return SEV_NO_REQUIREMENT;
         s->req->tls_floor = s->config->tls_opportunistic_minimum;
-    } else if (!s->ops->ask(s->io, s->rcpt_domain, &s->req)) {
+    } else if (!s->ops->ask(s->io, s->rcpt_domain, false, &s->req)) {
         return SEV_NO_REQUIREMENT;
     }
     return s->req ? SEV_REQUIREMENT : SEV_NONE;
@@ -205,6 +209,8 @@ closing_row(enum session_state from, enum session_event event)
     case SEV_REFUSE:
     case SEV_START_TLS:
     case SEV_NEW_CONNECTION:
+    case SEV_RECHECK:
+    case SEV_TOO_LATE:
     case SEV_STALE_MAIL:
     case SEV_END_OF_DATA:
     case SEV_AMBIGUOUS:
@@ -282,7 +288,7 @@ state_timeout_ms(const struct session *s)
     case SES_QUIT:
         return c->connect_timeout_ms; /* may be shorter than a command's (SMTP-050) */
     case SES_REQUIREMENT:
-        return c->policy_wait_ms;
+        return s->rcpt_rechecked ? SESSION_RECHECK_MS : c->policy_wait_ms;
     case SES_HANDSHAKE:
         return c->handshake_timeout_ms;
     case SES_DATA:
@@ -297,6 +303,26 @@ state_timeout_ms(const struct session *s)
         break;
     }
     return 0;
+}
+
+/* Is that wait part of what the recipient in hand waits for? Between its requirement and its reply
+ * the client hears nothing. */
+static bool
+is_on_budget(const struct session *s)
+{
+    return s->rcpt_in_hand && s->state != SES_COMMAND && s->state != SES_LOST;
+}
+
+/* The time of the state, or what is left of the recipient's. */
+static void
+set_timer(struct session *s)
+{
+    int64_t left_ms = s->rcpt_until_ms - clock_mono_ms(&s->clock);
+    unsigned wait_ms = state_timeout_ms(s);
+
+    if (is_on_budget(s) && left_ms < wait_ms)
+        wait_ms = left_ms < 1 ? 1 : (unsigned)left_ms;
+    s->ops->set_timer(s->io, wait_ms);
 }
 
 /* What entering a state does; the event that follows at once, or SEV_NONE to wait for one. */
@@ -316,14 +342,14 @@ enter(struct session *s, enum session_state from, enum session_event event)
         send_ehlo(s, "HELO ");
         break;
     case SES_REQUIREMENT:
-        return enter_requirement(s);
+        return enter_requirement(s, event);
     case SES_JUDGE:
         return session_judge(s);
     case SES_STARTTLS:
         session_tell_mx(s, span_of("STARTTLS\r\n"));
         break;
     case SES_HANDSHAKE:
-        s->ops->start_tls(s->io, requirement_sni(s->req), s->req->tls_floor);
+        s->ops->start_tls(s->io, requirement_sni(s->req), s->req->tls_floor, s->req->local.trust);
         break;
     case SES_RECONNECT:
         return enter_reconnect(s);
@@ -348,6 +374,10 @@ enter(struct session *s, enum session_state from, enum session_event event)
     case SES_LOST:
         if (from == SES_FINAL) /* whether the MX took it nobody knows: the client tries again */
             session_reply(s, REPLY_UPSTREAM_LOST_DATA);
+        if (event == SEV_TOO_LATE) {
+            s->ops->forget(s->io);
+            session_recipient_too_late(s);
+        }
         session_end_transaction(s);
         hang_up(s, HANG_UP_ABORT);
         break;
@@ -387,7 +417,7 @@ session_step(struct session *s, enum session_event event)
                   session_event_name(event), session_state_name(s->state));
         if (s->state == from)
             return;
-        s->ops->set_timer(s->io, state_timeout_ms(s));
+        set_timer(s);
         event = enter(s, from, event);
     }
 }
@@ -544,14 +574,22 @@ session_requirement(struct session *s, struct requirement *req)
         requirement_unref(req);
         return;
     }
-    s->req = req;
-    session_step(s, req ? SEV_REQUIREMENT : SEV_NO_REQUIREMENT);
+    if (req) {
+        requirement_unref(s->req); /* of before a re-check; else there is none */
+        s->req = req;
+    }
+    session_step(s, s->req ? SEV_REQUIREMENT : SEV_NO_REQUIREMENT);
     serve_buffered(s);
 }
 
 void
 session_timeout(struct session *s)
 {
+    if (is_on_budget(s) && clock_mono_ms(&s->clock) >= s->rcpt_until_ms) {
+        session_step(s, SEV_TOO_LATE);
+        serve_buffered(s);
+        return;
+    }
     switch (s->state) {
     case SES_CONNECT:
     case SES_RECONNECT:

@@ -36,13 +36,14 @@ struct session_ops {
     bool (*client_is_quiet)(void *io);
     /** Connect to the original destination: session_connected() later. */
     void (*connect)(void *io);
-    /** Handshake, nothing before it: session_tls_over() later. sni is borrowed for the call. */
-    void (*start_tls)(void *io, const char *sni, uint16_t floor);
+    /** Handshake, nothing before it: session_tls_over() later. sni is borrowed for the call. trust:
+     * which roots, as requirement.local.trust. */
+    void (*start_tls)(void *io, const char *sni, uint16_t floor, uint16_t trust);
     void (*hang_up)(void *io, enum hang_up how);
     /** Ask for the requirement of a policy domain. True with a reference in *out that the caller
      * takes; true with NULL: session_requirement() comes later; false: it cannot be asked now
-     * (REP-065). domain is borrowed for the call. */
-    bool (*ask)(void *io, const char *domain, struct requirement **out);
+     * (REP-065). domain is borrowed for the call. recheck: past all caches (STS-103). */
+    bool (*ask)(void *io, const char *domain, bool recheck, struct requirement **out);
     /** The answer is not wanted any more. */
     void (*forget)(void *io);
     /** One timer: session_timeout() once, in ms; replaces the one before; 0: none. */

@@ -16,6 +16,8 @@
 #include "proxy/smtp_reply.h"
 
 #define SESSION_BAD_COMMANDS_MAX 20u      /* SMTP-015 */
+#define SESSION_RECHECK_MS 15000u         /* the policy process takes 10 s at most (STS-103) */
+#define SESSION_RECONNECTS_MAX 4u         /* for one recipient: floor and name may each want one */
 #define SESSION_INPUT_MAX (1024u * 1024u) /* more than one read plus one line */
 #define SESSION_LINE_BYTES (SMTP_LINE_MAX_BYTES + 64u)
 
@@ -62,6 +64,9 @@ struct session {
     char rcpt_domain[HOSTNAME_MAX + 1];
     struct buffer rcpt_line; /* canonical, with CRLF */
     unsigned rcpt_extensions;
+    bool rcpt_rechecked;      /* its policy has been looked up anew (STS-103) */
+    unsigned rcpt_reconnects; /* made for it */
+    int64_t rcpt_until_ms;    /* monotonic clock: by then it is answered (PRX-053) */
     struct requirement *req; /* a reference, of the recipient in hand; or NULL */
     struct verdict verdict;
 
@@ -105,6 +110,7 @@ enum session_event session_judge(struct session *s);
 void session_refuse_recipient(struct session *s, enum reply_row row);  /* answers and records it */
 void session_recipient_rejected(struct session *s, struct span reply); /* by the MX */
 void session_recipient_accepted(struct session *s, struct span reply); /* by the MX */
+void session_recipient_too_late(struct session *s); /* the one in hand: 451 4.4.2 (PRX-053) */
 void session_recipient_failed(struct session *s); /* the one in hand, by the session's end */
 void session_message_over(struct session *s, bool delivered, struct span final_reply);
 void session_end_transaction(struct session *s); /* on our side; the MX's may still be open */

@@ -97,7 +97,7 @@ session_refuse_recipient(struct session *s, enum reply_row row)
     struct requirement unknown;
 
     session_say(s, span_make(text, len));
-    if (!s->req)
+    if (row == REPLY_POLICY_UNAVAILABLE)
         s->verdict =
             (struct verdict){ .action = VERDICT_REFUSE, .reply = row, .rule = "REP-065", .mx = "" };
     record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict,
@@ -107,6 +107,17 @@ session_refuse_recipient(struct session *s, enum reply_row row)
                                       .reply_id = reply_id(row) });
     s->stats.refused++;
     s->rcpt_in_hand = false;
+}
+
+void
+session_recipient_too_late(struct session *s)
+{
+    s->verdict = (struct verdict){ .action = VERDICT_REFUSE,
+                                   .reply = REPLY_UPSTREAM_LOST_DATA,
+                                   .rule = "PRX-053",
+                                   .mx = s->req ? requirement_sni(s->req) : "",
+                                   .detail = "" };
+    session_refuse_recipient(s, REPLY_UPSTREAM_LOST_DATA);
 }
 
 void
@@ -202,6 +213,27 @@ extensions_there(const struct session *s)
     return ((s->mail_extensions | s->rcpt_extensions) & ~s->mx_keywords) == 0;
 }
 
+/* Before mail is refused for an MTA-STS policy, that policy is looked up anew, once for each
+ * recipient: it often has just been changed (STS-103, RFC 8461 5.1). */
+static bool
+wants_recheck(const struct session *s)
+{
+    enum reply_row row = s->verdict.reply;
+
+    return row >= REPLY_STS_MX_MISMATCH && row <= REPLY_STS_NAME_MISMATCH && !s->rcpt_rechecked;
+}
+
+/* judge() ends by itself; should it ever go in circles, the client does not. */
+static enum session_event
+reconnect_once_more(struct session *s)
+{
+    if (++s->rcpt_reconnects <= SESSION_RECONNECTS_MAX)
+        return SEV_NEW_CONNECTION;
+    log_error("event=reconnect-loop session=%s domain=%s rule=\"%s\"", s->info.id, s->req->domain,
+              s->verdict.rule);
+    return SEV_MX_LOST;
+}
+
 enum session_event
 session_judge(struct session *s)
 {
@@ -213,13 +245,17 @@ session_judge(struct session *s)
               requirement_sni(s->req), verdict_action_name(s->verdict.action), s->verdict.rule);
     switch (s->verdict.action) {
     case VERDICT_REFUSE:
+        if (wants_recheck(s)) {
+            s->rcpt_rechecked = true;
+            return SEV_RECHECK;
+        }
         session_refuse_recipient(s, s->verdict.reply);
         return SEV_REFUSE;
     case VERDICT_START_TLS:
         /* What waits already cannot be the reply to a command not yet sent (TLS-003). */
         return s->ops->mx_is_quiet(s->io) ? SEV_START_TLS : SEV_MX_LOST;
     case VERDICT_RECONNECT:
-        return SEV_NEW_CONNECTION;
+        return reconnect_once_more(s);
     case VERDICT_CLOSE:
         session_refuse_recipient(s, s->verdict.reply);
         return SEV_GIVE_UP;

@@ -87,6 +87,7 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
         s->obs->failure = TLS_FAILURE_INJECTED;
         snprintf(s->obs->failure_reason, sizeof s->obs->failure_reason, "plaintext-after-starttls");
         snprintf(s->obs->sni, sizeof s->obs->sni, "%s", requirement_sni(s->req));
+        s->obs->trust = s->req->local.trust;
         s->obs->floor = s->req->tls_floor;
         s->ops->hang_up(s->io, HANG_UP_ABORT);
         s->mx_up = false;

@@ -62,6 +62,8 @@ enum session_event {
     SEV_START_TLS,
     SEV_NEW_CONNECTION,
     SEV_GIVE_UP,
+    SEV_RECHECK,     /* would be refused: is that still the policy? (STS-103) */
+    SEV_TOO_LATE,    /* the recipient in hand has taken too long (PRX-053) */
     SEV_STALE_MAIL,  /* allowed, but an earlier MAIL is still open upstream */
     SEV_END_OF_DATA, /* CRLF "." CRLF from the client */
     SEV_AMBIGUOUS,   /* a look-alike of it (SMTP-044) */

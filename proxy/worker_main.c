@@ -186,11 +186,37 @@ on_prepare(struct ev_loop *loop, ev_prepare *p, int revents)
         ev_break(loop, EVBREAK_ALL);
 }
 
+/* The site's roots, and those of each override that brings its own (PRX-042). */
+static bool
+open_roots(struct worker *w)
+{
+    const struct rules *rules = &w->config->rules;
+    struct connection_shared *s = &w->shared;
+    const char *error = "no memory";
+
+    s->tls = calloc(1 + rules->rule_count, sizeof(struct tls_context *));
+    if (!s->tls)
+        return false;
+    s->tls_count = 1 + rules->rule_count;
+    if (tls_context_new(w->config->mx_ca_file, &s->tls[0], &error) != RES_OK) {
+        log_error("event=start-failed what=tls reason=\"%s\"", error);
+        return false;
+    }
+    for (size_t i = 0; i < rules->rule_count; i++) {
+        const struct rule *rule = &rules->rules[i];
+
+        if (rule->ca_file && tls_context_new(rule->ca_file, &s->tls[1 + i], &error) != RES_OK) {
+            log_error("event=start-failed what=tls override=\"%s\" reason=\"%s\"", rule->id, error);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool
 open_all(struct worker *w)
 {
     struct connection_shared *s = &w->shared;
-    const char *error = "";
     char text[512];
 
     s->loop = w->loop;
@@ -200,10 +226,8 @@ open_all(struct worker *w)
     s->policy = policy_client_new(w->loop, &s->clock);
     if (!s->scratch || !s->policy)
         return false;
-    if (tls_context_new(w->config->mx_ca_file, &s->tls, &error) != RES_OK) {
-        log_error("event=start-failed what=tls reason=\"%s\"", error);
+    if (!open_roots(w))
         return false;
-    }
     if (w->config->record_file[0] && record_file_open(w->config->record_file, &s->clock,
                                                       &s->records, text, sizeof text) != RES_OK) {
         log_error("event=start-failed what=records reason=\"%s\"", text);
@@ -264,7 +288,9 @@ close_all(struct worker *w)
 {
     connection_free_all(&w->shared);
     policy_client_free(w->shared.policy);
-    tls_context_free(w->shared.tls);
+    for (size_t i = 0; i < w->shared.tls_count; i++)
+        tls_context_free(w->shared.tls[i]);
+    free(w->shared.tls);
     record_file_close(w->shared.records);
     child_channel_clear(&w->channel);
     config_free(w->config);

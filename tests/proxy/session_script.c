@@ -324,6 +324,8 @@ read_requirement(struct world_answer *a, struct requirement *req, char *word)
         req->mx_lookup_failed = true;
     else if (strcmp(word, "late") == 0)
         a->late = true;
+    else if (strcmp(word, "recheck") == 0)
+        a->recheck = true;
     else if (strcmp(word, "unavailable") == 0)
         a->unavailable = true;
     else
@@ -425,7 +427,8 @@ do_answer(struct script *s, char **words, size_t count)
         return;
     expect(s, s->w->waiting && strcmp(s->w->asked, words[1]) == 0, "that was not asked");
     for (size_t i = 0; i < s->w->answer_count; i++)
-        if (strcmp(s->w->answers[i].domain, words[1]) == 0) {
+        if (strcmp(s->w->answers[i].domain, words[1]) == 0 &&
+            s->w->answers[i].recheck == s->w->asked_recheck) {
             struct requirement *req = s->w->answers[i].req;
 
             world_answer(s->w, unknown || !req ? NULL : requirement_ref(req));
@@ -479,6 +482,8 @@ do_set(struct script *s, char **words)
         s->w->config.recipients_max = value;
     else if (strcmp(words[1], "opportunistic") == 0)
         s->w->config.tls_opportunistic_minimum = version_of(words[2]);
+    else if (strcmp(words[1], "recipient_budget") == 0)
+        s->w->config.recipient_budget_ms = value * 1000;
     else if (strcmp(words[1], "backlog") == 0)
         s->w->backlog = value;
     else
@@ -539,6 +544,8 @@ do_look(struct script *s, char **words, size_t count)
         expect(s, w->leg == LEG_CLEAR || w->leg == LEG_TLS, "the connection to the MX is down");
     } else if (strcmp(verb, "connects") == 0) {
         expect(s, w->connects == strtoul(words[1], NULL, 10), "another number of connections");
+    } else if (strcmp(verb, "rechecks") == 0) {
+        expect(s, w->rechecks == strtoul(words[1], NULL, 10), "another number of re-checks");
     } else if (strcmp(verb, "questions") == 0) {
         expect(s, w->questions == strtoul(words[1], NULL, 10), "another number of questions");
     } else if (strcmp(verb, "require") == 0) {

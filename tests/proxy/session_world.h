@@ -25,6 +25,8 @@ struct world_answer {
     struct requirement *req; /* a reference; NULL: no memory */
     bool late;               /* not at once, but by world_answer() */
     bool unavailable;        /* it cannot be asked */
+    bool recheck;            /* and only when asked past all caches; always late. Without one of
+                              * these for a domain a re-check cannot be asked */
 };
 
 struct world {
@@ -46,13 +48,14 @@ struct world {
     unsigned connects, hang_ups;
     enum hang_up how; /* of the last hang up */
     char sni[HOSTNAME_MAX + 1];
-    uint16_t floor;
+    uint16_t floor, trust;
 
     struct world_answer answers[WORLD_ANSWERS_MAX];
     size_t answer_count;
     bool waiting; /* an answer is owed */
     char asked[HOSTNAME_MAX + 1];
-    unsigned questions;
+    bool asked_recheck;
+    unsigned questions, rechecks; /* the latter are not among the former */
 
     bool closed;
     char records[WORLD_RECORDS_MAX][512]; /* "outcome=refused domain=a.example ..." */
