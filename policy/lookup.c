@@ -188,11 +188,11 @@ lookup_start(const struct lookup_config *config, const struct policy_request *re
         l->open--; /* the recipient's domain is not looked up at all (PRX-024) */
     else
         mx_lookup(&(struct mx_lookup_config){ .resolver = request->recheck ? config->uncached
-                                                                          : config->resolver,
+                                                                           : config->resolver,
                                               .memory = config->memory,
                                               .clock = config->clock,
                                               .alias_targets = config->alias_targets },
                   request->domain, &request->destination, on_mx_set, l);
-    sts_discover(config->discovery, req->domain,
-                 request->recheck ? STS_FOR_RECHECK : STS_FOR_MAIL, on_policy, l);
+    sts_discover(config->discovery, req->domain, request->recheck ? STS_FOR_RECHECK : STS_FOR_MAIL,
+                 on_policy, l);
 }

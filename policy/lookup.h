@@ -1,5 +1,6 @@
 /* policy/lookup.h: one question of a worker, from domain and destination to the requirement: the
- * policy and the MX hosts are looked up side by side; a re-check asks for both past all caches. Context: policy process, on its event loop.
+ * policy and the MX hosts are looked up side by side; a re-check asks for both past all caches.
+ * Context: policy process, on its event loop.
  */
 #ifndef STSGATE_POLICY_LOOKUP_H
 #define STSGATE_POLICY_LOOKUP_H

@@ -75,7 +75,9 @@ show(void *arg, const struct sts_entry *entry)
         .fetched_at_s = entry->fetched_at_s,
         .expires_at_s = entry->expires_at_s,
         .unused_s = now_s - entry->used_at_s,
-        .refresh_in_s = due_s == INT64_MAX ? -1 : due_s < now_s ? 0 : due_s - now_s,
+        .refresh_in_s = due_s == INT64_MAX ? -1
+                        : due_s < now_s    ? 0
+                                           : due_s - now_s,
         .failed_count = entry->failed_count,
         .failed_since_s = entry->failed_since_s,
         .failed_id = entry->failed_id,

@@ -15,7 +15,7 @@
 
 struct recheck_budget;
 
-struct recheck_budget *recheck_budget_new(void); /* NULL: no memory */
+struct recheck_budget *recheck_budget_new(void);         /* NULL: no memory */
 void recheck_budget_free(struct recheck_budget *budget); /* NULL is allowed */
 
 /** May the domain be looked up once more? If so it is counted. Without memory to count: no. */

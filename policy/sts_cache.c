@@ -250,8 +250,8 @@ static void
 count_evicted(const struct sts_cache *cache, const struct slot *slot, enum sts_class class)
 {
     static const enum policy_stat stats[STS_CLASSES] = {
-        [STS_CLASS_EXPIRED] = STAT_EVICTED_EXPIRED,   [STS_CLASS_NEGATIVE] = STAT_EVICTED_NEGATIVE,
-        [STS_CLASS_NONE] = STAT_EVICTED_NONE,         [STS_CLASS_TESTING] = STAT_EVICTED_TESTING,
+        [STS_CLASS_EXPIRED] = STAT_EVICTED_EXPIRED, [STS_CLASS_NEGATIVE] = STAT_EVICTED_NEGATIVE,
+        [STS_CLASS_NONE] = STAT_EVICTED_NONE,       [STS_CLASS_TESTING] = STAT_EVICTED_TESTING,
         [STS_CLASS_ENFORCE] = STAT_EVICTED_ENFORCE,
     };
 

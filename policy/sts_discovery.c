@@ -154,8 +154,8 @@ account(const struct flight *f)
         return;
     if (finding->entry.has_policy) {
         policy_stats_add(stats, STAT_CACHE_EXPIRED);
-        log_warn("event=policy-expired domain=%s id=%s reason=\"%s\"", f->domain,
-                 finding->entry.id, finding->problem);
+        log_warn("event=policy-expired domain=%s id=%s reason=\"%s\"", f->domain, finding->entry.id,
+                 finding->problem);
     }
     if (finding->defer)
         policy_stats_add(stats, STAT_DEFERRED);
@@ -227,7 +227,7 @@ is_current(const struct flight *f, const struct sts_entry *entry, const char *id
     if (f->purpose == STS_FOR_REFRESH || f->purpose == STS_FOR_OPERATOR)
         return false;
     if (!sts_entry_is_valid(entry, now_s) || strcmp(entry->id, id) != 0)
-        return false; /* STS-064 */
+        return false;                    /* STS-064 */
     return f->purpose == STS_FOR_MAIL || /* STS-063 */
            now_s - entry->fetched_at_s <= STS_RECHECK_FETCH_AGE_S;
 }

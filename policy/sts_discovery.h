@@ -1,7 +1,7 @@
-/* policy/sts_discovery.h: the MTA-STS policy of a domain now: cache, TXT record, fetch, in the order
- * of RFC 8461 3.3 and 5.1; and what may be done to learn of a newer one: before a refusal (STS-103),
- * in the background (STS-066), for the operator (STS-073). A policy in force is never weakened by a
- * failure (STS-062). Context: policy process, on its event loop. */
+/* policy/sts_discovery.h: the MTA-STS policy of a domain now: cache, TXT record, fetch, in the
+ * order of RFC 8461 3.3 and 5.1; and what may be done to learn of a newer one: before a refusal
+ * (STS-103), in the background (STS-066), for the operator (STS-073). A policy in force is never
+ * weakened by a failure (STS-062). Context: policy process, on its event loop. */
 #ifndef STSGATE_POLICY_STS_DISCOVERY_H
 #define STSGATE_POLICY_STS_DISCOVERY_H
 
@@ -15,7 +15,7 @@
  * or policy host may hold up mail that could be judged without it (TC-CACHE-25). */
 #define STS_KNOWN_TXT_WAIT_MS 5000
 #define STS_KNOWN_FETCH_WAIT_MS 10000
-#define STS_RECHECK_WAIT_MS 10000 /* STS-103 */
+#define STS_RECHECK_WAIT_MS 10000    /* STS-103 */
 #define STS_RECHECK_FETCH_AGE_S 3600 /* then fetched again even under the same id (STS-103) */
 
 struct sts_discovery;

@@ -30,7 +30,7 @@ struct sts_fetcher_config {
 /* How it ended. On success the cache has the policy. On failure the cache has noted it beside what
  * it had. */
 struct sts_fetched {
-    enum result_type type; /* RESULT_SUCCESS or why not (RPT-040) */
+    enum result_type type;           /* RESULT_SUCCESS or why not (RPT-040) */
     char reason[STS_REASON_MAX + 1]; /* "" on success; policy/fetch.h's, or "dns-failure",
                                       * "no-address", "address-not-permitted", "overload",
                                       * "line N: WHAT" */

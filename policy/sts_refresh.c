@@ -58,7 +58,8 @@ int64_t
 sts_refresh_due_s(const struct sts_refresh *refresh, const struct sts_entry *entry, int64_t now_s)
 {
     const struct sts_refresh_config *c = &refresh->config;
-    int64_t interval_s = c->interval_s < entry->max_age_s / 2 ? c->interval_s : entry->max_age_s / 2;
+    int64_t interval_s =
+        c->interval_s < entry->max_age_s / 2 ? c->interval_s : entry->max_age_s / 2;
     int64_t due_s, retry_s;
     unsigned doublings;
 
@@ -75,7 +76,8 @@ sts_refresh_due_s(const struct sts_refresh *refresh, const struct sts_entry *ent
     return retry_s > due_s ? retry_s : due_s;
 }
 
-/* The nearer the end, the louder; a policy that demands nothing may run out in silence (STS-067). */
+/* The nearer the end, the louder; a policy that demands nothing may run out in silence (STS-067).
+ */
 static void
 complain(struct sts_refresh *refresh, const struct sts_entry *entry, const char *problem)
 {

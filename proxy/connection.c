@@ -124,13 +124,11 @@ op_ask(void *io, const char *domain, bool recheck, struct requirement **out)
     const struct record_session_info *info = session_info(c->session);
     struct policy_client *policy = c->shared->policy;
 
-    *out = recheck
-               ? NULL
-               : policy_client_cached(policy, domain, &info->destination, &info->client);
+    *out = recheck ? NULL : policy_client_cached(policy, domain, &info->destination, &info->client);
     if (*out)
         return true;
-    c->question = policy_client_ask(policy, domain, &info->destination, &info->client, recheck,
-                                    on_answer, c);
+    c->question =
+        policy_client_ask(policy, domain, &info->destination, &info->client, recheck, on_answer, c);
     return c->question != NULL;
 }
 

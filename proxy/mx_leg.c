@@ -217,7 +217,8 @@ mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, u
     leg->trust = trust;
     leg->broken = !tls || tls_client_new(tls, leg->fd, sni, floor, &leg->tls) != RES_OK;
     if (!tls)
-        log_error("event=no-roots trust=%u reason=\"the override's ca_file was not loaded\"", trust);
+        log_error("event=no-roots trust=%u reason=\"the override's ca_file was not loaded\"",
+                  trust);
     kick(leg);
 }
 

@@ -25,7 +25,7 @@ struct cached {
 struct policy_question {
     uint64_t id;
     struct cache_key key;
-    unsigned epoch; /* the client's, when it was asked */
+    unsigned epoch;            /* the client's, when it was asked */
     policy_answered *answered; /* NULL once forgotten */
     void *arg;
     UT_hash_handle hh;
@@ -269,10 +269,9 @@ policy_client_ask(struct policy_client *client, const char *domain,
     question->epoch = client->epoch;
     question->answered = answered;
     question->arg = arg;
-    request = (struct policy_request){ .id = question->id,
-                                       .destination = *destination,
-                                       .client = *client_addr,
-                                       .recheck = recheck };
+    request = (struct policy_request){
+        .id = question->id, .destination = *destination, .client = *client_addr, .recheck = recheck
+    };
     memcpy(request.domain, question->key.domain, sizeof request.domain);
     if (policy_request_encode(&request, &message) != RES_OK ||
         msg_link_send(client->link, buffer_span(&message)) != RES_OK) {

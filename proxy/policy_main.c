@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "policy/policy_admin.h"
 #include "policy/policy_server.h"
+#include "policy/sts_keeper.h"
 #include "proxy/child_channel.h"
 
 #include <ev.h>
@@ -20,6 +21,7 @@ struct policy_process {
     struct fetcher *fetcher;
     struct policy_stats stats;
     struct sts_cache *cache;
+    struct sts_keeper *keeper;
     struct sts_fetcher *policies;
     struct addr_memory *memory;
     struct sts_discovery *discovery;
@@ -77,6 +79,7 @@ on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     struct policy_process *p = w->data;
 
     (void)loop, (void)revents;
+    sts_keeper_tick(p->keeper);
     sts_discovery_tick(p->discovery);
     sts_refresh_tick(p->refresh);
 }
@@ -136,11 +139,18 @@ open_policies(struct policy_process *p)
     const struct config *c = p->config;
     const struct clock clock = clock_system();
 
+    p->keeper =
+        sts_keeper_new(&(struct sts_keeper_config){ .path = c->store_file,
+                                                    .stats = &p->stats,
+                                                    .clock = clock,
+                                                    .unused_max_s = c->policy_unused_max_s });
     p->cache = sts_cache_new(&(struct sts_cache_config){
         .entries_max = c->policy_cache_entries,
         .max_age_min_s = c->policy_cache_min_s,
         .max_age_cap_s = c->policy_cache_max_s,
         .stats = &p->stats,
+        .changed = sts_keeper_changed,
+        .arg = p->keeper,
     });
     p->policies = sts_fetcher_new(&(struct sts_fetcher_config){
         .resolver = p->resolver,
@@ -180,7 +190,10 @@ open_policies(struct policy_process *p)
         .on_change = on_change,
         .arg = p,
     });
-    return p->cache && p->policies && p->discovery && p->refresh && p->admin;
+    if (!p->keeper || !p->cache || !p->policies || !p->discovery || !p->refresh || !p->admin)
+        return false;
+    sts_keeper_load(p->keeper, p->cache);
+    return true;
 }
 
 static bool
@@ -213,6 +226,8 @@ open_all(struct policy_process *p)
 static void
 close_all(struct policy_process *p)
 {
+    if (p->keeper)
+        sts_keeper_stop(p->keeper);
     policy_server_free(p->server);
     resolver_free(p->resolver);
     resolver_free(p->uncached);
@@ -222,6 +237,7 @@ close_all(struct policy_process *p)
     policy_admin_free(p->admin);
     sts_refresh_free(p->refresh);
     sts_cache_free(p->cache);
+    sts_keeper_free(p->keeper);
     addr_memory_free(p->memory);
     child_channel_clear(&p->channel);
     config_free(p->config);

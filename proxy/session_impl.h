@@ -67,7 +67,7 @@ struct session {
     bool rcpt_rechecked;      /* its policy has been looked up anew (STS-103) */
     unsigned rcpt_reconnects; /* made for it */
     int64_t rcpt_until_ms;    /* monotonic clock: by then it is answered (PRX-053) */
-    struct requirement *req; /* a reference, of the recipient in hand; or NULL */
+    struct requirement *req;  /* a reference, of the recipient in hand; or NULL */
     struct verdict verdict;
 
     /* Transaction. */
@@ -111,7 +111,7 @@ void session_refuse_recipient(struct session *s, enum reply_row row);  /* answer
 void session_recipient_rejected(struct session *s, struct span reply); /* by the MX */
 void session_recipient_accepted(struct session *s, struct span reply); /* by the MX */
 void session_recipient_too_late(struct session *s); /* the one in hand: 451 4.4.2 (PRX-053) */
-void session_recipient_failed(struct session *s); /* the one in hand, by the session's end */
+void session_recipient_failed(struct session *s);   /* the one in hand, by the session's end */
 void session_message_over(struct session *s, bool delivered, struct span final_reply);
 void session_end_transaction(struct session *s); /* on our side; the MX's may still be open */
 void session_write_end(struct session *s, enum session_state from, enum session_event event);

@@ -82,10 +82,11 @@ MUST_CHECK enum result smtp_line_take(struct span input, bool *skipping, struct 
  * REPLY_BAD_CHARACTER for them. Trailing blanks are dropped (SMTP-004). Controls:
  * REPLY_BAD_CHARACTER. MAIL and RCPT: REPLY_BAD_PARAMETERS for the shape of the line,
  * REPLY_BAD_SENDER or REPLY_BAD_RECIPIENT for the address itself (REP-053), REPLY_BAD_IDN_SENDER or
- * REPLY_BAD_IDN_RECIPIENT where IDNA fails. REPLY_SHUTDOWN: no memory for IDNA. A local-part may have dots anywhere, since
- * such addresses exist (RFC 5321 4.1.2 has single ones inside only). EHLO and HELO need one
- * argument of 1 .. 255 octets of printable ASCII without blanks; DATA, RSET and QUIT take none,
- * STARTTLS neither (REPLY_BAD_PARAMETERS). Source routes are parsed and dropped (SMTP-023). */
+ * REPLY_BAD_IDN_RECIPIENT where IDNA fails. REPLY_SHUTDOWN: no memory for IDNA. A local-part may
+ * have dots anywhere, since such addresses exist (RFC 5321 4.1.2 has single ones inside only). EHLO
+ * and HELO need one argument of 1 .. 255 octets of printable ASCII without blanks; DATA, RSET and
+ * QUIT take none, STARTTLS neither (REPLY_BAD_PARAMETERS). Source routes are parsed and dropped
+ * (SMTP-023). */
 void smtp_command_parse(struct span line, bool smtputf8, struct smtp_command *out);
 
 /** Write the canonical MAIL or RCPT line with CRLF, e.g. "RCPT TO:<u@example.com> NOTIFY=NEVER\r\n"
