@@ -11,12 +11,14 @@
 
 #include "base/hostname.h"
 #include "base/requirement.h"
+#include "proxy/config_section.h"
 #include "proxy/config_value.h"
 #include "proxy/control_msg.h"
 
 #define PROBLEM_MAX 512u /* bytes of one message, without file and line */
 #define WORKERS_MAX CONTROL_WORKERS_MAX
 #define DAY_S 86400u
+#define SECTION_KEYS_MAX 9u
 
 #define TEXT(name, type, range, fallback, help)                                                    \
     {                                                                                              \
@@ -144,20 +146,31 @@ config_keys(size_t *out_count)
 }
 
 /* What the callbacks of libconfuse work on. They get no pointer of ours, but the section that is
- * being parsed, whose title a root section never has, and which is freed with free(): it is the
- * place where this hangs, so that nothing global is needed. */
+ * being parsed; and each section has a copy of its parent's file name, which nothing but its own
+ * messages reads. So that name is where this hangs: its address as text; and nothing global is
+ * needed. */
 struct parse {
     struct config *config; /* borrowed */
     unsigned line[KEYS];   /* where the key was given, 0 for not at all */
-    enum result res;       /* of the first problem */
+    /* the section in hand */
+    const cfg_t *section; /* NULL: none was begun yet */
+    enum config_section section_kind;
+    unsigned section_line;
+    unsigned section_key_lines[SECTION_KEYS_MAX]; /* as `line` */
+    enum result res;                              /* of the first problem */
     unsigned problem_line;
+    bool unclosed; /* a brace; last_line is then the file's */
+    unsigned last_line;
     char problem[PROBLEM_MAX]; /* the first one, "" for none */
 };
 
 static struct parse *
 parse_of(const cfg_t *cfg)
 {
-    return (void *)cfg->title;
+    void *parse = NULL;
+
+    (void)sscanf(cfg->filename, "%p", &parse); /* written by new_section() */
+    return parse;
 }
 
 static void __attribute__((format(printf, 4, 5)))
@@ -209,6 +222,78 @@ on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
     }
     *(const char **)result = value;
     return 0;
+}
+
+static void
+end_section(struct parse *parse)
+{
+    char problem[PROBLEM_MAX];
+    enum result res;
+
+    if (!parse->section)
+        return;
+    parse->section = NULL;
+    res = config_section_end(parse->section_kind, &parse->config->rules, problem, sizeof problem);
+    if (res != RES_OK)
+        note_problem(parse, res, parse->section_line, "%s", problem);
+}
+
+/* A value of a section that is not the one in hand ends that one: sections do not nest. */
+static enum result
+enter_section(struct parse *parse, const cfg_t *cfg, enum config_section kind, char *problem,
+              size_t problem_size)
+{
+    if (parse->section == cfg)
+        return RES_OK;
+    end_section(parse);
+    parse->section = cfg;
+    parse->section_kind = kind;
+    parse->section_line = (unsigned)cfg->line;
+    memset(parse->section_key_lines, 0, sizeof parse->section_key_lines);
+    return config_section_begin(kind, cfg->title, &parse->config->rules, problem, problem_size);
+}
+
+static int
+on_section_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, enum config_section kind)
+{
+    struct parse *parse = parse_of(cfg);
+    unsigned line = (unsigned)cfg->line;
+    char problem[PROBLEM_MAX];
+    size_t at = 0, count;
+    const struct config_section_key *section_keys = config_section_keys(kind, &count);
+    enum result res = enter_section(parse, cfg, kind, problem, sizeof problem);
+
+    while (strcmp(section_keys[at].name, opt->name) != 0) /* opt was made from them */
+        at++;
+    if (res == RES_OK && parse->section_key_lines[at] && opt->nvalues == 1) {
+        note_problem(parse, RES_SYNTAX, line, "%s was already given in line %u", opt->name,
+                     parse->section_key_lines[at]);
+        return -1;
+    }
+    parse->section_key_lines[at] = line;
+    if (res == RES_OK)
+        res = config_section_set(kind, &section_keys[at], value, &parse->config->rules, problem,
+                                 sizeof problem);
+    if (res != RES_OK) {
+        parse->section = NULL; /* one complaint is enough */
+        note_problem(parse, res, line, "%s", problem);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+on_override(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    *(const char **)result = value;
+    return on_section_value(cfg, opt, value, CONFIG_OVERRIDE);
+}
+
+static int
+on_smart_host(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    *(const char **)result = value;
+    return on_section_value(cfg, opt, value, CONFIG_SMART_HOST);
 }
 
 /* What the scanner of comments and quotes is in. */
@@ -264,6 +349,7 @@ clean_text(struct parse *parse, struct span text, char *clean)
     enum scan scan = SCAN_PLAIN;
     unsigned line = 1;
     char quote = '\0';
+    int depth = 0;
 
     if (span_starts(text, span_of(bom)))
         note_problem(parse, RES_SYNTAX, 1, "starts with a byte order mark: save it without one");
@@ -276,14 +362,37 @@ clean_text(struct parse *parse, struct span text, char *clean)
             note_problem(parse, RES_SYNTAX, line, "%s", why);
         scan = scan_next(scan, c, &quote);
         clean[i] = scan == SCAN_COMMENT ? ' ' : c;
+        depth += scan == SCAN_PLAIN && c == '{';
+        depth -= scan == SCAN_PLAIN && c == '}';
         line += c == '\n';
+    }
+    if (depth > 0) { /* libconfuse takes the end of the file for the end of a section */
+        parse->unclosed = true;
+        parse->last_line = line - (text.len && text.ptr[text.len - 1] == '\n');
     }
 }
 
 /* Every key as text: numbers are read by config_value.c, decimal and with a range. No function is
  * declared, so that include() is unknown like any other name. */
 static void
-make_options(cfg_opt_t opts[KEYS + 1])
+make_section_options(enum config_section kind, cfg_opt_t opts[SECTION_KEYS_MAX + 1])
+{
+    size_t count;
+    const struct config_section_key *section_keys = config_section_keys(kind, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        cfg_flag_t flags = CFGF_NODEFAULT | (section_keys[i].is_list ? CFGF_LIST : CFGF_NONE);
+
+        opts[i] = (cfg_opt_t)CFG_STR_CB(section_keys[i].name, NULL, flags,
+                                        kind == CONFIG_OVERRIDE ? on_override : on_smart_host);
+    }
+    opts[count] = (cfg_opt_t)CFG_END();
+}
+
+/* sections: copied by libconfuse, like all of it. */
+static void
+make_options(cfg_opt_t opts[KEYS + CONFIG_SECTIONS + 1],
+             cfg_opt_t sections[CONFIG_SECTIONS][SECTION_KEYS_MAX + 1])
 {
     for (size_t i = 0; i < KEYS; i++) {
         cfg_flag_t flags = CFGF_NODEFAULT;
@@ -292,7 +401,13 @@ make_options(cfg_opt_t opts[KEYS + 1])
             flags |= CFGF_LIST;
         opts[i] = (cfg_opt_t)CFG_STR_CB(keys[i].name, NULL, flags, on_value);
     }
-    opts[KEYS] = (cfg_opt_t)CFG_END();
+    for (unsigned kind = 0; kind < CONFIG_SECTIONS; kind++) {
+        make_section_options((enum config_section)kind, sections[kind]);
+        opts[KEYS + kind] =
+            (cfg_opt_t)CFG_SEC(config_section_name((enum config_section)kind), sections[kind],
+                               CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+    }
+    opts[KEYS + CONFIG_SECTIONS] = (cfg_opt_t)CFG_END();
 }
 
 static void
@@ -312,6 +427,9 @@ read_text(cfg_t *cfg, struct span text)
     file = fmemopen(clean, text.len, "r");
     if (!file || cfg_parse_fp(cfg, file) != CFG_SUCCESS)
         note_problem(parse, RES_NOMEM, 1, "no memory"); /* anything else was noted before */
+    if (parse->unclosed)
+        note_problem(parse, RES_SYNTAX, parse->last_line,
+                     "premature end of file: a brace is not closed");
 done:
     if (file)
         fclose(file);
@@ -353,6 +471,22 @@ use_defaults(cfg_t *cfg)
             continue;
         }
         use_default(parse, i);
+    }
+}
+
+/* A section without a value was never seen by its callbacks. */
+static void
+find_empty_sections(cfg_t *cfg)
+{
+    struct parse *parse = parse_of(cfg);
+
+    for (unsigned kind = 0; kind < CONFIG_SECTIONS; kind++) {
+        const char *name = config_section_name((enum config_section)kind);
+        size_t filled = kind == CONFIG_OVERRIDE ? parse->config->rules.rule_count
+                                                : parse->config->rules.smart_host_count;
+
+        if (cfg_size(cfg, name) != filled)
+            note_problem(parse, RES_SYNTAX, (unsigned)cfg->line, "%s: a section is empty", name);
     }
 }
 
@@ -417,26 +551,22 @@ ask_machine(struct parse *parse)
         note_problem(parse, RES_NOMEM, 1, "no memory");
 }
 
-/* The section's own memory; cfg_free() frees all of it, `parse` too. NULL: no memory. */
+/* NULL: no memory. */
 static cfg_t *
-new_section(const char *name, struct config *config)
+new_section(struct parse *parse)
 {
-    cfg_opt_t opts[KEYS + 1];
-    struct parse *parse = calloc(1, sizeof *parse);
-    char *filename = strdup(name);
+    cfg_opt_t opts[KEYS + CONFIG_SECTIONS + 1], sections[CONFIG_SECTIONS][SECTION_KEYS_MAX + 1];
+    char *filename = NULL;
     cfg_t *cfg;
 
-    make_options(opts);
+    make_options(opts, sections);
     cfg = cfg_init(opts, CFGF_NONE);
-    if (!cfg || !parse || !filename) {
-        free(parse);
-        free(filename);
-        if (cfg)
-            cfg_free(cfg);
-        return NULL;
+    if (cfg && asprintf(&filename, "%p", (void *)parse) < 0) {
+        cfg_free(cfg);
+        cfg = NULL;
     }
-    parse->config = config;
-    cfg->title = (char *)parse;
+    if (!cfg)
+        return NULL;
     cfg->filename = filename;
     cfg_set_error_function(cfg, on_error);
     return cfg;
@@ -449,7 +579,7 @@ config_parse(const char *name, struct span text, struct config **out, char *erro
     struct config *config = calloc(1, sizeof *config);
     enum result res = RES_NOMEM;
     cfg_t *cfg = NULL;
-    struct parse *parse;
+    struct parse *parse = calloc(1, sizeof *parse);
 
     *out = NULL;
     snprintf(error, error_size, "%s:1: no memory", name);
@@ -458,12 +588,15 @@ config_parse(const char *name, struct span text, struct config **out, char *erro
         res = RES_LIMIT;
         goto done;
     }
-    if (config)
-        cfg = new_section(name, config);
+    if (config && parse)
+        cfg = new_section(parse);
     if (!cfg)
         goto done;
-    parse = parse_of(cfg);
+    parse->config = config;
     read_text(cfg, text);
+    end_section(parse);
+    if (!parse->problem[0])
+        find_empty_sections(cfg);
     if (!parse->problem[0])
         use_defaults(cfg);
     if (!parse->problem[0])
@@ -480,6 +613,7 @@ config_parse(const char *name, struct span text, struct config **out, char *erro
 done:
     if (cfg)
         cfg_free(cfg);
+    free(parse);
     config_free(config);
     return res;
 }

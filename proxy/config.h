@@ -135,4 +135,20 @@ struct config_key {
 
 const struct config_key *config_keys(size_t *out_count);
 
+/* Sections: `NAME "title" { key = value ... }`, any number of each. */
+enum config_section { CONFIG_OVERRIDE, CONFIG_SMART_HOST, CONFIG_SECTIONS };
+
+struct config_section_key {
+    const char *name;
+    const char *range;
+    bool is_list;
+    const char *help;
+};
+
+/** Things that are permitted, and that an operator should know of: an override that is past its end
+ * or near it, one that authenticates nobody, enforcement that does not reach everywhere. each gets
+ * one line of text, without a line end. now_s: wall clock. */
+typedef void config_warning(void *arg, const char *text);
+void config_warnings(const struct config *config, int64_t now_s, config_warning *each, void *arg);
+
 #endif

@@ -58,8 +58,8 @@ set_text(char **field, const char *text, char *error, size_t error_size)
     return RES_OK;
 }
 
-static bool
-is_path(const char *text)
+bool
+config_is_path(const char *text)
 {
     if (*text != '/' || strlen(text) >= PATH_MAX)
         return false;
@@ -216,15 +216,21 @@ set_level(const char *text, enum log_level *field)
     return false;
 }
 
-static bool
-set_tls_version(const struct config_key *key, const char *text, uint16_t *field)
+bool
+config_tls_version(const char *text, uint16_t *out)
 {
     for (size_t i = 0; i < sizeof tls_versions / sizeof *tls_versions; i++)
         if (strcmp(text, tls_versions[i].text) == 0) {
-            *field = tls_versions[i].version;
-            return *field >= key->min && *field <= key->max;
+            *out = tls_versions[i].version;
+            return true;
         }
     return false;
+}
+
+static bool
+set_tls_version(const struct config_key *key, const char *text, uint16_t *field)
+{
+    return config_tls_version(text, field) && *field >= key->min && *field <= key->max;
 }
 
 /* field: where key->offset points, of the type that key->type tells. */
@@ -263,10 +269,10 @@ config_value_set(const struct config_key *key, const char *text, struct config *
         is_text = fits = !*text || hostname_is_valid(span_of(text));
         break;
     case CONFIG_PATH:
-        is_text = fits = is_path(text);
+        is_text = fits = config_is_path(text);
         break;
     case CONFIG_PATH_OR_NONE:
-        is_text = fits = !*text || is_path(text);
+        is_text = fits = !*text || config_is_path(text);
         break;
     case CONFIG_RESOLVER:
         is_text = fits = !*text || is_resolver(text);

@@ -7,6 +7,12 @@
 
 bool config_type_is_list(enum config_type type);
 
+/** Is text an absolute path without control characters? */
+bool config_is_path(const char *text);
+
+/** "1.0" ... "1.3" as TLS_VERSION_...; false: something else. */
+bool config_tls_version(const char *text, uint16_t *out);
+
 /** Set the field of key, or add to its list, what text says. Text is copied.
  * error: on anything but RES_OK what is wrong, without file and line, NUL-terminated.
  * RES_SYNTAX: not a value of this type or out of range; RES_LIMIT: the list is full; RES_NOMEM. */

@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "proxy/child_process.h"
-#include "proxy/config.h"
+#include "proxy/config_files.h"
 #include "proxy/log_command.h"
 #include "proxy/supervisor.h"
 
@@ -61,6 +62,21 @@ raise_descriptor_limit(void)
         log_warn("event=no-descriptor-limit reason=\"the limit of open files stays as it is\"");
 }
 
+static void
+log_warning(void *arg, const char *text)
+{
+    char quoted[512];
+
+    (void)arg;
+    log_warn("event=config-warning text=%s", log_quote(quoted, sizeof quoted, span_of(text)));
+}
+
+static void
+print_warning(void *path, const char *text)
+{
+    fprintf(stderr, "%s: warning: %s\n", (const char *)path, text);
+}
+
 static int
 verb_run(int argc, char **argv)
 {
@@ -78,6 +94,12 @@ verb_run(int argc, char **argv)
         return EXIT_USAGE;
     }
     log_init("stsgate", config->log_level);
+    if (config_check_files(config, error, sizeof error) != RES_OK) {
+        fprintf(stderr, "%s: %s\n", path, error);
+        goto done;
+    }
+    config_warnings(config, time(NULL), log_warning, NULL);
+    config_warn_of_files(config, log_warning, NULL);
     if (child_process_find("stsgate-worker", worker, sizeof worker) != RES_OK ||
         child_process_find("stsgate-policy", policy, sizeof policy) != RES_OK) {
         log_error(
@@ -115,6 +137,13 @@ verb_config(int argc, char **argv)
         fprintf(stderr, "%s\n", error);
         return EXIT_USAGE;
     }
+    if (config_check_files(config, error, sizeof error) != RES_OK) {
+        fprintf(stderr, "%s: %s\n", path, error);
+        config_free(config);
+        return EXIT_USAGE;
+    }
+    config_warnings(config, time(NULL), print_warning, (void *)(uintptr_t)path);
+    config_warn_of_files(config, print_warning, (void *)(uintptr_t)path);
     printf("%s: good\n", path);
     config_free(config);
     return 0;

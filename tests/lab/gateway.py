@@ -53,6 +53,7 @@ class Gateway:
         self.program = pathlib.Path(build).resolve() / "stsgate"
         self.record_file = self.folder / "records.msgpack"
         self.log = self.folder / "log"
+        self.control_socket = self.folder / "control"
         self.conf = self.folder / "stsgate.conf"
         self.conf.write_text(self._conf(certificates, zones))
         self.process = None
@@ -74,6 +75,8 @@ trust_anchor_file = "{zones.anchor}"
 resolver_local_zones = false
 dns_cache_max = 0
 requirement_cache_max = 0
+store_file = "{self.folder}/policies.sqlite"
+control_socket = "{self.control_socket}"
 connect_timeout = 5
 handshake_timeout = 4
 """

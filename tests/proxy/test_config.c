@@ -8,6 +8,7 @@
 
 #include "base/requirement.h"
 #include "proxy/config.h"
+#include "proxy/config_section.h"
 #include "tests/alloc_fail.h"
 
 #define FILE_NAME "t.conf"
@@ -226,6 +227,12 @@ static struct value_case {
     { "recipients_max", "10001", NULL },
 };
 
+#define SECTION(body) "override \"x\" {\n" body "}\n"
+#define SELECT "domain = {a.example}\n"
+#define REASON "reason = \"mended by spring\"\n"
+#define UNTIL "until = 2027-03-31\n"
+#define WHOLE "action = bypass\n" SELECT REASON UNTIL
+
 /* Whole files that are refused: the result, and the message from its beginning on. */
 static struct error_case {
     const char *name, *text;
@@ -263,6 +270,69 @@ static struct error_case {
       FILE_NAME ":2: dns_cache_min 61 is above dns_cache_max 60" },
     { "policy times crossed", "policy_cache_max = 60\n\npolicy_cache_min = 61\n", 0, RES_SYNTAX,
       FILE_NAME ":3: policy_cache_min 61 is above policy_cache_max 60" },
+    { "override: unknown key", SECTION("colour = red\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: no such option 'colour'" },
+    { "override: a key twice", SECTION("action = bypass\naction = bypass\n"), 0, RES_SYNTAX,
+      FILE_NAME ":3: action was already given in line 2" },
+    { "override: one title twice", SECTION(WHOLE) SECTION(WHOLE), 0, RES_SYNTAX,
+      FILE_NAME ":7: found duplicate title 'x'" },
+    { "override: no title", "override {\naction = bypass\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":1: missing title for section 'override'" },
+    { "override: empty title", "override \"\" {\n" WHOLE "}\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: override: the title is 1 .. 47 printable" },
+    { "override: empty", "workers = 1\noverride \"x\" {\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":4: override: a section is empty" },
+    { "override: not closed", "override \"x\" {\n" WHOLE, 0, RES_SYNTAX,
+      FILE_NAME ":5: premature end of file: a brace is not closed" },
+    { "override: no action", SECTION(SELECT REASON UNTIL), 0, RES_SYNTAX,
+      FILE_NAME ":2: override \"x\": action is missing" },
+    { "override: no selector", SECTION("action = bypass\n" REASON UNTIL), 0, RES_SYNTAX,
+      FILE_NAME ":2: override \"x\": domain, destination or client" },
+    { "override: no reason", SECTION("action = bypass\n" SELECT UNTIL), 0, RES_SYNTAX,
+      FILE_NAME ":2: override \"x\": reason is missing" },
+    { "override: no end", SECTION("action = bypass\n" SELECT REASON), 0, RES_SYNTAX,
+      FILE_NAME ":2: override \"x\": until is missing" },
+    { "override: mx without verify", SECTION(WHOLE "mx = {mx.a.example}\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: override \"x\": mx belongs to action verify" },
+    { "override: ca_file without verify", SECTION(WHOLE "ca_file = /ca.pem\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: override \"x\": ca_file belongs to action verify" },
+    { "override: floor for a bypass", SECTION(WHOLE "tls_minimum = 1.2\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: override \"x\": tls_minimum belongs" },
+    { "override: floor without a floor", SECTION("action = floor\n" SELECT REASON UNTIL), 0,
+      RES_SYNTAX, FILE_NAME ":2: override \"x\": action floor needs tls_minimum" },
+    { "override: another action", SECTION("action = allow\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: action: expected bypass, monitor, floor, require or verify, got \"allow\"" },
+    { "override: no domain name", SECTION("domain = {a.example,\n\"*.*.example\"}\n"), 0,
+      RES_SYNTAX, FILE_NAME ":3: domain: expected list of names" },
+    { "override: U-label", SECTION("domain = {b\xc3\xbc.example}\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: domain: expected list of names" },
+    { "override: address as domain", SECTION("domain = {192.0.2.1}\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: domain: expected list of names" },
+    { "override: host bits", SECTION("client = {10.0.0.1/8}\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: client: expected list of ADDRESS/BITS" },
+    { "override: no date", SECTION("until = 2027-02-30\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: until: expected YYYY-MM-DD" },
+    { "override: a date in another form", SECTION("until = 2027-2-3\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: until: expected YYYY-MM-DD" },
+    { "override: no second", SECTION("until = 2027-01-01T00:00:61Z\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: until: expected YYYY-MM-DD" },
+    { "override: empty reason", SECTION("reason = \"\"\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: reason: expected text" },
+    { "override: relative path", SECTION("ca_file = ca.pem\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: ca_file: expected absolute path" },
+    { "smart_host: no name", "smart_host \"a b\" {\ndestination = {192.0.2.1}\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: smart_host: the title is the host's name" },
+    { "smart_host: empty list", "smart_host \"r.example\" {\ndestination = {}\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":4: smart_host: a section is empty" },
+    { "smart_host: overlap",
+      "smart_host \"r.example\" {\ndestination = {192.0.2.0/24}\n}\n"
+      "smart_host \"s.example\" {\ndestination = {10.0.0.1, 192.0.2.9}\n}\n",
+      0, RES_SYNTAX,
+      FILE_NAME ":5: destination: 192.0.2.9 is in smart_host \"r.example\" already" },
+    { "a section in a section", SECTION("override \"y\" {\n}\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: no such option 'override'" },
+    { "the line behind a section", SECTION(WHOLE) "\nworkers = x\n", 0, RES_SYNTAX,
+      FILE_NAME ":8: workers: expected" },
     { "no equal sign", "workers 1\n", 0, RES_SYNTAX, FILE_NAME ":1: missing equal sign" },
     { "no value", "workers =\n", 0, RES_SYNTAX, FILE_NAME ":2: premature end of file" },
     { "quotes not closed", "record_file = \"/tmp/x\n", 0, RES_SYNTAX, FILE_NAME ":2: " },
@@ -565,7 +635,8 @@ test_every_prefix(void **state)
 {
     static const char text[] =
         "hostname = \"gw.example.com\"\n# note\nlisten_tproxy = {\"[::]:25\",\n"
-        "\"192.0.2.1:25\"}\nworkers = 2\npolicy_networks = {'10.0.0.0/8'}\n";
+        "\"192.0.2.1:25\"}\nworkers = 2\npolicy_networks = {'10.0.0.0/8'}\n" SECTION(
+            WHOLE) "smart_host \"r.example\" { destination = {10.0.0.1} }\n";
 
     (void)state;
     for (size_t len = 0; len < sizeof text; len++) {
@@ -594,12 +665,13 @@ test_no_memory(void **state)
         enum result res;
 
         alloc_fail_after(n);
-        res = config_parse(FILE_NAME, span_of("hostname = gw\n"), &config, error, sizeof error);
+        res = config_parse(FILE_NAME, span_of("hostname = gw\n" SECTION(WHOLE)), &config, error,
+                           sizeof error);
         failed = alloc_fail_happened();
         assert_int_equal(res, failed ? RES_NOMEM : RES_OK);
         assert_int_equal(config != NULL, !failed);
         if (failed)
-            assert_string_equal(error, FILE_NAME ":1: no memory");
+            assert_non_null(strstr(error, ": no memory"));
         config_free(config);
     }
 }
@@ -635,6 +707,119 @@ test_read_example(void **state)
     assert_true(len > 100 && text[0] == '#');
     config_free(config);
     free(text);
+}
+
+/* ---- sections ---- */
+
+/* PRX-024, PRX-042: everything an override and a smart host can say. */
+static void
+test_sections(void **state)
+{
+    static const char text[] =
+        "override \"pin the bank\" {\n"
+        "    domain = {\"Bank.example\", \"*.bank.example\"}\n"
+        "    domain += {third.example}\n"
+        "    destination = {192.0.2.0/24, \"2001:db8::1\"}\n"
+        "    client = {10.0.0.0/8}\n"
+        "    action = verify\n"
+        "    mx = {\"*.Bank.example\"}\n"
+        "    ca_file = /etc/bank.pem\n"
+        "    tls_minimum = 1.3\n"
+        "    reason = \"contract 17\"\n"
+        "    until = \"2027-03-31T12:00:00Z\"\n"
+        "}\n"
+        "workers = 3\n"
+        "override \"second\" {\n" WHOLE "}\n"
+        "smart_host \"Relay.example\" { destination = {198.51.100.1, 198.51.100.2} }\n";
+    struct config *config = parse(text, strlen(text));
+    const struct rule *rule = config->rules.rules;
+
+    (void)state;
+    assert_int_equal(config->workers, 3);
+    assert_int_equal(config->rules.rule_count, 2);
+    assert_string_equal(rule->id, "pin the bank");
+    assert_int_equal(rule->domains.count, 3);
+    assert_string_equal(rule->domains.names[0], "bank.example");
+    assert_string_equal(rule->domains.names[1], "*.bank.example");
+    assert_int_equal(rule->destinations.count, 2);
+    assert_int_equal(rule->clients.count, 1);
+    assert_int_equal(rule->action, RULE_VERIFY);
+    assert_string_equal(rule->mx.names[0], "*.bank.example");
+    assert_string_equal(rule->ca_file, "/etc/bank.pem");
+    assert_int_equal(rule->tls_minimum, TLS_VERSION_1_3);
+    assert_string_equal(rule->reason, "contract 17");
+    assert_int_equal(rule->until_s, 1806494400);
+    assert_string_equal(rule[1].id, "second");
+    assert_int_equal(rule[1].action, RULE_BYPASS);
+    assert_int_equal(rule[1].until_s, 1806537600); /* the end of that day */
+    assert_int_equal(config->rules.smart_host_count, 1);
+    assert_string_equal(config->rules.smart_hosts[0].name, "relay.example");
+    assert_int_equal(config->rules.smart_hosts[0].destinations.count, 2);
+    config_free(config);
+}
+
+static void
+test_too_many_overrides(void **state)
+{
+    char *text = malloc(1u << 20), error[512];
+    struct config *config;
+    size_t len = 0;
+
+    (void)state;
+    assert_non_null(text);
+    for (unsigned i = 0; i <= RULES_MAX; i++)
+        len +=
+            (size_t)snprintf(text + len, (1u << 20) - len, "override \"o%u\" {\n" WHOLE "}\n", i);
+    assert_int_equal(config_parse(FILE_NAME, span_make(text, len), &config, error, sizeof error),
+                     RES_LIMIT);
+    assert_non_null(strstr(error, "more than 1024 overrides"));
+    free(text);
+}
+
+struct heard {
+    char text[1024];
+    unsigned count;
+};
+
+static void
+hear(void *arg, const char *text)
+{
+    struct heard *heard = arg;
+
+    strncat(heard->text, text, sizeof heard->text - strlen(heard->text) - 2);
+    strcat(heard->text, "\n");
+    heard->count++;
+}
+
+/* Overrides that are over are said, and those that soon will be (issue: expired ones are ignored
+ * and reported); `require` is known to authenticate nobody (PRX-042). */
+static void
+test_warnings(void **state)
+{
+    static const char text[] =
+        "rollout = \"enforce 30%\"\npolicy_port = 8443\ntrust_anchor_file = \"\"\n"
+        "override \"old\" {\n" WHOLE "}\n"
+        "override \"soon\" {\naction = monitor\n" SELECT REASON "until = 2027-04-05\n}\n"
+        "override \"later\" {\naction = require\n" SELECT REASON "until = 2028-01-01\n}\n";
+    struct config *config = parse(text, strlen(text));
+    struct heard heard = { 0 };
+
+    (void)state;
+    config_warnings(config, 1806537600, hear, &heard); /* the moment that "old" ends */
+    assert_int_equal(heard.count, 6);
+    assert_non_null(strstr(heard.text, "override \"old\" has ended and is ignored"));
+    assert_non_null(strstr(heard.text, "override \"soon\" ends in 5 days"));
+    assert_non_null(
+        strstr(heard.text, "override \"later\": require demands TLS but authenticates"));
+    assert_non_null(strstr(heard.text, "rollout is enforce 30%"));
+    assert_non_null(strstr(heard.text, "policy_port is 8443"));
+    assert_non_null(strstr(heard.text, "trust_anchor_file is empty"));
+    config_free(config);
+    config = parse("", 0);
+    heard = (struct heard){ 0 };
+    config_warnings(config, 1806537600, hear, &heard);
+    assert_int_equal(heard.count, 0);
+    config_free(config);
 }
 
 /* ---- the manual ---- */
@@ -674,6 +859,32 @@ test_manual_table(void **state)
         found++;
     }
     assert_int_equal(found, count);
+    free(manual);
+}
+
+/* So have the tables of sections. */
+static void
+test_manual_sections(void **state)
+{
+    char *manual = read_manual(), *at = manual;
+
+    (void)state;
+    for (unsigned kind = 0; kind < CONFIG_SECTIONS; kind++) {
+        size_t count;
+        const struct config_section_key *keys =
+            config_section_keys((enum config_section)kind, &count);
+
+        for (size_t i = 0; i < count; i++) {
+            char want[512];
+
+            snprintf(want, sizeof want, "| %s `%s` | %s | %s |",
+                     config_section_name((enum config_section)kind), keys[i].name, keys[i].range,
+                     keys[i].help);
+            at = strstr(at, want);
+            if (!at)
+                fail_msg("the manual lacks, or has in another order: %s", want);
+        }
+    }
     free(manual);
 }
 
@@ -728,6 +939,10 @@ main(void)
         { "deploy/stsgate.conf is valid", test_read_example },
         { "manual: table of keys", test_manual_table },
         { "manual: example", test_manual_example },
+        { "manual: tables of sections", test_manual_sections },
+        { "sections: all that can be said", test_sections },
+        { "sections: 1025 overrides", test_too_many_overrides },
+        { "what an operator should know of", test_warnings },
     };
     size_t n = 0, count;
     const struct config_key *keys = config_keys(&count);

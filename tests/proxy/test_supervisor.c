@@ -133,7 +133,9 @@ write_conf(struct fixture *f, const char *more)
     FILE *file = fopen(f->conf, "w");
 
     assert_non_null(file);
-    fprintf(file, "hostname = gw.test\nlisten_redirect = {\"127.0.0.1:%u\", \"[::1]:%u\"}\n%s",
+    fprintf(file,
+            "hostname = gw.test\nlisten_redirect = {\"127.0.0.1:%u\", \"[::1]:%u\"}\n%s"
+            "record_file = \"\"\nstore_file = \"\"\ncontrol_socket = \"\"\n",
             f->port, f->port, more);
     fclose(file);
 }

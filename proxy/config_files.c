@@ -1,0 +1,102 @@
+#include "proxy/config_files.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LINE_BYTES 512
+
+/* Is there a line of path that begins with mark? errno tells why it could not be read, or is 0. */
+static bool
+has_line(const char *path, const char *mark)
+{
+    char line[LINE_BYTES];
+    FILE *file = fopen(path, "re");
+    bool found = false;
+
+    if (!file)
+        return false;
+    errno = 0;
+    while (!found && fgets(line, sizeof line, file))
+        found = strncmp(line, mark, strlen(mark)) == 0;
+    if (!found && !ferror(file))
+        errno = 0;
+    fclose(file);
+    return found;
+}
+
+static enum result
+check_certificates(const char *key, const char *path, char *error, size_t error_size)
+{
+    if (has_line(path, "-----BEGIN CERTIFICATE-----") ||
+        has_line(path, "-----BEGIN TRUSTED CERTIFICATE-----"))
+        return RES_OK;
+    snprintf(error, error_size, "%s: %s: %s", key, path,
+             errno ? strerror(errno) : "holds no certificate in PEM form");
+    return RES_SYNTAX;
+}
+
+static enum result
+check_readable(const char *key, const char *path, char *error, size_t error_size)
+{
+    if (!*path || access(path, R_OK) == 0)
+        return RES_OK;
+    snprintf(error, error_size, "%s: %s: %s", key, path, strerror(errno));
+    return RES_SYNTAX;
+}
+
+/* May files be made in the folder of path? */
+static bool
+folder_is_writable(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+
+    snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    return access(folder, W_OK | X_OK) == 0;
+}
+
+enum result
+config_check_files(const struct config *config, char *error, size_t error_size)
+{
+    enum result res = check_certificates("mx_ca_file", config->mx_ca_file, error, error_size);
+
+    if (res == RES_OK)
+        res = check_certificates("policy_ca_file", config->policy_ca_file, error, error_size);
+    for (size_t i = 0; i < config->rules.rule_count && res == RES_OK; i++) {
+        const struct rule *rule = &config->rules.rules[i];
+        char key[RULE_ID_MAX + 32];
+
+        snprintf(key, sizeof key, "override \"%s\": ca_file", rule->id);
+        if (rule->ca_file)
+            res = check_certificates(key, rule->ca_file, error, error_size);
+    }
+    if (res == RES_OK)
+        res = check_readable("trust_anchor_file", config->trust_anchor_file, error, error_size);
+    if (res == RES_OK)
+        res = check_readable("resolver_root_hints", config->resolver_root_hints, error, error_size);
+    return res;
+}
+
+static void
+warn_of_folder(const char *key, const char *path, const char *consequence, config_warning *each,
+               void *arg)
+{
+    char text[PATH_MAX + 256];
+
+    if (!*path || folder_is_writable(path))
+        return;
+    snprintf(text, sizeof text, "%s: %s: %s: %s", key, path, strerror(errno), consequence);
+    each(arg, text);
+}
+
+void
+config_warn_of_files(const struct config *config, config_warning *each, void *arg)
+{
+    warn_of_folder("record_file", config->record_file, "the gateway will not start", each, arg);
+    warn_of_folder("store_file", config->store_file, "policies will not survive a restart", each,
+                   arg);
+    warn_of_folder("control_socket", config->control_socket,
+                   "stsgate policy, mode and reload will not reach the gateway", each, arg);
+}

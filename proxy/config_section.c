@@ -1,0 +1,357 @@
+#include "proxy/config_section.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/hostname.h"
+#include "proxy/config_value.h"
+
+#define REASON_MAX 200u /* octets of an override's reason */
+#define DAY_S 86400
+
+static const char *const names[] = {
+    [CONFIG_OVERRIDE] = "override",
+    [CONFIG_SMART_HOST] = "smart_host",
+};
+
+static const struct config_section_key override_keys[] = {
+    { "domain", "list of names, \"*.\" stands for one label", true,
+      "Policy domains, in A-labels; without it: any" },
+    { "destination", "list of ADDRESS/BITS or ADDRESS", true,
+      "Where the connection goes; without it: anywhere" },
+    { "client", "list of ADDRESS/BITS or ADDRESS", true, "Who sends; without it: anybody" },
+    { "action", "bypass, monitor, floor, require or verify", false,
+      "What holds in place of, or beside, the domain's own policy" },
+    { "mx", "list of names, \"*.\" stands for one label", true,
+      "verify: MX hosts that are permitted; without it: those of the DNS" },
+    { "ca_file", "absolute path", false, "verify: CA certificates in place of mx_ca_file" },
+    { "tls_minimum", "1.0, 1.1, 1.2 or 1.3", false,
+      "floor, require, verify: lowest TLS version; without it: the site's" },
+    { "reason", "text", false, "Why; needed" },
+    { "until", "YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ", false,
+      "The last day, or the moment, it holds, UTC; needed" },
+};
+
+static const struct config_section_key smart_host_keys[] = {
+    { "destination", "list of ADDRESS/BITS or ADDRESS", true,
+      "Addresses of the smart host that the title names; needed" },
+};
+
+const struct config_section_key *
+config_section_keys(enum config_section section, size_t *out_count)
+{
+    if (section == CONFIG_SMART_HOST) {
+        *out_count = sizeof smart_host_keys / sizeof *smart_host_keys;
+        return smart_host_keys;
+    }
+    *out_count = sizeof override_keys / sizeof *override_keys;
+    return override_keys;
+}
+
+const char *
+config_section_name(enum config_section section)
+{
+    return names[section];
+}
+
+/* ---- what is wrong ---- */
+
+static enum result __attribute__((format(printf, 4, 5)))
+complain(enum result res, char *error, size_t error_size, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(error, error_size, fmt, args);
+    va_end(args);
+    return res;
+}
+
+static enum result
+wrong(const struct config_section_key *key, const char *text, char *error, size_t error_size)
+{
+    char shown[80];
+
+    return complain(RES_SYNTAX, error, error_size, "%s: expected %s, got %s", key->name, key->range,
+                    log_quote(shown, sizeof shown, span_of(text)));
+}
+
+/* What adding to a list came to, in words. */
+static enum result
+of_list(enum result res, const struct config_section_key *key, const char *text, char *error,
+        size_t error_size)
+{
+    switch (res) {
+    case RES_OK:
+        return RES_OK;
+    case RES_NOMEM:
+        return complain(res, error, error_size, "no memory");
+    case RES_LIMIT:
+        return complain(res, error, error_size, "%s: more than %u entries", key->name,
+                        RULE_NETS_MAX);
+    case RES_SYNTAX:
+    case RES_AGAIN:
+    case RES_TEMPFAIL:
+    case RES_DENIED:
+        break;
+    }
+    return wrong(key, text, error, error_size);
+}
+
+/* ---- values ---- */
+
+/* A name, or "*." and a name: as a domain and as an mx pattern. */
+static enum result
+add_pattern(struct name_list *list, const char *text)
+{
+    const char *name = strncmp(text, "*.", 2) == 0 ? text + 2 : text;
+    char normal[HOSTNAME_MAX + 1], pattern[HOSTNAME_MAX + 3];
+
+    if (!hostname_is_valid(span_of(name)) || hostname_is_ip_like(span_of(name)) ||
+        hostname_normalise(span_of(name), normal) != RES_OK)
+        return RES_SYNTAX;
+    if (list->count >= RULE_NETS_MAX)
+        return RES_LIMIT;
+    snprintf(pattern, sizeof pattern, "%s%s", name == text ? "" : "*.", normal);
+    return name_list_add(list, span_of(pattern));
+}
+
+static bool
+set_action(const char *text, enum rule_action *out)
+{
+    static const enum rule_action actions[] = { RULE_BYPASS, RULE_MONITOR, RULE_FLOOR, RULE_REQUIRE,
+                                                RULE_VERIFY };
+
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
+        if (strcmp(text, rule_action_name(actions[i])) == 0) {
+            *out = actions[i];
+            return true;
+        }
+    return false;
+}
+
+/* strptime() takes blanks, signs and missing zeros; a date has one form. */
+static bool
+has_form(const char *text, const char *form)
+{
+    if (strlen(text) != strlen(form))
+        return false;
+    for (; *form; form++, text++)
+        if (*form == '0' ? *text < '0' || *text > '9' : *text != *form)
+            return false;
+    return true;
+}
+
+/* The end of the day, or the moment. */
+static bool
+set_until(const char *text, int64_t *out)
+{
+    bool is_day = has_form(text, "0000-00-00");
+    struct tm tm = { 0 }, given;
+    time_t at;
+
+    if (!is_day && !has_form(text, "0000-00-00T00:00:00Z"))
+        return false;
+    if (!strptime(text, is_day ? "%Y-%m-%d" : "%Y-%m-%dT%H:%M:%SZ", &tm))
+        return false;
+    given = tm;
+    at = timegm(&tm); /* 30 February becomes 2 March: no date */
+    if (tm.tm_mday != given.tm_mday || tm.tm_mon != given.tm_mon || tm.tm_sec != given.tm_sec)
+        return false;
+    *out = (int64_t)at + (is_day ? 86400 : 0);
+    return true;
+}
+
+static bool
+is_line(const char *text)
+{
+    size_t len = strlen(text);
+
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return false;
+    return len >= 1 && len <= REASON_MAX;
+}
+
+static enum result
+set_copy(char **field, const char *text, char *error, size_t error_size)
+{
+    free(*field);
+    *field = strdup(text);
+    return *field ? RES_OK : complain(RES_NOMEM, error, error_size, "no memory");
+}
+
+static enum result
+set_override(const struct config_section_key *key, const char *text, struct rule *rule, char *error,
+             size_t error_size)
+{
+    bool fits = false;
+
+    if (strcmp(key->name, "domain") == 0)
+        return of_list(add_pattern(&rule->domains, text), key, text, error, error_size);
+    if (strcmp(key->name, "destination") == 0)
+        return of_list(net_list_add(&rule->destinations, text), key, text, error, error_size);
+    if (strcmp(key->name, "client") == 0)
+        return of_list(net_list_add(&rule->clients, text), key, text, error, error_size);
+    if (strcmp(key->name, "mx") == 0)
+        return of_list(add_pattern(&rule->mx, text), key, text, error, error_size);
+    if (strcmp(key->name, "ca_file") == 0 && config_is_path(text))
+        return set_copy(&rule->ca_file, text, error, error_size);
+    if (strcmp(key->name, "reason") == 0 && is_line(text))
+        return set_copy(&rule->reason, text, error, error_size);
+    if (strcmp(key->name, "action") == 0)
+        fits = set_action(text, &rule->action);
+    else if (strcmp(key->name, "tls_minimum") == 0)
+        fits = config_tls_version(text, &rule->tls_minimum);
+    else if (strcmp(key->name, "until") == 0)
+        fits = set_until(text, &rule->until_s);
+    return fits ? RES_OK : wrong(key, text, error, error_size);
+}
+
+/* The smart host whose addresses share some with net, the last one left out; or NULL. */
+static const struct smart_host *
+other_smart_host(const struct rules *rules, const struct ip_net *net)
+{
+    for (size_t i = 0; i + 1 < rules->smart_host_count; i++) {
+        const struct smart_host *host = &rules->smart_hosts[i];
+
+        for (size_t k = 0; k < host->destinations.count; k++)
+            if (ip_net_has(&host->destinations.nets[k], &net->addr) ||
+                ip_net_has(net, &host->destinations.nets[k].addr))
+                return host;
+    }
+    return NULL;
+}
+
+static enum result
+set_smart_host(const struct config_section_key *key, const char *text, struct rules *rules,
+               char *error, size_t error_size)
+{
+    struct smart_host *host = &rules->smart_hosts[rules->smart_host_count - 1];
+    enum result res =
+        of_list(net_list_add(&host->destinations, text), key, text, error, error_size);
+    const struct smart_host *other;
+
+    if (res != RES_OK)
+        return res;
+    other = other_smart_host(rules, &host->destinations.nets[host->destinations.count - 1]);
+    if (other)
+        return complain(RES_SYNTAX, error, error_size, "%s: %s is in smart_host \"%s\" already",
+                        key->name, text, other->name);
+    return RES_OK;
+}
+
+/* ---- sections ---- */
+
+static bool
+is_title(const char *title)
+{
+    for (const char *c = title; *c; c++)
+        if (*c < ' ' || *c > '~' || *c == '"')
+            return false;
+    return *title && strlen(title) <= RULE_ID_MAX;
+}
+
+static enum result
+begin_override(const char *title, struct rules *rules, char *error, size_t error_size)
+{
+    struct rule *more;
+
+    if (!is_title(title))
+        return complain(RES_SYNTAX, error, error_size,
+                        "override: the title is 1 .. %u printable characters of ASCII",
+                        RULE_ID_MAX);
+    if (rules->rule_count >= RULES_MAX)
+        return complain(RES_LIMIT, error, error_size, "more than %u overrides", RULES_MAX);
+    more = realloc(rules->rules, (rules->rule_count + 1) * sizeof *more);
+    if (!more)
+        return complain(RES_NOMEM, error, error_size, "no memory");
+    rules->rules = more;
+    more[rules->rule_count] = (struct rule){ 0 };
+    snprintf(more[rules->rule_count++].id, sizeof more->id, "%s", title);
+    return RES_OK;
+}
+
+static enum result
+begin_smart_host(const char *title, struct rules *rules, char *error, size_t error_size)
+{
+    char name[HOSTNAME_MAX + 1];
+    struct smart_host *more;
+
+    if (!hostname_is_valid(span_of(title)) || hostname_is_ip_like(span_of(title)) ||
+        hostname_normalise(span_of(title), name) != RES_OK)
+        return complain(RES_SYNTAX, error, error_size,
+                        "smart_host: the title is the host's name, in A-labels");
+    if (rules->smart_host_count >= RULES_MAX)
+        return complain(RES_LIMIT, error, error_size, "more than %u smart hosts", RULES_MAX);
+    more = realloc(rules->smart_hosts, (rules->smart_host_count + 1) * sizeof *more);
+    if (!more)
+        return complain(RES_NOMEM, error, error_size, "no memory");
+    rules->smart_hosts = more;
+    more[rules->smart_host_count] = (struct smart_host){ 0 };
+    memcpy(more[rules->smart_host_count++].name, name, sizeof name);
+    return RES_OK;
+}
+
+enum result
+config_section_begin(enum config_section section, const char *title, struct rules *rules,
+                     char *error, size_t error_size)
+{
+    return section == CONFIG_OVERRIDE ? begin_override(title, rules, error, error_size)
+                                      : begin_smart_host(title, rules, error, error_size);
+}
+
+enum result
+config_section_set(enum config_section section, const struct config_section_key *key,
+                   const char *text, struct rules *rules, char *error, size_t error_size)
+{
+    if (section == CONFIG_SMART_HOST)
+        return set_smart_host(key, text, rules, error, error_size);
+    return set_override(key, text, &rules->rules[rules->rule_count - 1], error, error_size);
+}
+
+/* What is missing or does not belong together; NULL: nothing. */
+static const char *
+objection(const struct rule *rule)
+{
+    if (rule->action == RULE_NONE)
+        return "action is missing";
+    if (rule->domains.count == 0 && rule->destinations.count == 0 && rule->clients.count == 0)
+        return "domain, destination or client must say whom it is for";
+    if (!rule->reason)
+        return "reason is missing: who reads it in a year wants to know";
+    if (rule->until_s == 0)
+        return "until is missing: an exception has an end";
+    if (rule->action != RULE_VERIFY && rule->mx.count)
+        return "mx belongs to action verify";
+    if (rule->action != RULE_VERIFY && rule->ca_file)
+        return "ca_file belongs to action verify";
+    if (rule->action < RULE_FLOOR && rule->tls_minimum)
+        return "tls_minimum belongs to the actions floor, require and verify";
+    if (rule->action == RULE_FLOOR && !rule->tls_minimum)
+        return "action floor needs tls_minimum";
+    return NULL;
+}
+
+enum result
+config_section_end(enum config_section section, struct rules *rules, char *error, size_t error_size)
+{
+    const char *why;
+
+    if (section == CONFIG_SMART_HOST) {
+        const struct smart_host *host = &rules->smart_hosts[rules->smart_host_count - 1];
+
+        if (host->destinations.count)
+            return RES_OK;
+        return complain(RES_SYNTAX, error, error_size, "smart_host \"%s\": destination is missing",
+                        host->name);
+    }
+    why = objection(&rules->rules[rules->rule_count - 1]);
+    if (!why)
+        return RES_OK;
+    return complain(RES_SYNTAX, error, error_size, "override \"%s\": %s",
+                    rules->rules[rules->rule_count - 1].id, why);
+}
