@@ -154,6 +154,23 @@ rollout_parse(const char *text, struct rollout *out)
     return RES_OK;
 }
 
+unsigned
+rollout_to_number(const struct rollout *rollout)
+{
+    return (unsigned)rollout->mode << 8 | rollout->percent;
+}
+
+enum result
+rollout_from_number(unsigned number, struct rollout *out)
+{
+    unsigned mode = number >> 8, percent = number & 0xff;
+
+    if (mode > ROLLOUT_SURVEY || percent > 100)
+        return RES_SYNTAX;
+    *out = (struct rollout){ .mode = (enum rollout_mode)mode, .percent = percent };
+    return RES_OK;
+}
+
 const char *
 rollout_text(const struct rollout *rollout, char out[16])
 {

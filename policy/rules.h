@@ -76,6 +76,10 @@ bool rollout_enforces(const struct rollout *rollout, const char *domain);
 MUST_CHECK enum result rollout_parse(const char *text, struct rollout *out);
 const char *rollout_text(const struct rollout *rollout, char out[16]);
 
+/** The same as a number of 16 bits, for messages between processes. RES_SYNTAX: none of ours. */
+unsigned rollout_to_number(const struct rollout *rollout);
+MUST_CHECK enum result rollout_from_number(unsigned number, struct rollout *out);
+
 /** Frees what the lists own; the struct is empty and may be used again. */
 void rules_clear(struct rules *rules);
 void rule_clear(struct rule *rule);

@@ -78,7 +78,7 @@ take_option(const char *name, const char *value, struct child_args *out)
         return true;
     }
     if (out->role != CHILD_WORKER)
-        return false;
+        return strcmp(name, "--command-fd") == 0 && to_fd(span_of(value), &out->command_fd);
     if (strcmp(name, "--index") == 0)
         return to_index(value, &out->index);
     return strcmp(name, "--listen-fds") == 0 && out->listen_count == 0 && to_fds(value, out);
@@ -88,9 +88,11 @@ enum result
 child_args_parse(int argc, char **argv, enum child_role role, struct child_args *out, char *error,
                  size_t error_size)
 {
-    *out = (struct child_args){
-        .role = role, .index = CONTROL_WORKERS_MAX, .config_fd = -1, .control_fd = -1
-    };
+    *out = (struct child_args){ .role = role,
+                                .index = CONTROL_WORKERS_MAX,
+                                .config_fd = -1,
+                                .control_fd = -1,
+                                .command_fd = -1 };
     for (int i = 1; i < argc; i += 2)
         if (i + 1 == argc || !take_option(argv[i], argv[i + 1], out))
             return fail(error, error_size,
@@ -196,9 +198,14 @@ is_for(const struct child_channel *channel, const struct control_message *msg)
     case CONTROL_POLICY_LINK:
         return channel->role == CHILD_POLICY || msg->worker == channel->index;
     case CONTROL_READY:
+    case CONTROL_RELOAD:
         return false;
     case CONTROL_STOP:
         return true;
+    case CONTROL_RELOADED:
+    case CONTROL_MODE:
+    case CONTROL_RETIRE:
+        return channel->role == CHILD_POLICY;
     }
     return false;
 }
@@ -215,6 +222,13 @@ child_channel_recv(struct child_channel *channel, struct control_message *out, i
     *out_fd = -1;
     *out = (struct control_message){ 0 };
     return RES_SYNTAX;
+}
+
+enum result
+child_channel_send(struct child_channel *channel, enum control_type type, unsigned value)
+{
+    return control_socket_send(channel->fd,
+                               &(struct control_message){ .type = type, .value = value }, -1);
 }
 
 enum result

@@ -2,7 +2,7 @@
  * arguments, the configuration and the control channel. Context: worker, policy process.
  *
  *     stsgate-worker --index 0 --config-fd 3 --config-name FILE --control-fd 4 --listen-fds 5,6
- *     stsgate-policy           --config-fd 3 --config-name FILE --control-fd 4
+ *     stsgate-policy           --config-fd 3 --config-name FILE --control-fd 4 --command-fd 5
  *
  * A child in short:
  *
@@ -41,6 +41,7 @@ struct child_args {
     int config_fd;           /* the configuration's bytes, a sealed memory file */
     const char *config_name; /* for messages; points into argv */
     int control_fd;
+    int command_fd; /* policy process: the listening control socket; -1 for none */
     int listen_fds[CONFIG_LISTEN_MAX]; /* worker: listening, non-blocking; in the order of
                                         * config->listen */
     size_t listen_count;
@@ -75,7 +76,8 @@ void child_channel_clear(struct child_channel *channel);
 /** For the event loop: wait until it is readable. */
 int child_channel_fd(const struct child_channel *channel);
 
-/** Receive one message: CONTROL_POLICY_LINK or CONTROL_STOP.
+/** Receive one message: CONTROL_POLICY_LINK or CONTROL_STOP; in the policy process also
+ * CONTROL_RELOADED or CONTROL_MODE.
  *
  * out_fd  with CONTROL_POLICY_LINK the descriptor, the caller's to close; otherwise -1
  *
@@ -88,5 +90,9 @@ MUST_CHECK enum result child_channel_recv(struct child_channel *channel,
 /** Say that the child serves, once. RES_DENIED: the supervisor is gone. RES_AGAIN: cannot happen
  * unless the queue is full of earlier messages; exit. */
 MUST_CHECK enum result child_channel_send_ready(struct child_channel *channel);
+
+/** From the policy process: CONTROL_RELOAD, or CONTROL_MODE with its value. Results as above. */
+MUST_CHECK enum result child_channel_send(struct child_channel *channel, enum control_type type,
+                                          unsigned value);
 
 #endif

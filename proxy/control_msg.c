@@ -4,12 +4,12 @@
 
 #include "base/pack.h"
 
-#define FIELDS 3u /* version, type, worker */
+#define FIELDS 4u /* version, type, worker, value */
 
 static const char *const type_names[] = {
-    [CONTROL_POLICY_LINK] = "policy-link",
-    [CONTROL_READY] = "ready",
-    [CONTROL_STOP] = "stop",
+    [CONTROL_POLICY_LINK] = "policy-link", [CONTROL_READY] = "ready",       [CONTROL_STOP] = "stop",
+    [CONTROL_RELOAD] = "reload",           [CONTROL_RELOADED] = "reloaded", [CONTROL_MODE] = "mode",
+    [CONTROL_RETIRE] = "retire",
 };
 
 size_t
@@ -23,8 +23,9 @@ control_msg_write(const struct control_message *msg, char dst[CONTROL_MSG_MAX_BY
     pack_uint(&w, CONTROL_VERSION);
     pack_uint(&w, (uint64_t)msg->type);
     pack_uint(&w, msg->worker);
+    pack_uint(&w, msg->value);
     res = pack_end(&w);
-    assert(res == RES_OK); /* a header and three numbers of at most 5 bytes each always fit */
+    assert(res == RES_OK); /* a header and four numbers of at most 3 bytes each always fit */
     (void)res;
     return pack_written(&w);
 }
@@ -33,18 +34,22 @@ enum result
 control_msg_read(struct span packet, struct control_message *out)
 {
     struct pack_reader r;
-    uint64_t version, type, worker;
+    uint64_t version, type, worker, value;
 
     *out = (struct control_message){ 0 };
     pack_reader_init(&r, packet);
     pack_read_tuple(&r, FIELDS);
     version = pack_read_uint(&r, CONTROL_VERSION);
-    type = pack_read_uint(&r, CONTROL_STOP);
+    type = pack_read_uint(&r, CONTROL_RETIRE);
     worker = pack_read_uint(&r, CONTROL_WORKERS_MAX - 1);
+    value = pack_read_uint(&r, CONTROL_VALUE_MAX);
     if (pack_reader_end(&r) != RES_OK || version != CONTROL_VERSION || type < CONTROL_POLICY_LINK)
         return RES_SYNTAX;
     if (worker && type != CONTROL_POLICY_LINK)
         return RES_SYNTAX;
+    if (value && type != CONTROL_RELOADED && type != CONTROL_MODE)
+        return RES_SYNTAX;
+    out->value = (unsigned)value;
     out->type = (enum control_type)type;
     out->worker = (unsigned)worker;
     return RES_OK;

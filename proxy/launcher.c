@@ -1,5 +1,6 @@
 #include "proxy/launcher.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -8,11 +9,14 @@
 #include "proxy/intercept.h"
 #include "proxy/supervisor.h"
 
+#define POLICY_ARGS 7 /* without the control socket */
+
 _Static_assert(2 + CONFIG_LISTEN_MAX <= CHILD_FDS_MAX, "configuration, control, listeners");
 
 void
-launcher_init(struct launcher *l, const struct supervisor_setup *setup)
+launcher_init(struct launcher *l, const struct supervisor_setup *setup, int command_fd)
 {
+    l->command_fd = command_fd;
     l->setup = setup;
     l->config_fd = -1;
     for (size_t w = 0; w < CONTROL_WORKERS_MAX; w++)
@@ -40,8 +44,34 @@ launcher_clear(struct launcher *l)
     l->config_fd = -1;
 }
 
+/* The older generation's socket where it has the same one: what waits in its queue is served. */
+static int
+copy_of_listener(const struct launcher *older, unsigned worker, const struct config_listen *listen)
+{
+    const struct config *config = older->setup->config;
+
+    for (size_t i = 0; i < config->listen_count && worker < config->workers; i++)
+        if (config->listen[i].kind == listen->kind && config->listen[i].port == listen->port &&
+            ip_addr_equal(&config->listen[i].addr, &listen->addr))
+            return fcntl(older->listen_fds[worker][i], F_DUPFD_CLOEXEC, 0);
+    return -1;
+}
+
+static enum result
+open_listener(struct launcher *l, const struct launcher *older, unsigned worker, size_t i,
+              char *error, size_t error_size)
+{
+    const struct config_listen *listen = &l->setup->config->listen[i];
+
+    if (older)
+        l->listen_fds[worker][i] = copy_of_listener(older, worker, listen);
+    if (l->listen_fds[worker][i] >= 0)
+        return RES_OK;
+    return intercept_listen(listen, &l->listen_fds[worker][i], error, error_size);
+}
+
 enum result
-launcher_open(struct launcher *l, char *error, size_t error_size)
+launcher_open(struct launcher *l, const struct launcher *older, char *error, size_t error_size)
 {
     const struct config *config = l->setup->config;
     enum result res = child_process_seal(l->setup->config_text, &l->config_fd);
@@ -50,7 +80,7 @@ launcher_open(struct launcher *l, char *error, size_t error_size)
         snprintf(error, error_size, "no memory or descriptors for the configuration");
     for (unsigned w = 0; w < config->workers && res == RES_OK; w++)
         for (size_t i = 0; i < config->listen_count && res == RES_OK; i++)
-            res = intercept_listen(&config->listen[i], &l->listen_fds[w][i], error, error_size);
+            res = open_listener(l, older, w, i, error, error_size);
     return res;
 }
 
@@ -76,16 +106,23 @@ launcher_start(const struct launcher *l, unsigned index, int control_fd, pid_t *
     char *name = (char *)(uintptr_t)l->setup->config_name; /* execv() changes nothing */
     int fds[CHILD_FDS_MAX] = { l->config_fd, control_fd };
     char number[12], list[CONFIG_LISTEN_MAX * 4];
-    char *policy_argv[] = { "stsgate-policy", "--config-fd", "3", "--config-name", name,
-                            "--control-fd",   "4",           NULL };
+    char *policy_argv[] = {
+        "stsgate-policy", "--config-fd", "3", "--config-name", name, "--control-fd", "4",
+        "--command-fd",   "5",           NULL
+    };
     char *worker_argv[] = {
         "stsgate-worker", "--index", number,         "--config-fd", "3", "--config-name", name,
         "--control-fd",   "4",       "--listen-fds", list,          NULL
     };
     size_t count;
 
-    if (index == LAUNCH_POLICY)
-        return child_process_start(l->setup->policy_path, policy_argv, fds, 2, out_pid);
+    if (index == LAUNCH_POLICY) {
+        fds[2] = l->command_fd;
+        if (l->command_fd < 0)
+            policy_argv[POLICY_ARGS] = NULL;
+        return child_process_start(l->setup->policy_path, policy_argv, fds,
+                                   l->command_fd < 0 ? 2 : 3, out_pid);
+    }
     snprintf(number, sizeof number, "%u", index);
     count = worker_fds(l, index, fds, list, sizeof list);
     return child_process_start(l->setup->worker_path, worker_argv, fds, count, out_pid);

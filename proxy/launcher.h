@@ -14,18 +14,22 @@ struct supervisor_setup;
 
 struct launcher {
     const struct supervisor_setup *setup;                   /* borrowed */
+    int command_fd;                                         /* borrowed; -1 for none */
     int config_fd;                                          /* owned; -1 when closed */
     int listen_fds[CONTROL_WORKERS_MAX][CONFIG_LISTEN_MAX]; /* owned; -1 when closed */
 };
 
-/** setup: borrowed until launcher_clear(). Opens nothing. */
-void launcher_init(struct launcher *l, const struct supervisor_setup *setup);
+/** setup: borrowed until launcher_clear(). command_fd: the listening control socket, borrowed; -1:
+ * none. Opens nothing. */
+void launcher_init(struct launcher *l, const struct supervisor_setup *setup, int command_fd);
 void launcher_clear(struct launcher *l);
 
-/** Seal the configuration and open one socket per worker and listener.
+/** Seal the configuration and open one socket per worker and listener. older: whose sockets are
+ * taken, as copies, where both configurations have the same listener; NULL for none.
  * error: on anything but RES_OK what is wrong, NUL-terminated.
  * RES_LIMIT: no memory or descriptors; others as intercept_listen(). */
-MUST_CHECK enum result launcher_open(struct launcher *l, char *error, size_t error_size);
+MUST_CHECK enum result launcher_open(struct launcher *l, const struct launcher *older, char *error,
+                                     size_t error_size);
 
 /** From now on connections are refused, once the workers have closed theirs, too. */
 void launcher_close_listeners(struct launcher *l);

@@ -10,6 +10,7 @@
 #include "proxy/child_process.h"
 #include "proxy/config_files.h"
 #include "proxy/log_command.h"
+#include "proxy/policy_command.h"
 #include "proxy/supervisor.h"
 
 #define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"
@@ -164,6 +165,9 @@ static const struct verb verbs[] = {
     { "run", verb_run, "run [-c FILE]", "start the gateway and stay in the foreground" },
     { "config", verb_config, "config check [-c FILE]", "check a configuration" },
     { "log", log_main, "log ...", "show records; `stsgate log --help` tells more" },
+    { "policy", policy_main, "policy ...", "policies in force; `stsgate policy` tells more" },
+    { "mode", mode_main, "mode [MODE]", "monitor, enforce or enforce N%, until the next reload" },
+    { "reload", reload_main, "reload [-c FILE]", "read the configuration again" },
     { "--version", verb_version, "--version", "print the version" },
     { "help", verb_help, "help", "print this" },
 };

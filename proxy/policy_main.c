@@ -6,6 +6,7 @@
 #include "policy/policy_server.h"
 #include "policy/sts_keeper.h"
 #include "proxy/child_channel.h"
+#include "proxy/command_server.h"
 
 #include <ev.h>
 #include <signal.h>
@@ -17,6 +18,7 @@ struct policy_process {
     struct ev_loop *loop;
     struct config *config;
     struct child_channel channel;
+    bool retired;
     struct resolver *resolver, *uncached;
     struct fetcher *fetcher;
     struct policy_stats stats;
@@ -27,12 +29,98 @@ struct policy_process {
     struct sts_discovery *discovery;
     struct sts_refresh *refresh;
     struct policy_admin *admin;
+    struct rollout rollout; /* in force */
+    bool rollout_by_command;
     struct lookup_config lookups;
     struct policy_server *server;
+    struct command_server *commands; /* NULL: there is no control socket */
     ev_io control;
     ev_signal term;
     ev_timer tick;
 };
+
+/* ---- what the operator commands ---- */
+
+static const struct rollout *
+get_mode(void *arg, bool *out_by_command)
+{
+    const struct policy_process *p = arg;
+
+    *out_by_command = p->rollout_by_command;
+    return &p->rollout;
+}
+
+/* At once for every worker, also for what it remembers (PRX-041). */
+static void
+apply_mode(struct policy_process *p, const struct rollout *rollout)
+{
+    char text[16];
+
+    p->rollout = *rollout;
+    p->rollout_by_command = true;
+    log_warn("event=mode rollout=\"%s\" set_by=command", rollout_text(rollout, text));
+    policy_server_forget(p->server, "");
+}
+
+/* The supervisor keeps it, should this process be started anew. */
+static void
+set_mode(void *arg, const struct rollout *rollout)
+{
+    struct policy_process *p = arg;
+
+    apply_mode(p, rollout);
+    if (child_channel_send(&p->channel, CONTROL_MODE, rollout_to_number(rollout)) != RES_OK)
+        log_error("event=mode-not-kept reason=\"a restart of the policy process forgets it\"");
+}
+
+static bool
+ask_reload(void *arg)
+{
+    struct policy_process *p = arg;
+
+    return child_channel_send(&p->channel, CONTROL_RELOAD, 0) == RES_OK;
+}
+
+/* ---- the supervisor ---- */
+
+/* A newer generation has taken over: this one only answers the workers it has. */
+static void
+retire(struct policy_process *p)
+{
+    command_server_free(p->commands);
+    p->commands = NULL;
+    p->retired = true;
+    sts_keeper_stop(p->keeper);
+}
+
+static void
+take_message(struct policy_process *p, const struct control_message *message, int fd)
+{
+    struct rollout rollout;
+
+    switch (message->type) {
+    case CONTROL_POLICY_LINK:
+        policy_server_link(p->server, message->worker, fd);
+        return;
+    case CONTROL_RELOADED:
+        if (p->commands)
+            command_server_reloaded(p->commands, message->value != 0);
+        return;
+    case CONTROL_MODE:
+        if (rollout_from_number(message->value, &rollout) == RES_OK)
+            apply_mode(p, &rollout);
+        return;
+    case CONTROL_RETIRE:
+        retire(p);
+        return;
+    case CONTROL_STOP:
+        ev_break(p->loop, EVBREAK_ALL);
+        return;
+    case CONTROL_READY:
+    case CONTROL_RELOAD:
+        return;
+    }
+}
 
 static void
 on_control(struct ev_loop *loop, ev_io *w, int revents)
@@ -45,12 +133,10 @@ on_control(struct ev_loop *loop, ev_io *w, int revents)
     for (;;) {
         switch (child_channel_recv(&p->channel, &message, &fd)) {
         case RES_OK:
-            if (message.type == CONTROL_POLICY_LINK) {
-                policy_server_link(p->server, message.worker, fd);
-                break;
-            }
-            ev_break(loop, EVBREAK_ALL);
-            return;
+            take_message(p, &message, fd);
+            if (message.type == CONTROL_STOP)
+                return;
+            break;
         case RES_AGAIN:
             return;
         case RES_SYNTAX:
@@ -81,7 +167,8 @@ on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     (void)loop, (void)revents;
     sts_keeper_tick(p->keeper);
     sts_discovery_tick(p->discovery);
-    sts_refresh_tick(p->refresh);
+    if (!p->retired)
+        sts_refresh_tick(p->refresh);
 }
 
 /* What applies to a domain, or to all for "", is another thing now. */
@@ -212,20 +299,38 @@ open_all(struct policy_process *p)
         .memory = p->memory,
         .clock = clock_system(),
         .rules = &c->rules,
-        .rollout = &c->rules.rollout,
+        .rollout = &p->rollout,
         .alias_targets = c->alias_targets,
         .refuse_null_mx = c->refuse_null_mx,
         .tls_minimum = c->tls_minimum,
         .tls_opportunistic_minimum = c->tls_opportunistic_minimum,
         .ttl_max_s = c->requirement_cache_max_s,
     };
+    p->rollout = c->rules.rollout;
     p->server = policy_server_new(p->loop, &p->lookups);
     return p->memory && p->server;
 }
 
 static void
+open_commands(struct policy_process *p, int listen_fd)
+{
+    if (listen_fd < 0)
+        return;
+    p->commands = command_server_new(&(struct command_server_config){ .loop = p->loop,
+                                                                      .listen_fd = listen_fd,
+                                                                      .admin = p->admin,
+                                                                      .mode = get_mode,
+                                                                      .set_mode = set_mode,
+                                                                      .reload = ask_reload,
+                                                                      .arg = p });
+    if (!p->commands)
+        log_error("event=no-memory where=commands");
+}
+
+static void
 close_all(struct policy_process *p)
 {
+    command_server_free(p->commands);
     if (p->keeper)
         sts_keeper_stop(p->keeper);
     policy_server_free(p->server);
@@ -270,6 +375,7 @@ main(int argc, char **argv)
     ev_io_start(p.loop, &p.control);
     ev_signal_init(&p.term, on_term, SIGTERM);
     ev_signal_start(p.loop, &p.term);
+    open_commands(&p, args.command_fd);
     ev_timer_init(&p.tick, on_tick, 1., 1.);
     p.tick.data = &p;
     ev_timer_start(p.loop, &p.tick);

@@ -182,8 +182,9 @@ on_dumped(const char *bytes, size_t len, void *data)
     return 0;
 }
 
-enum result
-record_json(int64_t wall_ns, struct span map, char **out_line)
+/* wall_ns: NULL for none. */
+static enum result
+line_of(const int64_t *wall_ns, struct span map, char **out_line)
 {
     json_t *object = json_object();
     struct pack_reader r;
@@ -193,7 +194,7 @@ record_json(int64_t wall_ns, struct span map, char **out_line)
     *out_line = NULL;
     buffer_init(&line, LINE_MAX_BYTES);
     pack_reader_init(&r, map);
-    if (json_object_set_new(object, "time", time_json(wall_ns)) != 0)
+    if (!object || (wall_ns && json_object_set_new(object, "time", time_json(*wall_ns)) != 0))
         pack_reader_fail(&r, RES_NOMEM);
     read_pairs(&r, object);
     res = pack_reader_end(&r);
@@ -210,4 +211,16 @@ done:
     buffer_clear(&line);
     json_decref(object);
     return res;
+}
+
+enum result
+record_json(int64_t wall_ns, struct span map, char **out_line)
+{
+    return line_of(&wall_ns, map, out_line);
+}
+
+enum result
+record_json_map(struct span map, char **out_line)
+{
+    return line_of(NULL, map, out_line);
 }

@@ -20,4 +20,7 @@
  * RES_SYNTAX  record_decode() would not have given such a map; RES_NOMEM */
 MUST_CHECK enum result record_json(int64_t wall_ns, struct span map, char **out_line);
 
+/** The same of any such map, without a time. */
+MUST_CHECK enum result record_json_map(struct span map, char **out_line);
+
 #endif

@@ -4,54 +4,29 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "proxy/control_socket.h"
-#include "proxy/launcher.h"
+#include "proxy/command_socket.h"
+#include "proxy/config_files.h"
+#include "proxy/generation.h"
 
-#define POLICY_SLOT 0u /* workers follow: worker i is in slot i + 1 */
-#define SLOTS (1u + CONTROL_WORKERS_MAX)
-#define MESSAGES_PER_WAKE 8u /* a child that floods does not keep the others waiting */
-
-enum child_state {
-    CHILD_AWAY,     /* not started, or dead until restart_timer fires */
-    CHILD_STARTING, /* started, not ready */
-    CHILD_SERVING,
-};
-
-struct child {
-    struct supervisor *s;
-    unsigned slot;
-    char name[20]; /* "policy", "worker/3" */
-    enum child_state state;
-    bool told_to_stop;
-    unsigned deaths;      /* in a row, see SUPERVISOR_STEADY_S */
-    unsigned vain_starts; /* in a row, without ever being ready */
-    ev_tstamp started_at;
-    int control_fd; /* owned; -1 while away or when the child has closed its end */
-    ev_io control;
-    ev_child exit; /* active while the process exists */
-    ev_timer restart;
-    ev_timer leave; /* it has closed its control channel, so it must be about to exit */
-};
+#define GENERATIONS_MAX 4u /* one serves, one starts, two finish what they are at */
+#define ERROR_MAX 1024u
 
 struct supervisor {
     struct ev_loop *loop;
-    struct launcher launcher;
-    unsigned slots; /* in use */
-    struct child children[SLOTS];
-    bool was_ready;      /* all were, at one time */
-    unsigned stop_phase; /* 0 not stopping, 1 draining, 2 SIGTERM sent, 3 SIGKILL sent */
+    const struct supervisor_setup *setup;
+    struct generation *all[GENERATIONS_MAX]; /* owned */
+    struct generation *serving;              /* of these; NULL before the first is made */
+    struct generation *coming;               /* of these, by a reload; NULL: none */
+    struct generation *asker;                /* whose operator waits for the reload; NULL: nobody */
+    unsigned next_number;
+    int command_fd; /* owned; -1 for none */
+    bool stopping;
     enum supervisor_exit status;
-    ev_timer drain;
-    ev_signal term, intr;
+    ev_signal term, intr, hangup;
 };
-
-static void start_child(struct supervisor *s, struct child *child);
-static void begin_stop(struct supervisor *s);
-static void stop_next(struct supervisor *s);
 
 unsigned
 supervisor_backoff_ms(unsigned deaths)
@@ -65,313 +40,234 @@ supervisor_backoff_ms(unsigned deaths)
     return ms < SUPERVISOR_BACKOFF_MAX_MS ? ms : SUPERVISOR_BACKOFF_MAX_MS;
 }
 
+/* ---- generations ---- */
+
+static void
+forget(struct supervisor *s, struct generation *g)
+{
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
+        if (s->all[i] == g)
+            s->all[i] = NULL;
+    if (s->serving == g)
+        s->serving = NULL;
+    if (s->coming == g)
+        s->coming = NULL;
+    if (s->asker == g)
+        s->asker = NULL;
+}
+
 static bool
-is_running(const struct child *child)
+is_empty(const struct supervisor *s)
 {
-    return ev_is_active(&child->exit);
-}
-
-/* ---- control channel ---- */
-
-static void
-close_control(struct child *child)
-{
-    if (child->control_fd < 0)
-        return;
-    ev_io_stop(child->s->loop, &child->control);
-    close(child->control_fd);
-    child->control_fd = -1;
-}
-
-/* What a child does that no child of ours does: it is not trusted any more, and started anew. */
-static void
-condemn(struct child *child, const char *reason)
-{
-    log_error("event=child-killed child=%s pid=%d reason=\"%s\"", child->name, (int)child->exit.pid,
-              reason);
-    close_control(child);
-    (void)kill(child->exit.pid, SIGKILL); /* fails only when it is dead already */
-}
-
-/* The end of the channel comes before the end of the process, whose status is still to be learnt.
- */
-static void
-await_exit(struct child *child)
-{
-    close_control(child);
-    ev_timer_set(&child->leave, SUPERVISOR_KILL_S, 0.);
-    ev_timer_start(child->s->loop, &child->leave);
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
+        if (s->all[i])
+            return false;
+    return true;
 }
 
 static void
-on_leave(struct ev_loop *loop, ev_timer *w, int revents)
+stop_all(struct supervisor *s)
 {
-    (void)loop, (void)revents;
-    condemn(w->data, "closed its control channel and goes on");
+    s->stopping = true;
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
+        if (s->all[i])
+            generation_stop(s->all[i], SUPERVISOR_DRAIN_S);
+}
+
+/* Whoever asked for the reload hears how it went. */
+static void
+answer_reload(struct supervisor *s, bool done)
+{
+    if (s->asker)
+        generation_tell_reloaded(s->asker, done);
+    s->asker = NULL;
 }
 
 static void
-tell(struct child *child, const struct control_message *msg, int fd)
+on_ready(void *arg, struct generation *g)
 {
-    if (child->control_fd < 0)
-        return;
-    switch (control_socket_send(child->control_fd, msg, fd)) {
-    case RES_OK:
-    case RES_DENIED: /* it is dying; its exit is on the way */
-        return;
-    case RES_AGAIN:
-    case RES_NOMEM:
-    case RES_SYNTAX:
-    case RES_LIMIT:
-    case RES_TEMPFAIL:
-        break;
-    }
-    condemn(child, "does not read its control channel");
+    struct supervisor *s = arg;
+    struct generation *old = s->serving;
+
+    if (g != s->coming)
+        return; /* the first */
+    log_info("event=reloaded generation=%u", generation_number(g));
+    answer_reload(s, true);
+    s->serving = g;
+    s->coming = NULL;
+    generation_retire(old);
+    generation_stop(old, SUPERVISOR_RETIRE_S);
 }
 
-/* A new pair between a worker and the policy process, if both are there. */
 static void
-link_worker(struct supervisor *s, struct child *worker)
+on_failed(void *arg, struct generation *g)
 {
-    struct child *policy = &s->children[POLICY_SLOT];
-    struct control_message msg = { .type = CONTROL_POLICY_LINK, .worker = worker->slot - 1 };
-    int pair[2];
+    struct supervisor *s = arg;
 
-    if (worker->control_fd < 0 || policy->control_fd < 0)
-        return;
-    if (control_socket_pair(pair) != RES_OK) {
-        condemn(worker, "no descriptors left for its link"); /* tried again when it restarts */
+    if (g == s->coming) {
+        log_error("event=reload-refused generation=%u reason=\"it cannot start; the configuration "
+                  "before it stays\"",
+                  generation_number(g));
+        answer_reload(s, false);
+        s->coming = NULL;
+        generation_stop(g, 0.);
         return;
     }
-    tell(worker, &msg, pair[0]);
-    tell(policy, &msg, pair[1]);
-    close(pair[0]);
-    close(pair[1]);
+    s->status = SUPERVISOR_CONFIG;
+    stop_all(s);
 }
 
 static void
-note_ready(struct supervisor *s, struct child *child)
+on_gone(void *arg, struct generation *g)
 {
-    unsigned serving = 0;
+    struct supervisor *s = arg;
 
-    child->state = CHILD_SERVING;
-    child->vain_starts = 0;
-    log_info("event=child-ready child=%s pid=%d", child->name, (int)child->exit.pid);
-    for (unsigned i = 0; i < s->slots; i++)
-        serving += s->children[i].state == CHILD_SERVING;
-    if (serving < s->slots)
-        return;
-    s->was_ready = true;
-    log_info("event=ready workers=%u", s->slots - 1);
-}
-
-static void
-on_control(struct ev_loop *loop, ev_io *w, int revents)
-{
-    struct child *child = w->data;
-    struct control_message msg;
-    enum result res = RES_OK;
-    int fd;
-
-    (void)loop, (void)revents;
-    for (unsigned i = 0; i < MESSAGES_PER_WAKE && res == RES_OK && child->control_fd >= 0; i++) {
-        res = control_socket_recv(child->control_fd, &msg, &fd);
-        if (fd >= 0)
-            close(fd); /* no message to the supervisor carries one */
-        if (res == RES_DENIED)
-            await_exit(child);
-        else if (res == RES_OK && msg.type == CONTROL_READY && child->state == CHILD_STARTING)
-            note_ready(child->s, child);
-        else if (res != RES_AGAIN)
-            condemn(child, "sent what it must not send");
-    }
-}
-
-/* ---- birth and death ---- */
-
-static void
-log_exit(const struct child *child, int status, unsigned restart_ms)
-{
-    const char *how = WIFSIGNALED(status) ? "signal" : "status";
-    int value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-
-    if (child->s->stop_phase)
-        log_info("event=child-exited child=%s pid=%d %s=%d", child->name, (int)child->exit.pid, how,
-                 value);
-    else
-        log_error("event=child-exited child=%s pid=%d %s=%d restart_ms=%u", child->name,
-                  (int)child->exit.pid, how, value, restart_ms);
-}
-
-/* One more death, or start in vain. Returns how long to stay away. */
-static unsigned
-count_death(struct supervisor *s, struct child *child)
-{
-    if (child->state == CHILD_SERVING) {
-        child->vain_starts = 0;
-        if (ev_now(s->loop) - child->started_at >= SUPERVISOR_STEADY_S)
-            child->deaths = 0;
-    } else {
-        child->vain_starts++;
-    }
-    child->state = CHILD_AWAY;
-    child->deaths++;
-    return supervisor_backoff_ms(child->deaths);
-}
-
-static void
-start_later(struct supervisor *s, struct child *child, unsigned delay_ms)
-{
-    if (s->stop_phase) {
-        stop_next(s);
-    } else if (!s->was_ready && child->vain_starts >= SUPERVISOR_TRIES) {
-        log_error("event=start-failed child=%s tries=%u reason=\"it ended each time before it was "
-                  "ready; its own lines above say why\"",
-                  child->name, child->vain_starts);
-        s->status = SUPERVISOR_CONFIG;
-        begin_stop(s);
-    } else {
-        ev_now_update(s->loop);
-        ev_timer_set(&child->restart, delay_ms / 1000.0, 0.);
-        ev_timer_start(s->loop, &child->restart);
-    }
-}
-
-static void
-on_exit_of_child(struct ev_loop *loop, ev_child *w, int revents)
-{
-    struct child *child = w->data;
-    unsigned delay_ms = count_death(child->s, child);
-
-    (void)revents;
-    ev_child_stop(loop, w);
-    log_exit(child, w->rstatus, delay_ms);
-    close_control(child);
-    ev_timer_stop(loop, &child->leave);
-    start_later(child->s, child, delay_ms);
-}
-
-static void
-on_restart(struct ev_loop *loop, ev_timer *w, int revents)
-{
-    struct child *child = w->data;
-
-    (void)loop, (void)revents;
-    start_child(child->s, child);
-}
-
-static void
-watch(struct supervisor *s, struct child *child, pid_t pid)
-{
-    child->state = CHILD_STARTING;
-    child->started_at = ev_now(s->loop);
-    ev_child_set(&child->exit, pid, 0);
-    ev_child_start(s->loop, &child->exit);
-    ev_io_set(&child->control, child->control_fd, EV_READ);
-    ev_io_start(s->loop, &child->control);
-    log_info("event=child-started child=%s pid=%d", child->name, (int)pid);
-}
-
-static void
-link_child(struct supervisor *s, struct child *child)
-{
-    if (child->slot != POLICY_SLOT)
-        link_worker(s, child);
-    for (unsigned i = 1; child->slot == POLICY_SLOT && i < s->slots; i++)
-        link_worker(s, &s->children[i]);
-}
-
-static void
-start_child(struct supervisor *s, struct child *child)
-{
-    unsigned index = child->slot == POLICY_SLOT ? LAUNCH_POLICY : child->slot - 1;
-    int pair[2];
-    pid_t pid;
-
-    ev_now_update(s->loop);
-    if (control_socket_pair(pair) == RES_OK &&
-        launcher_start(&s->launcher, index, pair[1], &pid) == RES_OK) {
-        close(pair[1]);
-        child->control_fd = pair[0];
-        watch(s, child, pid);
-        link_child(s, child);
-        return;
-    }
-    for (int i = 0; i < 2; i++)
-        if (pair[i] >= 0)
-            close(pair[i]);
-    log_error("event=start-failed child=%s reason=\"no processes or descriptors left\"",
-              child->name);
-    start_later(s, child, count_death(s, child));
-}
-
-/* ---- stopping ---- */
-
-static void
-tell_to_stop(struct child *child)
-{
-    if (child->told_to_stop)
-        return;
-    child->told_to_stop = true;
-    tell(child, &(struct control_message){ .type = CONTROL_STOP }, -1);
-}
-
-/* The policy process goes when the last worker has gone, the loop when nobody is left. */
-static void
-stop_next(struct supervisor *s)
-{
-    for (unsigned i = 1; i < s->slots; i++)
-        if (is_running(&s->children[i]))
-            return;
-    if (is_running(&s->children[POLICY_SLOT]))
-        tell_to_stop(&s->children[POLICY_SLOT]);
-    else
+    log_info("event=generation-gone generation=%u", generation_number(g));
+    forget(s, g);
+    generation_free(g);
+    if (is_empty(s))
         ev_break(s->loop, EVBREAK_ALL);
 }
 
-static void
-signal_all(struct supervisor *s, int sig)
-{
-    for (unsigned i = 0; i < s->slots; i++)
-        if (is_running(&s->children[i])) {
-            log_warn("event=stop-late child=%s signal=%d", s->children[i].name, sig);
-            (void)kill(s->children[i].exit.pid, sig); /* fails only when it is dead already */
-        }
-}
+static void reload(struct supervisor *s);
 
-/* From one phase of stopping into the next. */
 static void
-press(struct supervisor *s)
+on_reload_asked(void *arg, struct generation *g)
 {
-    ev_timer_stop(s->loop, &s->drain);
-    s->stop_phase++;
-    signal_all(s, s->stop_phase == 2 ? SIGTERM : SIGKILL);
-    if (s->stop_phase > 2)
+    struct supervisor *s = arg;
+
+    if (g != s->serving || s->coming || s->stopping) {
+        generation_tell_reloaded(g, false);
         return;
-    ev_timer_set(&s->drain, SUPERVISOR_KILL_S, 0.);
-    ev_timer_start(s->loop, &s->drain);
+    }
+    s->asker = g;
+    reload(s);
+}
+
+static const struct generation_events events = {
+    .ready = on_ready,
+    .failed = on_failed,
+    .gone = on_gone,
+    .reload = on_reload_asked,
+};
+
+/* config and text: NULL for the first, which borrows them from the setup. */
+static enum result
+add_generation(struct supervisor *s, struct config *config, char *text, size_t text_len,
+               struct generation **out, char *error, size_t error_size)
+{
+    struct supervisor_setup setup = *s->setup;
+    unsigned place = 0;
+    enum result res;
+
+    while (place < GENERATIONS_MAX && s->all[place])
+        place++;
+    if (place == GENERATIONS_MAX) {
+        snprintf(error, error_size, "sessions of earlier configurations are not over yet");
+        return RES_LIMIT;
+    }
+    if (config) {
+        setup.config = config;
+        setup.config_text = span_make(text, text_len);
+    }
+    res = generation_new(&(struct generation_options){ .loop = s->loop,
+                                                       .setup = &setup,
+                                                       .owned_config = config,
+                                                       .owned_text = text,
+                                                       .number = s->next_number,
+                                                       .older = s->serving,
+                                                       .command_fd = s->command_fd,
+                                                       .events = &events,
+                                                       .arg = s },
+                         out, error, error_size);
+    if (res == RES_OK) {
+        s->all[place] = *out;
+        s->next_number++;
+    }
+    return res;
+}
+
+/* ---- reload ---- */
+
+/* What only a restart can change; NULL: nothing of it. */
+static const char *
+needs_restart(const struct config *old, const struct config *new)
+{
+    if (new->workers < old->workers)
+        return "fewer workers need a restart: connections wait in their queues";
+    if (strcmp(new->control_socket, old->control_socket) != 0)
+        return "another control_socket needs a restart";
+    return NULL;
 }
 
 static void
-on_drain(struct ev_loop *loop, ev_timer *w, int revents)
+log_warning(void *arg, const char *text)
 {
+    char quoted[512];
+
+    (void)arg;
+    log_warn("event=config-warning text=%s", log_quote(quoted, sizeof quoted, span_of(text)));
+}
+
+/* The configuration as it is in the file now, good for a new generation. */
+static bool
+read_config(struct supervisor *s, struct config **out, char **out_text, size_t *out_len,
+            char *error, size_t error_size)
+{
+    const char *why;
+
+    *out_text = NULL;
+    if (config_read(s->setup->config_name, out, out_text, out_len, error, error_size) != RES_OK)
+        return false;
+    why = needs_restart(generation_config(s->serving), *out);
+    if (why)
+        snprintf(error, error_size, "%s", why);
+    if (!why && config_check_files(*out, error, error_size) == RES_OK)
+        return true;
+    config_free(*out);
+    free(*out_text);
+    return false;
+}
+
+static void
+reload(struct supervisor *s)
+{
+    char error[ERROR_MAX], quoted[ERROR_MAX];
+    struct config *config;
+    char *text;
+    size_t len;
+
+    if (!read_config(s, &config, &text, &len, error, sizeof error))
+        goto refused;
+    if (add_generation(s, config, text, len, &s->coming, error, sizeof error) != RES_OK) {
+        config_free(config);
+        free(text);
+        goto refused;
+    }
+    log_init("stsgate", config->log_level);
+    log_info("event=reload generation=%u", generation_number(s->coming));
+    config_warnings(config, (int64_t)ev_time(), log_warning, NULL);
+    generation_start(s->coming);
+    return;
+refused:
+    log_error("event=reload-refused reason=%s", log_quote(quoted, sizeof quoted, span_of(error)));
+    answer_reload(s, false);
+}
+
+/* ---- signals ---- */
+
+static void
+on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    struct supervisor *s = w->data;
+
     (void)loop, (void)revents;
-    press(w->data);
-}
-
-static void
-begin_stop(struct supervisor *s)
-{
-    s->stop_phase = 1;
-    log_info("event=stopping drain_s=%.0f", SUPERVISOR_DRAIN_S);
-    launcher_close_listeners(&s->launcher);
-    for (unsigned i = 0; i < s->slots; i++)
-        ev_timer_stop(s->loop, &s->children[i].restart);
-    for (unsigned i = 1; i < s->slots; i++)
-        tell_to_stop(&s->children[i]);
-    ev_timer_set(&s->drain, SUPERVISOR_DRAIN_S, 0.);
-    ev_timer_start(s->loop, &s->drain);
-    stop_next(s);
+    if (s->stopping)
+        return;
+    if (s->coming)
+        log_warn("event=reload-refused reason=\"one is under way\"");
+    else
+        reload(s);
 }
 
 static void
@@ -380,103 +276,81 @@ on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
     struct supervisor *s = w->data;
 
     (void)loop, (void)revents;
-    if (s->stop_phase == 0)
-        begin_stop(s);
-    else if (s->stop_phase == 1)
-        press(s);
+    if (!s->stopping) {
+        stop_all(s);
+        return;
+    }
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
+        if (s->all[i])
+            generation_press(s->all[i]);
 }
 
 /* ---- the whole ---- */
 
-static void
-init_child(struct supervisor *s, unsigned slot)
+static bool
+set_up(struct supervisor *s)
 {
-    struct child *child = &s->children[slot];
-
-    *child = (struct child){ .s = s, .slot = slot, .control_fd = -1 };
-    if (slot == POLICY_SLOT)
-        snprintf(child->name, sizeof child->name, "policy");
-    else
-        snprintf(child->name, sizeof child->name, "worker/%u", slot - 1);
-    ev_init(&child->control, on_control);
-    ev_init(&child->exit, on_exit_of_child);
-    ev_init(&child->restart, on_restart);
-    ev_init(&child->leave, on_leave);
-    /* libev has reaped the child when it calls: nothing else may use the process id before. */
-    ev_set_priority(&child->exit, EV_MAXPRI);
-    child->control.data = child->exit.data = child->restart.data = child->leave.data = child;
-}
-
-static struct supervisor *
-supervisor_new(const struct supervisor_setup *setup)
-{
-    struct supervisor *s = calloc(1, sizeof *s);
-
-    if (!s)
-        return NULL;
-    launcher_init(&s->launcher, setup);
-    s->slots = 1 + setup->config->workers;
-    for (unsigned i = 0; i < s->slots; i++)
-        init_child(s, i);
-    ev_init(&s->drain, on_drain);
-    ev_signal_init(&s->term, on_stop_signal, SIGTERM);
-    ev_signal_init(&s->intr, on_stop_signal, SIGINT);
-    s->drain.data = s->term.data = s->intr.data = s;
-    return s;
-}
-
-static void
-supervisor_free(struct supervisor *s)
-{
-    if (!s)
-        return;
-    if (s->loop) {
-        ev_timer_stop(s->loop, &s->drain);
-        ev_signal_stop(s->loop, &s->term);
-        ev_signal_stop(s->loop, &s->intr);
-        ev_loop_destroy(s->loop);
-    }
-    launcher_clear(&s->launcher);
-    free(s);
-}
-
-static enum supervisor_exit
-run(struct supervisor *s)
-{
-    char error[256];
-    enum result res = launcher_open(&s->launcher, error, sizeof error);
-
-    if (res != RES_OK) {
-        log_error("event=start-failed reason=\"%s\"", error);
-        return res == RES_LIMIT ? SUPERVISOR_FAILED : SUPERVISOR_CONFIG;
-    }
     s->loop = ev_default_loop(EVFLAG_NOENV);
     if (!s->loop) {
         log_error("event=start-failed reason=\"no event loop\"");
-        return SUPERVISOR_FAILED;
+        return false;
     }
-    /* Not to be killed by a log pipe whose reader is gone, nor by a terminal that closes. */
+    /* Not to be killed by a log pipe whose reader is gone. */
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGHUP, SIG_IGN);
+    ev_signal_init(&s->term, on_stop_signal, SIGTERM);
+    ev_signal_init(&s->intr, on_stop_signal, SIGINT);
+    ev_signal_init(&s->hangup, on_hangup, SIGHUP);
+    s->term.data = s->intr.data = s->hangup.data = s;
     ev_signal_start(s->loop, &s->term);
     ev_signal_start(s->loop, &s->intr);
-    for (unsigned i = 0; i < s->slots; i++)
-        start_child(s, &s->children[i]);
-    ev_run(s->loop, 0);
-    log_info("event=stopped status=%d", (int)s->status);
-    return s->status;
+    ev_signal_start(s->loop, &s->hangup);
+    return true;
+}
+
+static void
+tear_down(struct supervisor *s)
+{
+    ev_signal_stop(s->loop, &s->term);
+    ev_signal_stop(s->loop, &s->intr);
+    ev_signal_stop(s->loop, &s->hangup);
+    ev_loop_destroy(s->loop);
+    command_socket_close(s->setup->config->control_socket, s->command_fd);
+}
+
+/* Without it mail flows all the same; the operator's commands do not arrive. */
+static void
+open_commands(struct supervisor *s)
+{
+    const char *path = s->setup->config->control_socket;
+    char error[ERROR_MAX];
+
+    s->command_fd = -1;
+    if (*path && command_socket_open(path, &s->command_fd, error, sizeof error) != RES_OK)
+        log_error(
+            "event=no-control-socket path=%s reason=\"%s\" consequence=\"stsgate policy, mode "
+            "and reload do not reach this gateway\"",
+            path, error);
 }
 
 enum supervisor_exit
 supervisor_run(const struct supervisor_setup *setup)
 {
-    struct supervisor *s = supervisor_new(setup);
-    enum supervisor_exit status = SUPERVISOR_FAILED;
+    struct supervisor s = { .setup = setup, .command_fd = -1 };
+    char error[ERROR_MAX];
+    enum result res;
 
-    if (s)
-        status = run(s);
-    else
-        log_error("event=start-failed reason=\"no memory\"");
-    supervisor_free(s);
-    return status;
+    if (!set_up(&s))
+        return SUPERVISOR_FAILED;
+    open_commands(&s);
+    res = add_generation(&s, NULL, NULL, 0, &s.serving, error, sizeof error);
+    if (res == RES_OK) {
+        generation_start(s.serving);
+        ev_run(s.loop, 0);
+        log_info("event=stopped status=%d", (int)s.status);
+    } else {
+        log_error("event=start-failed reason=\"%s\"", error);
+        s.status = res == RES_LIMIT ? SUPERVISOR_FAILED : SUPERVISOR_CONFIG;
+    }
+    tear_down(&s);
+    return s.status;
 }

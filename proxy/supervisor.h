@@ -8,6 +8,11 @@
  * The workers and the policy process are linked in pairs, one SEQPACKET socket pair each; whenever
  * either side is started, both get a new pair (CONTROL_POLICY_LINK).
  *
+ * Reloading (SIGHUP, CONTROL_RELOAD): the file is read again. A mistake in it is told, and all
+ * stays as it is. Else a new generation of children is started (proxy/generation.h) with copies of
+ * the listening sockets; once all of it serves, the older one gets no more clients and finishes the
+ * sessions it has, for up to SUPERVISOR_RETIRE_S. If it cannot start, the older one stays.
+ *
  * Stopping (SIGTERM, SIGINT; PRX-048): the listening sockets are closed, the workers get
  * CONTROL_STOP, and once they are gone the policy process, which they need up to then. What still
  * runs after SUPERVISOR_DRAIN_S gets SIGTERM, and SUPERVISOR_KILL_S later SIGKILL. A second signal
@@ -18,6 +23,9 @@
 #include "proxy/config.h"
 
 #define SUPERVISOR_DRAIN_S 30.0
+#define SUPERVISOR_RETIRE_S                                                                        \
+    900.0 /* for the sessions of a generation that a reload has replaced                           \
+           */
 #define SUPERVISOR_KILL_S                                                                          \
     5.0                          /* between SIGTERM and SIGKILL; also what a child may live on     \
                                   * without its control channel */

@@ -113,7 +113,15 @@ obey(struct fake *f)
             _exit(9);
         break;
     case 'g':
-        if (send(f->channel.fd, "\x93\x01\x03\x00", 4, MSG_NOSIGNAL) != 4) /* STOP, upwards */
+        if (send(f->channel.fd, "\x94\x02\x03\x00\x00", 5, MSG_NOSIGNAL) != 5) /* STOP, upwards */
+            _exit(9);
+        break;
+    case 'l':
+        if (child_channel_send(&f->channel, CONTROL_RELOAD, 0) != RES_OK)
+            _exit(9);
+        break;
+    case 'm':
+        if (child_channel_send(&f->channel, CONTROL_MODE, 30) != RES_OK)
             _exit(9);
         break;
     case 'd':
@@ -150,7 +158,12 @@ on_control(struct fake *f)
             close(*link);
         *link = fd;
     }
-    snprintf(text, sizeof text, msg.type == CONTROL_STOP ? "stop" : "link %u", msg.worker);
+    if (msg.type == CONTROL_POLICY_LINK)
+        snprintf(text, sizeof text, "link %u", msg.worker);
+    else if (msg.value)
+        snprintf(text, sizeof text, "%s %u", control_type_name(msg.type), msg.value);
+    else
+        snprintf(text, sizeof text, "%s", control_type_name(msg.type));
     report(f, text);
 }
 

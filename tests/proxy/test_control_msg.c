@@ -22,30 +22,39 @@ static struct message_case {
     size_t len;
     enum result want;
     enum control_type type;
-    unsigned worker;
+    unsigned worker, value;
 } messages[] = {
-    { "policy-link", "\x93\x01\x01\x05", 4, RES_OK, CONTROL_POLICY_LINK, 5 },
-    { "policy-link of the last worker", "\x93\x01\x01\x3f", 4, RES_OK, CONTROL_POLICY_LINK, 63 },
-    { "ready", "\x93\x01\x02\x00", 4, RES_OK, CONTROL_READY, 0 },
-    { "stop", "\x93\x01\x03\x00", 4, RES_OK, CONTROL_STOP, 0 },
-    { "nothing", "", 0, RES_SYNTAX, 0, 0 },
-    { "worker out of range", "\x93\x01\x01\x40", 4, RES_SYNTAX, 0, 0 },
-    { "worker of 32 bits", "\x93\x01\x01\xce\xff\xff\xff\xff", 8, RES_SYNTAX, 0, 0 },
-    { "negative worker", "\x93\x01\x01\xff", 4, RES_SYNTAX, 0, 0 },
-    { "worker where none belongs", "\x93\x01\x03\x01", 4, RES_SYNTAX, 0, 0 },
-    { "version 0", "\x93\x00\x03\x00", 4, RES_SYNTAX, 0, 0 },
-    { "version 2", "\x93\x02\x03\x00", 4, RES_SYNTAX, 0, 0 },
-    { "type 0", "\x93\x01\x00\x00", 4, RES_SYNTAX, 0, 0 },
-    { "type 4", "\x93\x01\x04\x00", 4, RES_SYNTAX, 0, 0 },
-    { "type as text", "\x93\x01\xa1\x33\x00", 5, RES_SYNTAX, 0, 0 },
-    { "version as boolean", "\x93\xc3\x03\x00", 4, RES_SYNTAX, 0, 0 },
-    { "one field short", "\x92\x01\x03", 3, RES_SYNTAX, 0, 0 },
-    { "one field more", "\x94\x01\x03\x00\x00", 5, RES_SYNTAX, 0, 0 },
-    { "bytes left over", "\x93\x01\x03\x00\x00", 5, RES_SYNTAX, 0, 0 },
-    { "a map", "\x83\x01\x03\x00\x01\x02\x03", 7, RES_SYNTAX, 0, 0 },
-    { "an array of 4 billion", "\xdd\xff\xff\xff\xff", 5, RES_SYNTAX, 0, 0 },
+    { "policy-link", "\x94\x02\x01\x05\x00", 5, RES_OK, CONTROL_POLICY_LINK, 5, 0 },
+    { "policy-link of the last worker", "\x94\x02\x01\x3f\x00", 5, RES_OK, CONTROL_POLICY_LINK, 63,
+      0 },
+    { "ready", "\x94\x02\x02\x00\x00", 5, RES_OK, CONTROL_READY, 0, 0 },
+    { "stop", "\x94\x02\x03\x00\x00", 5, RES_OK, CONTROL_STOP, 0, 0 },
+    { "reload", "\x94\x02\x04\x00\x00", 5, RES_OK, CONTROL_RELOAD, 0, 0 },
+    { "reloaded", "\x94\x02\x05\x00\x01", 5, RES_OK, CONTROL_RELOADED, 0, 1 },
+    { "mode", "\x94\x02\x06\x00\x1e", 5, RES_OK, CONTROL_MODE, 0, 30 },
+    { "mode, the largest value", "\x94\x02\x06\x00\xcd\xff\xff", 7, RES_OK, CONTROL_MODE, 0,
+      65535 },
+    { "retire", "\x94\x02\x07\x00\x00", 5, RES_OK, CONTROL_RETIRE, 0, 0 },
+    { "nothing", "", 0, RES_SYNTAX, 0, 0, 0 },
+    { "worker out of range", "\x94\x02\x01\x40\x00", 5, RES_SYNTAX, 0, 0, 0 },
+    { "worker of 32 bits", "\x94\x02\x01\xce\xff\xff\xff\xff\x00", 9, RES_SYNTAX, 0, 0, 0 },
+    { "negative worker", "\x94\x02\x01\xff\x00", 5, RES_SYNTAX, 0, 0, 0 },
+    { "worker where none belongs", "\x94\x02\x03\x01\x00", 5, RES_SYNTAX, 0, 0, 0 },
+    { "value where none belongs", "\x94\x02\x03\x00\x01", 5, RES_SYNTAX, 0, 0, 0 },
+    { "value out of range", "\x94\x02\x06\x00\xce\x00\x01\x00\x00", 9, RES_SYNTAX, 0, 0, 0 },
+    { "version 1", "\x93\x01\x03\x00", 4, RES_SYNTAX, 0, 0, 0 },
+    { "version 3", "\x94\x03\x03\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
+    { "type 0", "\x94\x02\x00\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
+    { "type 8", "\x94\x02\x08\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
+    { "type as text", "\x94\x02\xa1\x33\x00\x00", 6, RES_SYNTAX, 0, 0, 0 },
+    { "version as boolean", "\x94\xc3\x03\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
+    { "one field short", "\x93\x02\x03\x00", 4, RES_SYNTAX, 0, 0, 0 },
+    { "one field more", "\x95\x02\x03\x00\x00\x00", 6, RES_SYNTAX, 0, 0, 0 },
+    { "bytes left over", "\x94\x02\x03\x00\x00\x00", 6, RES_SYNTAX, 0, 0, 0 },
+    { "a map", "\x84\x02\x03\x00\x01\x02\x03\x04\x05", 9, RES_SYNTAX, 0, 0, 0 },
+    { "an array of 4 billion", "\xdd\xff\xff\xff\xff", 5, RES_SYNTAX, 0, 0, 0 },
     { "16 octets of junk", "\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1", 16,
-      RES_SYNTAX, 0, 0 },
+      RES_SYNTAX, 0, 0, 0 },
 };
 
 static void
@@ -58,6 +67,7 @@ test_message(void **state)
     assert_int_equal(control_msg_read(span_make(c->bytes, c->len), &msg), c->want);
     assert_int_equal(msg.type, c->type);
     assert_int_equal(msg.worker, c->worker);
+    assert_int_equal(msg.value, c->value);
     if (c->want != RES_OK)
         return;
     assert_int_equal(control_msg_write(&msg, packet), c->len);
@@ -115,16 +125,16 @@ static struct packet_case {
     unsigned descriptors;
     enum result want;
 } packets[] = {
-    { "stop without descriptor", "\x93\x01\x03\x00", 4, 0, RES_OK },
-    { "link with its descriptor", "\x93\x01\x01\x00", 4, 1, RES_OK },
-    { "stop with a descriptor", "\x93\x01\x03\x00", 4, 1, RES_SYNTAX },
-    { "link without descriptor", "\x93\x01\x01\x00", 4, 0, RES_SYNTAX },
-    { "link with two", "\x93\x01\x01\x00", 4, 2, RES_SYNTAX },
-    { "link with four", "\x93\x01\x01\x00", 4, 4, RES_SYNTAX },
-    { "link with eight, more than is looked at", "\x93\x01\x01\x00", 4, 8, RES_SYNTAX },
+    { "stop without descriptor", "\x94\x02\x03\x00\x00", 5, 0, RES_OK },
+    { "link with its descriptor", "\x94\x02\x01\x00\x00", 5, 1, RES_OK },
+    { "stop with a descriptor", "\x94\x02\x03\x00\x00", 5, 1, RES_SYNTAX },
+    { "link without descriptor", "\x94\x02\x01\x00\x00", 5, 0, RES_SYNTAX },
+    { "link with two", "\x94\x02\x01\x00\x00", 5, 2, RES_SYNTAX },
+    { "link with four", "\x94\x02\x01\x00\x00", 5, 4, RES_SYNTAX },
+    { "link with eight, more than is looked at", "\x94\x02\x01\x00\x00", 5, 8, RES_SYNTAX },
     { "junk", "junk", 4, 0, RES_SYNTAX },
     { "junk with a descriptor", "junk", 4, 1, RES_SYNTAX },
-    { "a message cut to a valid one", "\x93\x01\x03\x00zzzzzzzzzzzzz", 17, 0, RES_SYNTAX },
+    { "a message cut to a valid one", "\x94\x02\x03\x00\x00zzzzzzzzzzzz", 17, 0, RES_SYNTAX },
     { "an empty packet with a descriptor", "", 0, 1, RES_SYNTAX },
     { "an empty packet, which reads like the end", "", 0, 0, RES_DENIED },
 };
@@ -194,12 +204,18 @@ static struct channel_case {
     struct control_message msg;
     enum result want;
 } channels[] = {
-    { "worker: its link", CHILD_WORKER, 3, { CONTROL_POLICY_LINK, 3 }, RES_OK },
-    { "worker: another one's link", CHILD_WORKER, 3, { CONTROL_POLICY_LINK, 4 }, RES_SYNTAX },
-    { "worker: stop", CHILD_WORKER, 3, { CONTROL_STOP, 0 }, RES_OK },
-    { "worker: ready is no order", CHILD_WORKER, 3, { CONTROL_READY, 0 }, RES_SYNTAX },
-    { "policy: any link", CHILD_POLICY, 0, { CONTROL_POLICY_LINK, 63 }, RES_OK },
-    { "policy: ready is no order", CHILD_POLICY, 0, { CONTROL_READY, 0 }, RES_SYNTAX },
+    { "worker: its link", CHILD_WORKER, 3, { CONTROL_POLICY_LINK, 3, 0 }, RES_OK },
+    { "worker: another one's link", CHILD_WORKER, 3, { CONTROL_POLICY_LINK, 4, 0 }, RES_SYNTAX },
+    { "worker: stop", CHILD_WORKER, 3, { CONTROL_STOP, 0, 0 }, RES_OK },
+    { "worker: ready is no order", CHILD_WORKER, 3, { CONTROL_READY, 0, 0 }, RES_SYNTAX },
+    { "policy: any link", CHILD_POLICY, 0, { CONTROL_POLICY_LINK, 63, 0 }, RES_OK },
+    { "worker: no mode", CHILD_WORKER, 3, { CONTROL_MODE, 0, 30 }, RES_SYNTAX },
+    { "worker: no retirement", CHILD_WORKER, 3, { CONTROL_RETIRE, 0, 0 }, RES_SYNTAX },
+    { "policy: mode", CHILD_POLICY, 0, { CONTROL_MODE, 0, 30 }, RES_OK },
+    { "policy: reloaded", CHILD_POLICY, 0, { CONTROL_RELOADED, 0, 1 }, RES_OK },
+    { "policy: retirement", CHILD_POLICY, 0, { CONTROL_RETIRE, 0, 0 }, RES_OK },
+    { "policy: reload is no order", CHILD_POLICY, 0, { CONTROL_RELOAD, 0, 0 }, RES_SYNTAX },
+    { "policy: ready is no order", CHILD_POLICY, 0, { CONTROL_READY, 0, 0 }, RES_SYNTAX },
 };
 
 static void
@@ -250,6 +266,14 @@ static struct args_case {
       CHILD_POLICY,
       { "p", "--config-fd", "0", "--config-name", "f", "--control-fd", "1" },
       NULL },
+    { "policy with a control socket",
+      CHILD_POLICY,
+      { "p", "--config-fd", "0", "--config-name", "f", "--control-fd", "1", "--command-fd", "2" },
+      NULL },
+    { "worker with a control socket",
+      CHILD_WORKER,
+      { "w", "--command-fd", "0" },
+      "--command-fd: not understood" },
     { "nothing", CHILD_POLICY, { "p" }, "--config-fd, --config-name or --control-fd is missing" },
     { "unknown option", CHILD_POLICY, { "p", "--debug", "1" }, "--debug: not understood" },
     { "option without value", CHILD_POLICY, { "p", "--config-fd" }, "--config-fd: not understood" },

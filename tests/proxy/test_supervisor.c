@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -545,6 +546,140 @@ test_child_is_not_trusted(void **state)
     meet_named(f, "worker/0");
 }
 
+/* ---- reload ---- */
+
+/* The three children of the generation that a reload has started, ready if they are to be. */
+static void
+meet_generation(struct fixture *f, struct fake *out[3], bool ready)
+{
+    for (int i = 0; i < 3; i++) {
+        struct fake *fake = meet(f);
+
+        out[strcmp(fake->name, "policy") == 0 ? 0 : fake->name[7] - '0' + 1] = fake;
+    }
+    expect(f, out[0], "link 0");
+    expect(f, out[0], "link 1");
+    expect(f, out[1], "link 0");
+    expect(f, out[2], "link 1");
+    for (int i = 0; ready && i < 3; i++)
+        tell(out[i], "r");
+}
+
+static unsigned
+count_descriptors(pid_t pid)
+{
+    char path[64];
+    unsigned count = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    dir = opendir(path);
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* The new generation serves before the old one is told to go, on the same sockets; and nothing is
+ * left of the old one in the end. */
+static void
+test_reload(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *old[3], *new[3];
+    unsigned before;
+    int client;
+
+    start_ready(f, old);
+    before = count_descriptors(f->pid);
+    assert_int_equal(kill(f->pid, SIGHUP), 0);
+    meet_generation(f, new, false);
+    assert_string_equal(new[1]->fds, "0,1,2,3,4,5,6");
+    client = connect_client(f); /* meanwhile the sockets listen, whoever accepts */
+    assert_true(client >= 0);
+    tell(new[0], "r");
+    tell(new[1], "r");
+    assert_int_equal(poll(&(struct pollfd){ .fd = old[1]->fd, .events = POLLIN }, 1, 100), 0);
+    tell(new[2], "r");
+    expect_log(f, "event=reloaded generation=1\n");
+    expect(f, old[0], "retire");
+    expect(f, old[1], "stop");
+    expect(f, old[2], "stop");
+    tell(old[1], "q");
+    tell(old[2], "q");
+    expect(f, old[0], "stop");
+    tell(old[0], "q");
+    expect_log(f, "event=generation-gone generation=0\n");
+    assert_int_equal(count_descriptors(f->pid), before);
+    close(client);
+    tell(new[1], "c"); /* and the new one is kept up */
+    meet_named(f, "worker/0");
+}
+
+/* Asked for by the policy process, which hears how it went. */
+static void
+test_reload_by_command(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *old[3], *new[3];
+
+    start_ready(f, old);
+    tell(old[0], "l");
+    meet_generation(f, new, true);
+    expect(f, old[0], "reloaded 1");
+    expect(f, old[0], "retire");
+    write_conf(f, "workers = many\n");
+    tell(new[0], "l");
+    expect(f, new[0], "reloaded");
+    expect_log(f, "event=reload-refused reason=");
+    assert_non_null(strstr(f->log, ":3: workers: expected 0 .. 64, got"));
+    write_conf(f, "workers = 1\n");
+    tell(new[0], "l");
+    expect(f, new[0], "reloaded");
+    expect_log(f, "fewer workers need a restart");
+}
+
+/* A generation that cannot start is given up; the one before it serves on. */
+static void
+test_reload_in_vain(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *old[3], *new[3];
+    unsigned before;
+
+    start_ready(f, old);
+    before = count_descriptors(f->pid);
+    tell(old[0], "l");
+    meet_generation(f, new, false);
+    tell(new[0], "r");
+    tell(new[2], "x");
+    expect_log(f, "event=reload-refused generation=1 ");
+    expect(f, old[0], "reloaded");
+    expect_log(f, "event=generation-gone generation=1\n");
+    assert_int_equal(count_descriptors(f->pid), before);
+    tell(old[1], "s0");
+    expect(f, old[0], "got !");
+}
+
+/* While the old one's workers finish, its policy process is kept up for them; and what the operator
+ * has set is told again to one that was started since (PRX-041). */
+static void
+test_mode_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3], *again;
+
+    start_ready(f, c);
+    tell(c[0], "m");
+    expect_log(f, "event=mode-kept value=30\n");
+    tell(c[0], "c");
+    again = meet_named(f, "policy");
+    expect(f, again, "mode 30");
+    expect(f, again, "link 0");
+    expect(f, again, "link 1");
+}
+
 static void
 test_port_in_use(void **state)
 {
@@ -651,6 +786,10 @@ main(void)
         WITH_GATEWAY("SIGTERM: workers, then policy, exit 0", test_stop),
         WITH_GATEWAY("SIGINT stops, SIGHUP does not", test_stop_by_terminal),
         WITH_GATEWAY("second SIGTERM cuts the drain short", test_second_signal),
+        WITH_GATEWAY("reload: a new generation takes over", test_reload),
+        WITH_GATEWAY("reload: by command, and refused", test_reload_by_command),
+        WITH_GATEWAY("reload: in vain", test_reload_in_vain),
+        WITH_GATEWAY("the mode survives the policy process", test_mode_is_kept),
         WITH_GATEWAY("crash while stopping", test_crash_while_stopping),
         WITH_GATEWAY("children end with the supervisor", test_children_end_with_it),
         WITH_GATEWAY("three starts in vain: exit 2", test_start_in_vain),

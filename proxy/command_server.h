@@ -1,0 +1,39 @@
+/* proxy/command_server.h: serves the control socket: `stsgate policy`, `mode`, `reload`. Context:
+ * policy process, on its event loop. Only root and the user the process runs as are heard. */
+#ifndef STSGATE_PROXY_COMMAND_SERVER_H
+#define STSGATE_PROXY_COMMAND_SERVER_H
+
+#include "policy/policy_admin.h"
+#include "policy/rules.h"
+
+#include <stdbool.h>
+
+#define COMMAND_CLIENTS_MAX 16u
+#define COMMAND_IDLE_S 10.     /* for a client that is to say or to take something */
+#define COMMAND_REFRESH_S 150. /* a fetch may take that long */
+
+struct ev_loop;
+struct command_server;
+
+struct command_server_config {
+    struct ev_loop *loop; /* borrowed, like all here, until command_server_free() */
+    int listen_fd;        /* a listening UNIX socket */
+    struct policy_admin *admin;
+    /** The roll-out in force; *out_by_command: an operator has set it since the start. */
+    const struct rollout *(*mode)(void *arg, bool *out_by_command);
+    void (*set_mode)(void *arg, const struct rollout *rollout);
+    /** Ask for a reload: command_server_reloaded() follows. False: it cannot be asked. */
+    bool (*reload)(void *arg);
+    void *arg;
+};
+
+/** config: copied. NULL: no memory. */
+struct command_server *command_server_new(const struct command_server_config *config);
+
+/** Before the policy_admin it borrows. NULL is allowed. */
+void command_server_free(struct command_server *server);
+
+/** The supervisor has answered: all who asked are told. */
+void command_server_reloaded(struct command_server *server, bool done);
+
+#endif
