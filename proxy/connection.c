@@ -455,12 +455,12 @@ connection_reap(struct connection_shared *shared)
 }
 
 void
-connection_drain_all(struct connection_shared *shared)
+connection_drain_all(struct connection_shared *shared, bool gently)
 {
     for (struct connection *c = shared->first, *next; c; c = next) {
         next = c->next;
         if (!c->closing)
-            session_drain(c->session);
+            session_drain(c->session, gently);
         update(c);
     }
 }

@@ -36,8 +36,9 @@ MUST_CHECK enum result connection_start(struct connection_shared *shared, int fd
 /** Free what is over. From the loop, while no connection's function is on the stack. */
 void connection_reap(struct connection_shared *shared);
 
-/** All sessions: finish the transaction in progress, then 421 (PRX-048). */
-void connection_drain_all(struct connection_shared *shared);
+/** All sessions: finish the transaction in progress, then 421 (PRX-048). gently: as
+ * session_drain(). */
+void connection_drain_all(struct connection_shared *shared, bool gently);
 
 /** End and free all, without a word. */
 void connection_free_all(struct connection_shared *shared);

@@ -47,7 +47,7 @@ control_msg_read(struct span packet, struct control_message *out)
         return RES_SYNTAX;
     if (worker && type != CONTROL_POLICY_LINK)
         return RES_SYNTAX;
-    if (value && type != CONTROL_RELOADED && type != CONTROL_MODE)
+    if (value && type != CONTROL_STOP && type != CONTROL_RELOADED && type != CONTROL_MODE)
         return RES_SYNTAX;
     out->value = (unsigned)value;
     out->type = (enum control_type)type;

@@ -17,7 +17,8 @@ enum control_type {
     CONTROL_POLICY_LINK = 1, /* to a child, with one descriptor: its end of a new SEQPACKET pair
                               * between worker and policy process; replaces the one before */
     CONTROL_READY = 2,       /* to the supervisor: the child serves */
-    CONTROL_STOP = 3,        /* to a child: finish what is open and exit with 0 */
+    CONTROL_STOP = 3,        /* to a child: finish what is open and exit with 0; value 1: a newer
+                              * generation serves, so who has just come may have one transaction */
     CONTROL_RELOAD = 4,      /* to the supervisor, from the policy process: read the configuration
                               * again; CONTROL_RELOADED follows */
     CONTROL_RELOADED = 5,    /* to the policy process that asked: value 1 done, 0 refused */
@@ -31,7 +32,8 @@ enum control_type {
 struct control_message {
     enum control_type type;
     unsigned worker; /* CONTROL_POLICY_LINK: 0 .. CONTROL_WORKERS_MAX - 1; otherwise 0 */
-    unsigned value;  /* CONTROL_RELOADED, CONTROL_MODE: 0 .. CONTROL_VALUE_MAX; otherwise 0 */
+    unsigned value;  /* CONTROL_STOP, CONTROL_RELOADED, CONTROL_MODE: 0 .. CONTROL_VALUE_MAX;
+                        otherwise 0 */
 };
 
 /** Returns the length written, at least 1. msg: within the ranges above. */

@@ -342,12 +342,12 @@ start_child(struct generation *g, struct child *child)
 /* ---- stopping ---- */
 
 static void
-tell_to_stop(struct child *child)
+tell_to_stop(struct child *child, bool gently)
 {
     if (child->told_to_stop)
         return;
     child->told_to_stop = true;
-    tell(child, &(struct control_message){ .type = CONTROL_STOP }, -1);
+    tell(child, &(struct control_message){ .type = CONTROL_STOP, .value = gently }, -1);
 }
 
 /* The policy process goes when the last worker has gone, the loop when nobody is left. */
@@ -358,7 +358,7 @@ stop_next(struct generation *g)
         if (is_running(&g->children[i]))
             return;
     if (is_running(&g->children[POLICY_SLOT]))
-        tell_to_stop(&g->children[POLICY_SLOT]);
+        tell_to_stop(&g->children[POLICY_SLOT], false);
     else {
         ev_timer_stop(g->loop, &g->drain);
         ev_timer_set(&g->over, 0., 0.);
@@ -408,7 +408,7 @@ on_drain(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 void
-generation_stop(struct generation *g, double drain_s)
+generation_stop(struct generation *g, bool gently, double drain_s)
 {
     if (g->stop_phase)
         return;
@@ -418,7 +418,7 @@ generation_stop(struct generation *g, double drain_s)
     for (unsigned i = 0; i < g->slots; i++)
         ev_timer_stop(g->loop, &g->children[i].restart);
     for (unsigned i = 1; i < g->slots; i++)
-        tell_to_stop(&g->children[i]);
+        tell_to_stop(&g->children[i], gently);
     ev_timer_set(&g->drain, drain_s, 0.);
     ev_timer_start(g->loop, &g->drain);
     stop_next(g);

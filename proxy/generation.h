@@ -47,9 +47,10 @@ void generation_free(struct generation *g);
 
 void generation_start(struct generation *g);
 
-/** No new clients; workers finish what they are at, then the policy process goes. After drain_s
- * comes SIGTERM, SUPERVISOR_KILL_S later SIGKILL. Again: nothing. gone() follows. */
-void generation_stop(struct generation *g, double drain_s);
+/** No new clients; workers finish what they are at, then the policy process goes. gently: another
+ * generation serves, so clients that have just come are not sent away. After drain_s comes SIGTERM,
+ * SUPERVISOR_KILL_S later SIGKILL. Again: nothing. gone() follows. */
+void generation_stop(struct generation *g, bool gently, double drain_s);
 
 /** What still runs gets the next signal now. */
 void generation_press(struct generation *g);

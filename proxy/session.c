@@ -325,6 +325,13 @@ set_timer(struct session *s)
     s->ops->set_timer(s->io, wait_ms);
 }
 
+/* Draining: between transactions the client is sent away (PRX-048). */
+static bool
+is_to_leave(const struct session *s)
+{
+    return s->draining && !s->mail_open && (s->transaction > 0 || !s->gently);
+}
+
 /* What entering a state does; the event that follows at once, or SEV_NONE to wait for one. */
 static enum session_event
 enter(struct session *s, enum session_state from, enum session_event event)
@@ -390,8 +397,7 @@ enter(struct session *s, enum session_state from, enum session_event event)
     case SES_COMMAND:
         if (event == SEV_NO_REQUIREMENT)
             session_refuse_recipient(s, REPLY_POLICY_UNAVAILABLE);
-        /* Draining: between transactions the client is sent away (PRX-048). */
-        if (s->draining && !s->mail_open) {
+        if (is_to_leave(s)) {
             session_reply(s, REPLY_SHUTDOWN);
             return SEV_GIVE_UP;
         }
@@ -633,12 +639,13 @@ session_timeout(struct session *s)
 }
 
 void
-session_drain(struct session *s)
+session_drain(struct session *s, bool gently)
 {
     s->draining = true;
+    s->gently = gently;
     if (s->state != SES_COMMAND && s->state != SES_LOST && s->state != SES_REFUSED)
         return;
-    if (s->mail_open)
+    if (!is_to_leave(s))
         return;
     session_reply(s, REPLY_SHUTDOWN);
     session_step(s, SEV_GIVE_UP);

@@ -76,8 +76,9 @@ void session_tls_over(struct session *s, struct observation *obs);
 /** req: takes a reference; NULL when it cannot be known now. Ignored when nothing was asked. */
 void session_requirement(struct session *s, struct requirement *req);
 void session_timeout(struct session *s);
-/** Shut down: transactions in progress end, everything else gets 421 (PRX-048). */
-void session_drain(struct session *s);
+/** Shut down: transactions in progress end, everything else gets 421 (PRX-048). gently: who has had
+ * no transaction yet may have one first, since nothing keeps us from serving it. */
+void session_drain(struct session *s, bool gently);
 
 /** Should the client's socket be read? False while a command waits for its answer: that is the
  * back-pressure on pipelining clients. */

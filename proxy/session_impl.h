@@ -38,7 +38,7 @@ struct session {
     struct record_session_info info;
 
     enum session_state state; /* written by session_step() only */
-    bool draining;
+    bool draining, gently;    /* session_drain() */
 
     /* Client leg. */
     struct buffer client_in; /* what the client sent beyond the command in hand */

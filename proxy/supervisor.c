@@ -71,7 +71,7 @@ stop_all(struct supervisor *s)
     s->stopping = true;
     for (unsigned i = 0; i < GENERATIONS_MAX; i++)
         if (s->all[i])
-            generation_stop(s->all[i], SUPERVISOR_DRAIN_S);
+            generation_stop(s->all[i], false, SUPERVISOR_DRAIN_S);
 }
 
 /* Whoever asked for the reload hears how it went. */
@@ -96,7 +96,7 @@ on_ready(void *arg, struct generation *g)
     s->serving = g;
     s->coming = NULL;
     generation_retire(old);
-    generation_stop(old, SUPERVISOR_RETIRE_S);
+    generation_stop(old, true, SUPERVISOR_RETIRE_S);
 }
 
 static void
@@ -110,7 +110,7 @@ on_failed(void *arg, struct generation *g)
                   generation_number(g));
         answer_reload(s, false);
         s->coming = NULL;
-        generation_stop(g, 0.);
+        generation_stop(g, false, 0.);
         return;
     }
     s->status = SUPERVISOR_CONFIG;

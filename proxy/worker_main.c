@@ -121,7 +121,7 @@ on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
 
 /* Stop: no new clients; those there finish what they are at (PRX-048). */
 static void
-stop(struct worker *w)
+stop(struct worker *w, bool gently)
 {
     if (w->stopping)
         return;
@@ -131,7 +131,7 @@ stop(struct worker *w)
         ev_io_stop(w->loop, &w->listeners[i].readable);
         (void)close(w->listeners[i].readable.fd);
     }
-    connection_drain_all(&w->shared);
+    connection_drain_all(&w->shared, gently);
     log_info("event=draining open=%u", w->shared.open);
 }
 
@@ -149,7 +149,7 @@ on_control(struct ev_loop *loop, ev_io *io, int revents)
             if (message.type == CONTROL_POLICY_LINK)
                 policy_client_link(w->shared.policy, fd);
             else
-                stop(w);
+                stop(w, message.value != 0);
             break;
         case RES_AGAIN:
             return;
@@ -161,7 +161,7 @@ on_control(struct ev_loop *loop, ev_io *io, int revents)
             break;
         case RES_DENIED: /* the supervisor is gone */
             ev_io_stop(loop, io);
-            stop(w);
+            stop(w, false);
             return;
         }
     }
@@ -171,7 +171,7 @@ static void
 on_term(struct ev_loop *loop, ev_signal *sig, int revents)
 {
     (void)loop, (void)revents;
-    stop(sig->data);
+    stop(sig->data, false);
 }
 
 /* Before the loop waits: no connection's function is on the stack. */

@@ -60,8 +60,13 @@ class Zones:
         if site.policy:
             lines += [f"mta-sts.{site.domain}. IN A {web[4]}",
                       f"mta-sts.{site.domain}. IN AAAA {web[6]}"]
-        if site.policy and with_record:
-            lines.append(f'_mta-sts.{site.domain}. IN TXT "v=STSv1; id=20260101000000Z;"')
+        if site.lame:  # delegated to an address where no name server is
+            lines += [f"_mta-sts.{site.domain}. IN NS dead.{site.domain}.",
+                      f"dead.{site.domain}. IN A {web[4]}"]
+        elif site.policy and with_record:
+            lines.append(f'_mta-sts.{site.domain}. IN TXT "v=STSv1; id={site.id};"')
+        lines.append(site.rest.format(domain=site.domain, web4=WEB[4],
+                                      mx4=site.listed_address(4)))
         return "\n".join(lines) + "\n"
 
 

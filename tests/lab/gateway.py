@@ -1,5 +1,6 @@
 """The gateway: nftables rules and routes, `stsgate run`, its processes and its records."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -55,7 +56,8 @@ class Gateway:
         self.log = self.folder / "log"
         self.control_socket = self.folder / "control"
         self.conf = self.folder / "stsgate.conf"
-        self.conf.write_text(self._conf(certificates, zones))
+        self.base = self._conf(certificates, zones)
+        self.conf.write_text(self.base)
         self.process = None
         self.port = TPROXY_PORT if intercept == "tproxy" else REDIRECT_PORT
 
@@ -81,6 +83,49 @@ connect_timeout = 5
 handshake_timeout = 4
 """
 
+    def configure(self, text):
+        """Other lines behind those that every configuration has; a key that stands there already is
+        replaced. Takes effect by reload() or restart()."""
+        given = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line}
+        base = [line for line in self.base.splitlines() if line.split("=")[0].strip() not in given]
+        self.conf.write_text("\n".join(base + [text, ""]))
+
+    def reload(self):
+        """By command, as an operator does; returns once the new generation serves."""
+        done = self.command("reload")
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def command(self, *argv, check=False):
+        """`stsgate VERB ...` with this gateway's configuration."""
+        return subprocess.run([str(self.program), *argv, "-c", str(self.conf)], timeout=60,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=check)
+
+    def restart(self, sig=signal.SIGTERM):
+        """Ends and starts again, all of it; SIGKILL takes the children too."""
+        begun = len(self.read_log())
+        if sig == signal.SIGKILL:
+            for program in ("stsgate-policy", "stsgate-worker"):
+                for pid in self.children(program):
+                    os.kill(pid, signal.SIGSTOP)  # no last words
+        ended = [*self.children("stsgate-policy"), *self.children("stsgate-worker")]
+        self.lab.stop(self.process, sig, 40)
+        for pid in ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._launch(begun)
+
+    def _launch(self, begun=0):
+        self.process = self.lab.start("gateway", str(self.program), "run", "-c", str(self.conf),
+                                      log=self.log)
+
+        def ready():
+            if self.process.poll() is not None:
+                raise LabError(f"stsgate ended with {self.process.returncode}: {self.tail()}")
+            return "event=ready" in self.read_log()[begun:]
+
+        wait_for(ready, "event=ready of stsgate", 30)
+
     def _port(self):
         return TPROXY_PORT if self.intercept == "tproxy" else REDIRECT_PORT
 
@@ -91,15 +136,7 @@ handshake_timeout = 4
                 run("ip", "-n", self.lab.space("gateway"), *line.split())
         self.lab.in_space("gateway", "nft", "-f", "-", stdin=None,
                           input=RULES[self.intercept])
-        self.process = self.lab.start("gateway", str(self.program), "run", "-c", str(self.conf),
-                                      log=self.log)
-
-        def ready():
-            if self.process.poll() is not None:
-                raise LabError(f"stsgate ended with {self.process.returncode}: {self.tail()}")
-            return "event=ready" in self.read_log()
-
-        wait_for(ready, "event=ready of stsgate", 30)
+        self._launch()
 
     def read_log(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""

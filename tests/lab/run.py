@@ -17,6 +17,7 @@ import cases_faults
 import cases_identity
 import cases_policy
 import cases_postfix
+import cases_proof
 import cases_smtp
 import certs
 import dns
@@ -27,7 +28,8 @@ import web
 import world
 from case import Trial
 
-MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix)
+MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
+           cases_proof)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS = 120
@@ -62,7 +64,8 @@ class Materials:
         self.zones = dns.Zones(folder / "zones", sites)
         self.pairs = {site: self._pair(site) for site in sites if site.cert}
         self.web_pair = self.certificates.make(
-            "web", [f"mta-sts.{site.domain}" for site in sites if site.policy])
+            "web", [name for site in sites if site.policy
+                    for name in [f"mta-sts.{site.domain}", *site.web_names]])
         self.chains = {site: self.certificates.chain_file(f"{site.name}.chain", [site.mx],
                                                           site.cert)
                        for site in sites if site.postfix}
@@ -199,14 +202,15 @@ def wanted(one, intercept, family, options):
     if options.core and not (one.core and (intercept, family) in
                              (("tproxy", 4), ("redirect", 6))):
         return False
-    return options.filter in f"{intercept}/{family} {one.title}"
+    name = f"{intercept}/{family} {one.title}"
+    return any(part in name for part in options.filter.split(","))
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, help="where stsgate was built")
-    parser.add_argument("--filter", default="", help="only cases whose name holds this")
+    parser.add_argument("--filter", default="", help="only cases whose name holds this, or one of several: A,B")
     parser.add_argument("--core", action="store_true", help="only the core cases")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--keep", type=pathlib.Path, help="copy logs and records here")

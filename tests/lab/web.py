@@ -44,6 +44,12 @@ class PolicyHosts:
         path.mkdir(exist_ok=True)
         (path / "mta-sts.txt").write_bytes(site.policy_text().encode())
 
+    def publish_as(self, name, text):
+        """A policy for any policy domain."""
+        path = self.folder / f"mta-sts.{name}"
+        path.mkdir(exist_ok=True)
+        (path / "mta-sts.txt").write_bytes(text.encode())
+
     def withdraw(self, site):
         (self.folder / f"mta-sts.{site.domain}" / "mta-sts.txt").unlink()
 

@@ -36,6 +36,11 @@ class Site:
     listed: bool = True           # False: the address dialled stands in no MX host's A or AAAA
     postfix: bool = False         # a real Postfix serves the address, not a scripted MX
     hung_web: bool = False        # its policy host answers nothing
+    id: str = "20260101000000Z"   # of its _mta-sts record
+    lame: bool = False            # questions for its _mta-sts record fail
+    max_age: int = 86400          # of its policy
+    rest: str = ""                # more lines of its zone; "{domain}", "{web4}", "{mx4}" are filled in
+    web_names: list[str] = field(default_factory=list)  # more names of policy hosts
     number: int = 0               # the last part of the address
 
     def __post_init__(self):
@@ -63,7 +68,7 @@ class Site:
     def policy_text(self):
         lines = ["version: STSv1", f"mode: {self.policy}"]
         lines += [f"mx: {pattern}" for pattern in self.patterns]
-        return "\r\n".join(lines + ["max_age: 86400", ""])
+        return "\r\n".join(lines + [f"max_age: {self.max_age}", ""])
 
 
 def number_sites(sites):

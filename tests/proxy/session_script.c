@@ -512,7 +512,7 @@ do_event(struct script *s, char **words, size_t count)
     } else if (strcmp(verb, "client-close") == 0) {
         world_client_closes(w);
     } else if (strcmp(verb, "drain") == 0) {
-        session_drain(w->session);
+        session_drain(w->session, count > 1);
     } else {
         FAIL(s, "what is that?");
     }

@@ -604,8 +604,8 @@ test_reload(void **state)
     tell(new[2], "r");
     expect_log(f, "event=reloaded generation=1\n");
     expect(f, old[0], "retire");
-    expect(f, old[1], "stop");
-    expect(f, old[2], "stop");
+    expect(f, old[1], "stop 1");
+    expect(f, old[2], "stop 1");
     tell(old[1], "q");
     tell(old[2], "q");
     expect(f, old[0], "stop");
