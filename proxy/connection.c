@@ -162,6 +162,20 @@ write_record(struct connection *c, enum result encoded, struct buffer *bytes)
     buffer_clear(bytes);
 }
 
+/* No exemption for a smart host that nobody has told us of; but a hint (PRX-025). */
+static void
+warn_of_unknown_address(const struct record_recipient *record)
+{
+    char ip[IP_ADDR_TEXT_MAX];
+
+    if (record->verdict->action == VERDICT_REFUSE && record->req->matched == MX_MATCH_CERTIFICATE &&
+        record->req->sts.mode != STS_MODE_NONE)
+        log_warn("event=address-of-no-mx session=%s domain=%s destination=%s hint=\"a relay of the "
+                 "site's own choice belongs into a smart_host section\"",
+                 record->session->id, record->req->domain,
+                 ip_addr_text(&record->session->destination, ip));
+}
+
 static void
 op_record_recipient(void *io, const struct record_recipient *record)
 {
@@ -174,6 +188,7 @@ op_record_recipient(void *io, const struct record_recipient *record)
              record->verdict->result == RESULT_SUCCESS ? "success"
                                                        : result_type_name(record->verdict->result),
              record->reply_id);
+    warn_of_unknown_address(record);
     if (!c->shared->records)
         return;
     buffer_init(&bytes, RECORD_MAX_BYTES);

@@ -115,6 +115,9 @@ def an_address_of_no_mx_with_another_name_is_refused(t, site):
     server.wait_idle()
     equal(server.received("MAIL", "RCPT"), [], "what the MX saw")
     fields(t.recipients(site)[0], outcome="refused", reply_id="REP-010", matched="certificate")
+    hint = [line for line in t.gateway.read_log().splitlines()
+            if f"event=address-of-no-mx" in line and f"domain={site.domain} " in line]
+    assert hint and "smart_host" in hint[0], hint  # PRX-025
 
 
 @case(Site("unlistednone", cert="self-signed", listed=False), only=ONCE)

@@ -41,7 +41,7 @@ def enforce_refuses_a_certificate_for_another_name(t, site):
     server, record = refused(t, site, NAME_MISMATCH, "REP-014", "certificate-host-mismatch")
     fields(record, tls__stage="done", tls__chain="good", tls__san=["mx.somewhere-else.test"],
            tls__sni=site.mx, mx=site.mx, mx_proven=False)
-    equal(server.connections[0].sni, site.mx, "SNI")
+    equal(server.connections[0].sni, site.mx, "SNI (STS-091)")
 
 
 @case(Site("unknownca", policy="enforce", cert="unknown-ca"))
@@ -179,6 +179,7 @@ def testing_delivers_in_clear_and_counts_the_failure(t, site):
     peer.envelope("user@testclear.test")
     equal(peer.content(message(marker())).code, 250, "end of data")
     equal(server.mailbox[0].tls, "", "TLS")
+    # STS-122: counted as what it is, in testing as in enforce
     fields(t.recipients(site)[0], outcome="delivered", result_type="starttls-not-supported")
 
 
@@ -239,7 +240,7 @@ def the_policy_domain_has_no_case(t, site):
 
 @case(Site("nullsender", policy="enforce", cert="wrong"), only=ONCE)
 def the_null_sender_is_no_exception(t, site):
-    """PRX-028."""
+    """PRX-028, STS-109: evaluated per recipient, whoever sends."""
     server = t.mx(site)
     peer = t.ready(site)
     equal(peer.envelope("user@nullsender.test", sender="")[1], NAME_MISMATCH, "RCPT")

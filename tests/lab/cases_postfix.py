@@ -49,7 +49,7 @@ BACKUP = Site("pf-backup", postfix=True)
 
 @case(Site("pf-two", policy="enforce", postfix=True, cert="expired", backup=BACKUP), BACKUP)
 def postfix_goes_on_to_the_next_mx(t, site, backup):
-    """PRX-045: a 4xx at RCPT lets the client try its next candidate."""
+    """PRX-045, STS-105, TC-MX-06: a 4xx at RCPT lets the client try its next candidate."""
     word = marker()
     t.sender.send("user@pf-two.test", message(word).decode().replace("\r\n", "\n"))
     line = t.sender.outcome(f"<{word}@client.test>")

@@ -354,7 +354,7 @@ def an_override_brings_its_own_roots(t, site):
 @case(Site("relayhost", policy="enforce"), Site("anyone", policy="enforce", cert="wrong"),
       only=ONCE)
 def a_smart_host_is_the_policy_domain(t, relay, anyone):
-    """PRX-024: recipients of any domain pass together; their own policies are not looked up."""
+    """PRX-024, TC-MX-13: recipients of any domain pass together; their own policies are not looked up."""
     with configured(t, f'smart_host "{relay.domain}" {{\n'
                        f'destination = {{{relay.address(t.family)}}}\n}}\n'):
         t.mx(relay, pair=t.certificates.make("relay", [relay.domain]))
@@ -422,3 +422,64 @@ def reloads_lose_no_connection(t, site):
             one.join()
     equal(failed, [], "clients that were not served")
     assert len(served) > 10 and set(served) <= {250, 421}, set(served)
+
+
+@case(Site("nomail", rest="none.{domain}. IN MX 0 ."), only=ONCE)
+def a_null_mx_is_the_mx_business_unless_the_site_says_otherwise(t, site):
+    """PRX-022, TC-MX-09."""
+    t.mx(site)
+    peer = t.ready(site)
+    equal([r.code for r in peer.envelope(f"user@none.{site.domain}")], [250, 250], "envelope")
+    peer.quit()
+    with configured(t, "null_mx = refuse"):
+        peer = t.ready(site)
+        equal(peer.envelope(f"user@none.{site.domain}")[1],
+              "556 5.1.10 Recipient address has null MX", "RCPT")
+
+
+@case(Site("aliased", policy="enforce", web_names=["mta-sts.cn.aliased.test"],
+           rest="cn.{domain}. IN MX 10 alias.{domain}.\nalias.{domain}. IN CNAME mx.{domain}.\n"
+                "mta-sts.cn.{domain}. IN CNAME mta-sts.{domain}.\n"
+                '_mta-sts.cn.{domain}. IN TXT "v=STSv1; id=1;"\n'
+                "dn.{domain}. IN CNAME {domain}.\nsub.{domain}. IN MX 10 mx.{domain}."), only=ONCE)
+def names_before_aliases_are_what_counts(t, site):
+    """STS-002, STS-082, STS-108, TC-HTTP-15, TC-MX-05, TC-MX-12, SEEDS S1."""
+    def policy(host):
+        return f"version: STSv1\nmode: enforce\nmx: {host}\nmax_age: 86400\n"
+
+    t.mx(site, pair=t.certificates.make("aliased-both", [site.mx, f"alias.{site.domain}"]))
+    t.web.publish_as(f"cn.{site.domain}", policy(site.mx))
+    peer = t.ready(site)
+    equal(peer.envelope(f"user@cn.{site.domain}")[1].code, 451, "the policy lists the target only")
+    peer.quit()
+    with configured(t, "sts_mx_cname = also-target"):
+        peer = t.ready(site)
+        equal(peer.envelope(f"user@cn.{site.domain}")[1].code, 250, "and so does the site")
+        peer.quit()
+    t.web.publish_as(f"cn.{site.domain}", policy(f"alias.{site.domain}"))
+    t.gateway.command("policy", "refresh", f"cn.{site.domain}")
+    peer = t.ready(site)
+    equal(peer.envelope(f"user@cn.{site.domain}")[1].code, 250, "the policy lists the record's name")
+    peer.quit()
+    fetches = t.web.fetches(site)
+    peer = t.ready(site)
+    equal([r.code for r in peer.envelope(f"user@dn.{site.domain}", f"user@sub.{site.domain}")],
+          [250] * 3, "a domain that is an alias, one below a policy domain")
+    peer.quit()
+    equal(t.web.fetches(site), fetches, "fetches of the target's, the parent's policy")
+    others = wait_for(lambda: [r for r in t.gateway.records(t.before) if r["event"] == "recipient"
+                               and r["domain"].split(".")[0] in ("dn", "sub")] or None, "records", 10)
+    equal({r["policy"]["type"] for r in others}, {"no-policy-found"}, "their policies")
+
+
+@case(Site("deferring", lame=True), only=ONCE)
+def a_txt_that_fails_defers_where_the_site_says_so(t, site):
+    """STS-011: otherwise it is as if there were no policy."""
+    t.mx(site)
+    peer = t.ready(site)
+    equal(peer.envelope(f"user@{site.domain}")[1].code, 250, "RCPT")
+    peer.quit()
+    with configured(t, "sts_dns_failure = defer"):
+        peer = t.ready(site)
+        equal(peer.envelope(f"user@{site.domain}")[1],
+              f"451 4.4.3 Temporary DNS failure for '{site.domain}'", "RCPT")

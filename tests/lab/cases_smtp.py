@@ -156,7 +156,7 @@ def rset_clears_the_transaction_on_both_legs(t, site):
 
 @case(Site("literal", cert="self-signed"))
 def a_literal_is_served_without_policy(t, site):
-    """PRX-026."""
+    """PRX-026, TC-TXT-30."""
     server = t.mx(site)
     peer = t.ready(site)
     address = site.address(t.family)

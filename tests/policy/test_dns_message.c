@@ -289,9 +289,9 @@ static struct answer_case {
       RES_OK, L63 ".example 300: 192.0.2.1" },
 
     /* CNAMEs. */
-    { "STS-008 one CNAME, the smallest TTL counts", "_mta-sts.example.com", DNS_TYPE_TXT, RESPONSE,
-      "_mta-sts.example.com 30 CNAME sts.provider.net\nsts.provider.net 300 TXT x", "", RES_OK,
-      "sts.provider.net 30: \"x\"" },
+    { "TC-TXT-20 STS-008 one CNAME, the smallest TTL counts", "_mta-sts.example.com", DNS_TYPE_TXT,
+      RESPONSE, "_mta-sts.example.com 30 CNAME sts.provider.net\nsts.provider.net 300 TXT x", "",
+      RES_OK, "sts.provider.net 30: \"x\"" },
     { "a chain out of order", "a.example", DNS_TYPE_A, RESPONSE,
       "c.example 300 A 192.0.2.1\nb.example 300 CNAME c.example\na.example 300 CNAME b.example", "",
       RES_OK, "c.example 300: 192.0.2.1" },

@@ -171,7 +171,7 @@ static struct fetch_case {
     { "an empty body is for the parser to refuse", "empty.test", ODD, "", .body = "" },
     { "more octets than Content-Length are not read", "longer.test", ODD, "", .body = "version: " },
 
-    /* STS-030: size. */
+    /* TC-POL-30 STS-030: size. */
     { "STS-030 65 536 octets", "exact.test", ODD, "", .body = "64K" },
     { "STS-030 65 536 octets, chunked", "exactchunked.test", ODD, "", .body = "64K" },
     { "STS-030 65 537 octets", "over.test", ODD, .want = "too-large" },

@@ -306,7 +306,7 @@ test_first_and_second_mail(void **state)
     assert_int_equal(w.uncached.txt_asked, 0);
 }
 
-/* STS-005, STS-006, STS-009, STS-010, STS-013: no usable record, no HTTPS. */
+/* STS-005, STS-006, STS-009, STS-010, STS-013, TC-TXT-22: no usable record, no HTTPS. */
 static void
 test_no_usable_record(void **state)
 {
@@ -372,7 +372,8 @@ test_new_id_fails(void **state)
     mail("3", "", 1);
 }
 
-/* STS-062, STS-069, STS-121, TC-CACHE-05, TC-CACHE-06: no live record; the cached one stays. */
+/* STS-062, STS-069, STS-121, TC-CACHE-05, TC-CACHE-06, TC-TXT-24: no live record; the cached one
+ * stays. */
 static void
 test_record_lost(void **state)
 {
@@ -390,7 +391,7 @@ test_record_lost(void **state)
     assert_false(w.defer);
 }
 
-/* STS-011: without a policy at hand as configured. */
+/* STS-011, TC-TXT-23: without a policy at hand as configured. */
 static void
 test_record_failure_without_policy(void **state)
 {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "proxy/judge.h"
+#include "proxy/replies.h"
 
 #define ROWS(a) (sizeof(a) / sizeof *(a))
 #define NOW_S 1700000000
@@ -1186,6 +1187,15 @@ test_reconnect_ends(void **state)
     assert_int_equal(judge(&req, &obs, NOW_S).reply, REPLY_STS_NAME_MISMATCH);
 }
 
+/* STS-104, REP-010: what fails for an MTA-STS policy is tried again. */
+static void
+test_sts_refusals_are_temporary(void **state)
+{
+    (void)state;
+    for (unsigned row = REPLY_STS_MX_MISMATCH; row <= REPLY_STS_NAME_MISMATCH; row++)
+        assert_int_equal(reply_code((enum reply_row)row), 451);
+}
+
 int
 main(void)
 {
@@ -1194,6 +1204,7 @@ main(void)
         cmocka_unit_test(test_site_floor),
         cmocka_unit_test(test_product),
         cmocka_unit_test(test_reconnect_ends),
+        cmocka_unit_test(test_sts_refusals_are_temporary),
     };
     struct CMUnitTest tests[ROWS(cases) + ROWS(local_cases) + ROWS(others)] = { 0 };
     size_t n = 0;

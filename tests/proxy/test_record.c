@@ -1,5 +1,5 @@
 /* tests/proxy/test_record.c: records carry what docs/records.md promises, stay within their bounds
- * whatever peers send, and are told from anything else. */
+ * whatever peers send, and are told from anything else (PRX-051). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
