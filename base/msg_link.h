@@ -8,7 +8,7 @@
 #include "base/span.h"
 
 #define MSG_LINK_MAX_BYTES (128u * 1024u) /* one message: a requirement with a full policy fits */
-#define MSG_LINK_QUEUE_MAX 4096u          /* messages that wait */
+#define MSG_LINK_QUEUE_MAX 32768u /* messages that wait: all answers that can be owed, and news */
 
 struct msg_link; /* owns its descriptor */
 
