@@ -13,9 +13,12 @@ struct warm {
     char domain[];
 };
 
+struct refreshing;
+
 struct policy_admin {
     struct policy_admin_config config;
     struct warm *waiting, *running; /* owned */
+    struct refreshing *refreshing;  /* owned */
     size_t waiting_count, running_count;
     bool starting; /* start_warming() is on the stack: what ends at once does not call it again */
 };
@@ -36,16 +39,6 @@ free_warms(struct warm *list)
     struct warm *warm, *next;
 
     DL_FOREACH_SAFE(list, warm, next) { free(warm); }
-}
-
-void
-policy_admin_free(struct policy_admin *admin)
-{
-    if (!admin)
-        return;
-    free_warms(admin->waiting);
-    free_warms(admin->running);
-    free(admin);
 }
 
 /* ---- showing ---- */
@@ -119,6 +112,7 @@ policy_admin_show(struct policy_admin *admin, const char *domain, policy_admin_e
 /* ---- refreshing ---- */
 
 struct refreshing {
+    struct refreshing *prev, *next;
     struct policy_admin *admin;
     policy_admin_done *done;
     void *arg;
@@ -146,6 +140,7 @@ on_refreshed(void *arg, const struct sts_finding *finding)
         show(&s, &finding->entry);
     else
         r->done(r->arg, r->problem, NULL);
+    DL_DELETE(r->admin->refreshing, r);
     free(r);
 }
 
@@ -158,8 +153,22 @@ policy_admin_refresh(struct policy_admin *admin, const char *domain, policy_admi
     if (!r)
         return RES_NOMEM;
     *r = (struct refreshing){ .admin = admin, .done = done, .arg = arg };
+    DL_APPEND(admin->refreshing, r);
     sts_discover(admin->config.discovery, domain, STS_FOR_OPERATOR, on_refreshed, r);
     return RES_OK;
+}
+
+void
+policy_admin_free(struct policy_admin *admin)
+{
+    struct refreshing *r, *next;
+
+    if (!admin)
+        return;
+    free_warms(admin->waiting);
+    free_warms(admin->running);
+    DL_FOREACH_SAFE(admin->refreshing, r, next) { free(r); }
+    free(admin);
 }
 
 /* ---- flushing ---- */

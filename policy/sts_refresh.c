@@ -12,19 +12,18 @@
 #define INTERVAL_MIN_S 30    /* policies that live for less than a minute are fetched by mail */
 #define RETRY_DOUBLINGS 6u   /* of the wait after a failure: 5 minutes become 5 hours */
 
+/* One fetch in the background. */
 struct renewal {
     struct sts_refresh *refresh;
+    bool due, running; /* neither: free */
     char domain[HOSTNAME_MAX + 1];
 };
 
 struct sts_refresh {
     struct sts_refresh_config config;
     size_t place; /* in the cache */
-    unsigned running;
-    /* of a walk */
-    int64_t now_s;
-    struct renewal *due[STS_REFRESH_PARALLEL];
-    unsigned due_count;
+    struct renewal renewals[STS_REFRESH_PARALLEL];
+    int64_t now_s; /* of a walk */
 };
 
 struct sts_refresh *
@@ -32,8 +31,11 @@ sts_refresh_new(const struct sts_refresh_config *config)
 {
     struct sts_refresh *refresh = calloc(1, sizeof *refresh);
 
-    if (refresh)
-        refresh->config = *config;
+    if (!refresh)
+        return NULL;
+    refresh->config = *config;
+    for (unsigned i = 0; i < STS_REFRESH_PARALLEL; i++)
+        refresh->renewals[i].refresh = refresh;
     return refresh;
 }
 
@@ -112,42 +114,49 @@ on_renewed(void *arg, const struct sts_finding *finding)
     struct renewal *renewal = arg;
     struct sts_refresh *refresh = renewal->refresh;
 
-    refresh->running--;
+    renewal->running = false;
     policy_stats_add(refresh->config.stats,
                      finding->just_fetched ? STAT_REFRESH_OK : STAT_REFRESH_FAILED);
     if (!finding->just_fetched && finding->has_policy)
         complain(refresh, &finding->entry, finding->problem);
-    free(renewal);
+}
+
+static struct renewal *
+free_renewal(struct sts_refresh *refresh)
+{
+    for (unsigned i = 0; i < STS_REFRESH_PARALLEL; i++)
+        if (!refresh->renewals[i].due && !refresh->renewals[i].running)
+            return &refresh->renewals[i];
+    return NULL;
 }
 
 static void
 look(void *arg, const struct sts_entry *entry)
 {
     struct sts_refresh *refresh = arg;
-    struct renewal *renewal;
+    struct renewal *renewal = free_renewal(refresh);
 
-    if (refresh->running + refresh->due_count >= STS_REFRESH_PARALLEL ||
-        sts_refresh_due_s(refresh, entry, refresh->now_s) > refresh->now_s)
-        return;
-    renewal = malloc(sizeof *renewal);
-    if (!renewal)
-        return; /* at the next round */
-    renewal->refresh = refresh;
+    if (!renewal || sts_refresh_due_s(refresh, entry, refresh->now_s) > refresh->now_s)
+        return; /* without room at the next round */
+    renewal->due = true;
     snprintf(renewal->domain, sizeof renewal->domain, "%s", entry->domain);
-    refresh->due[refresh->due_count++] = renewal;
 }
 
 void
 sts_refresh_tick(struct sts_refresh *refresh)
 {
-    if (refresh->running >= STS_REFRESH_PARALLEL)
+    if (!free_renewal(refresh))
         return;
     refresh->now_s = clock_wall_s(&refresh->config.clock);
-    refresh->due_count = 0;
     sts_cache_walk(refresh->config.cache, &refresh->place, LOOKS_PER_TICK, look, refresh);
-    for (unsigned i = 0; i < refresh->due_count; i++) {
-        refresh->running++;
-        sts_discover(refresh->config.discovery, refresh->due[i]->domain, STS_FOR_REFRESH,
-                     on_renewed, refresh->due[i]);
+    for (unsigned i = 0; i < STS_REFRESH_PARALLEL; i++) {
+        struct renewal *renewal = &refresh->renewals[i];
+
+        if (!renewal->due)
+            continue;
+        renewal->due = false;
+        renewal->running = true;
+        sts_discover(refresh->config.discovery, renewal->domain, STS_FOR_REFRESH, on_renewed,
+                     renewal);
     }
 }

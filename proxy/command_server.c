@@ -32,6 +32,7 @@ struct command_server {
     struct command_server_config config;
     ev_io accept;
     struct client *clients;
+    struct client *orphans; /* gone, but their look-up is not over */
     unsigned count;
 };
 
@@ -56,8 +57,15 @@ close_client(struct client *c)
     c->server->count--;
     buffer_clear(&c->in);
     buffer_clear(&c->out);
-    if (!c->waiting || c->reloading)
+    if (!c->waiting || c->reloading) {
         free(c);
+        return;
+    }
+    c->next = c->server->orphans;
+    c->link = &c->server->orphans;
+    if (c->next)
+        c->next->link = &c->next;
+    c->server->orphans = c;
 }
 
 /* Wait for what the client is to do next; and not for ever. */
@@ -199,6 +207,9 @@ on_refreshed(void *arg, const char *problem, const struct policy_info *info)
 
     c->waiting = false;
     if (c->fd < 0) {
+        *c->link = c->next;
+        if (c->next)
+            c->next->link = c->link;
         free(c);
         return;
     }
@@ -485,13 +496,25 @@ command_server_new(const struct command_server_config *config)
 }
 
 void
+command_server_stop(struct command_server *server)
+{
+    ev_io_stop(server->config.loop, &server->accept);
+    while (server->clients)
+        close_client(server->clients);
+}
+
+void
 command_server_free(struct command_server *server)
 {
     if (!server)
         return;
-    ev_io_stop(server->config.loop, &server->accept);
-    while (server->clients)
-        close_client(server->clients);
+    command_server_stop(server);
+    while (server->orphans) {
+        struct client *c = server->orphans;
+
+        server->orphans = c->next;
+        free(c);
+    }
     free(server);
 }
 

@@ -30,7 +30,10 @@ struct command_server_config {
 /** config: copied. NULL: no memory. */
 struct command_server *command_server_new(const struct command_server_config *config);
 
-/** Before the policy_admin it borrows. NULL is allowed. */
+/** No client is heard any more. Look-ups that they asked for may still end. */
+void command_server_stop(struct command_server *server);
+
+/** When no look-up can end any more. NULL is allowed. */
 void command_server_free(struct command_server *server);
 
 /** The supervisor has answered: all who asked are told. */

@@ -87,8 +87,8 @@ ask_reload(void *arg)
 static void
 retire(struct policy_process *p)
 {
-    command_server_free(p->commands);
-    p->commands = NULL;
+    if (p->commands)
+        command_server_stop(p->commands);
     p->retired = true;
     sts_keeper_stop(p->keeper);
 }

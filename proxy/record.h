@@ -75,6 +75,18 @@ struct record_session_end {
     const char *state; /* session_state_name() where it ended */
 };
 
+/* A connection that was relayed untouched, rollout = survey. Borrowed, and NULL, as above. */
+struct record_survey {
+    int64_t wall_ns;    /* when it ended */
+    int64_t started_ns; /* wall clock */
+    const struct record_session_info *session;
+    bool connected; /* to the MX */
+    bool starttls_offered, starttls_asked, starttls_accepted;
+    unsigned mails_in_clear, recipients_in_clear; /* commands seen */
+    uint64_t bytes_to_mx, bytes_to_client;        /* octets, as they passed */
+    const char *end; /* why it ended: "closed", "idle", "mx-unreachable" ... */
+};
+
 /* A process starts to serve, or ends. Borrowed, and NULL, as above. */
 struct record_process {
     int64_t wall_ns;
@@ -96,6 +108,7 @@ MUST_CHECK enum result record_encode_recipient(const struct record_recipient *re
                                                struct buffer *out);
 MUST_CHECK enum result record_encode_session(const struct record_session_end *record,
                                              struct buffer *out);
+MUST_CHECK enum result record_encode_survey(const struct record_survey *record, struct buffer *out);
 MUST_CHECK enum result record_encode_process(const struct record_process *record,
                                              struct buffer *out);
 

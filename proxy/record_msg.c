@@ -14,6 +14,7 @@
 #define TLS_PAIRS 13u
 #define CERTIFICATE_PAIRS 6u
 #define END_PAIRS 14u
+#define SURVEY_PAIRS 11u
 #define PROCESS_PAIRS 6u
 
 static void
@@ -261,6 +262,28 @@ record_encode_session(const struct record_session_end *record, struct buffer *ou
     put_tls(&w, record->obs);
     put_text(&w, "end", record->end);
     put_text(&w, "state", record->state);
+    return pack_end(&w);
+}
+
+enum result
+record_encode_survey(const struct record_survey *record, struct buffer *out)
+{
+    int64_t duration_ns = record->wall_ns - record->started_ns;
+    struct pack_writer w;
+
+    begin_record(&w, out, record->wall_ns, "survey", SESSION_PAIRS + SURVEY_PAIRS);
+    put_session(&w, record->session);
+    put_int(&w, "started_at", record->started_ns / 1000000000);
+    put_uint(&w, "duration_ms", duration_ns > 0 ? (uint64_t)duration_ns / 1000000 : 0);
+    put_bool(&w, "connected", record->connected);
+    put_bool(&w, "starttls_offered", record->starttls_offered);
+    put_bool(&w, "starttls_asked", record->starttls_asked);
+    put_bool(&w, "starttls_accepted", record->starttls_accepted);
+    put_uint(&w, "mails_in_clear", record->mails_in_clear);
+    put_uint(&w, "recipients_in_clear", record->recipients_in_clear);
+    put_uint(&w, "bytes_to_mx", record->bytes_to_mx);
+    put_uint(&w, "bytes_to_client", record->bytes_to_client);
+    put_text(&w, "end", record->end);
     return pack_end(&w);
 }
 

@@ -5,6 +5,7 @@
 #include "proxy/connection.h"
 #include "proxy/intercept.h"
 #include "proxy/mx_leg.h"
+#include "proxy/relay.h"
 #include "proxy/replies.h"
 #include "tls/tls_client.h"
 
@@ -32,6 +33,7 @@ struct worker {
     unsigned index;
     struct child_channel channel;
     struct connection_shared shared;
+    struct relay_shared relays; /* rollout = survey */
     struct listener listeners[CONFIG_LISTEN_MAX];
     size_t listener_count;
     uint64_t session_base, session_count;
@@ -66,14 +68,16 @@ serve_client(struct listener *l, int fd, const struct sockaddr_storage *peer)
         reason = "destination-unknown";
     else
         reason = intercept_refuses(&info.destination, info.destination_port, w->config);
-    if (!reason && w->shared.open >= w->config->sessions_max)
+    if (!reason && w->shared.open + w->relays.open >= w->config->sessions_max)
         reason = "too-many-sessions";
     if (reason) {
         refuse_client(w, fd, reason, &info.client);
         return;
     }
     snprintf(info.id, sizeof info.id, "%016" PRIx64, w->session_base + w->session_count++);
-    if (connection_start(&w->shared, fd, &info) != RES_OK)
+    if ((w->config->rules.rollout.mode == ROLLOUT_SURVEY
+             ? relay_start(&w->relays, fd, &info)
+             : connection_start(&w->shared, fd, &info)) != RES_OK)
         log_error("event=no-memory where=accept");
 }
 
@@ -182,7 +186,7 @@ on_prepare(struct ev_loop *loop, ev_prepare *p, int revents)
 
     (void)revents;
     connection_reap(&w->shared);
-    if (w->stopping && w->shared.open == 0)
+    if (w->stopping && w->shared.open == 0 && w->relays.open == 0)
         ev_break(loop, EVBREAK_ALL);
 }
 
@@ -233,6 +237,9 @@ open_all(struct worker *w)
         log_error("event=start-failed what=records reason=\"%s\"", text);
         return false;
     }
+    w->relays = (struct relay_shared){
+        .loop = w->loop, .config = w->config, .clock = s->clock, .records = s->records
+    };
     return getrandom(&w->session_base, sizeof w->session_base, 0) == sizeof w->session_base;
 }
 
@@ -287,6 +294,7 @@ static void
 close_all(struct worker *w)
 {
     connection_free_all(&w->shared);
+    relay_free_all(&w->relays);
     policy_client_free(w->shared.policy);
     for (size_t i = 0; i < w->shared.tls_count; i++)
         tls_context_free(w->shared.tls[i]);

@@ -5,6 +5,8 @@ PRX-041, PRX-042)."""
 import contextlib
 import os
 import signal
+import sqlite3
+import ssl
 import threading
 
 from case import ONCE, case, equal, fields, marker, message
@@ -39,6 +41,13 @@ def configured(t, text):
     finally:
         t.gateway.configure("")
         t.gateway.reload()
+
+
+def stored(t, domain):
+    """Is the domain's policy in the store?"""
+    with contextlib.closing(sqlite3.connect(
+            f"file:{t.gateway.folder}/policies.sqlite?mode=ro", uri=True)) as store:
+        return store.execute("SELECT 1 FROM policy WHERE domain = ?", (domain,)).fetchone()
 
 
 def learn(t, site):
@@ -182,9 +191,7 @@ def a_restart_without_network_still_enforces(t, site, good):
     """STS-061, TC-CACHE-15: killed, and all of DNS and HTTPS dead."""
     learn(t, site)
     learn(t, good)
-    shown = "0"
-    wait_for(lambda: "store_written          0" not in
-             t.gateway.command("policy", "stats").stdout, f"the store {shown}", 10)
+    wait_for(lambda: stored(t, site.domain) and stored(t, good.domain), "the store", 10)
     for server in (t.dns.nsd, t.web.nginx):
         os.killpg(server.pid, signal.SIGSTOP)
     try:
@@ -483,3 +490,46 @@ def a_txt_that_fails_defers_where_the_site_says_so(t, site):
         peer = t.ready(site)
         equal(peer.envelope(f"user@{site.domain}")[1],
               f"451 4.4.3 Temporary DNS failure for '{site.domain}'", "RCPT")
+
+
+@case(Site("surveyed", policy="enforce", cert="wrong"), Site("nobody"), only=ONCE)
+def survey_changes_nothing_and_counts(t, site, nobody):
+    """PRX-041: every byte untouched, STARTTLS included; what was in clear is counted."""
+    server = t.mx(site, keywords=("X-UNHEARD-OF 7", "PIPELINING", "SIZE 99"))
+    with configured(t, "rollout = survey"):
+        equal(t.gateway.command("mode", "enforce").returncode, 1, "mode during a survey")
+        clear = t.client(site)
+        reply = clear.greet()
+        assert "250-X-UNHEARD-OF 7" in reply.text and "STARTTLS" in reply.text, reply
+        equal([r.code for r in clear.envelope(f"user@{site.domain}")], [250, 250], "envelope")
+        word = marker()
+        equal(clear.content(message(word) + b"\r\nMAIL FROM:<x@in.content>").code, 250, "content")
+        equal(clear.quit().code, 221, "QUIT of the MX itself")
+        equal(server.mailbox[0].tls, "", "TLS")
+
+        secure = t.client(site)
+        equal(secure.greet().code, 250, "EHLO")
+        equal(secure.cmd("STARTTLS").code, 220, "STARTTLS, by the MX")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        secure.sock = context.wrap_socket(secure.sock, server_hostname="asked.by.the.client")
+        equal(secure.cmd("EHLO client.lab.test").code, 250, "EHLO under the client's own TLS")
+        secure.envelope(f"user@{site.domain}")
+        secure.quit()
+        server.wait_idle()
+        equal(server.connections[1].sni, "asked.by.the.client", "SNI")
+
+        with contextlib.suppress(ConnectionError):  # a reset, or the end of the stream
+            equal(t.client(nobody).reply().lines, [], "what an MX that is not there says")
+
+        def seen():
+            found = [r for r in t.gateway.records(t.before) if r["event"] == "survey"]
+            return found if len(found) >= 3 else None
+
+        records = wait_for(seen, "three records of the survey", 10)
+        fields(next(r for r in records if r["client_port"] == clear.port), starttls_offered=True,
+               starttls_asked=False, mails_in_clear=1, recipients_in_clear=1, end="closed")
+        fields(next(r for r in records if r["client_port"] == secure.port), starttls_accepted=True,
+               mails_in_clear=0)
+        equal([r["connected"] for r in records if r["destination"] == nobody.address(t.family)],
+              [False], "the MX that is not there")

@@ -114,6 +114,18 @@ record_samples_init(struct record_samples *s)
         .end = "quit",
         .state = "closed",
     };
+    s->survey = (struct record_survey){
+        .wall_ns = SAMPLE_WALL_NS,
+        .started_ns = SAMPLE_WALL_NS - 2500000000,
+        .session = &s->info,
+        .connected = true,
+        .starttls_offered = true,
+        .mails_in_clear = 1,
+        .recipients_in_clear = 2,
+        .bytes_to_mx = 300,
+        .bytes_to_client = 321,
+        .end = "closed",
+    };
 }
 
 void

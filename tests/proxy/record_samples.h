@@ -15,6 +15,7 @@ struct record_samples {
     struct verdict verdict;
     struct record_recipient recipient;
     struct record_session_end end;
+    struct record_survey survey;
     struct record_process process;
 };
 

@@ -1,0 +1,264 @@
+#include "proxy/relay.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "proxy/intercept.h"
+#include "proxy/survey.h"
+
+/* One direction: read here, written there. */
+struct way {
+    struct buffer held;
+    bool ended; /* nothing more is read */
+    bool told;  /* and the other side knows */
+    uint64_t octets;
+};
+
+struct relay {
+    struct relay_shared *shared;
+    struct relay *next, **link;
+    struct record_session_info info;
+    int64_t started_ns;
+    int client_fd, mx_fd; /* owned */
+    bool connected;
+    struct way to_mx, to_client;
+    struct survey survey;
+    ev_io client, mx;
+    ev_timer idle;
+};
+
+static void
+write_record(const struct relay *r, const char *end)
+{
+    const struct record_survey record = {
+        .wall_ns = r->shared->clock.wall_ns(r->shared->clock.arg),
+        .started_ns = r->started_ns,
+        .session = &r->info,
+        .connected = r->connected,
+        .starttls_offered = r->survey.starttls_offered,
+        .starttls_asked = r->survey.starttls_asked,
+        .starttls_accepted = r->survey.starttls_accepted,
+        .mails_in_clear = r->survey.mails,
+        .recipients_in_clear = r->survey.recipients,
+        .bytes_to_mx = r->to_mx.octets,
+        .bytes_to_client = r->to_client.octets,
+        .end = end,
+    };
+    struct buffer bytes;
+
+    log_info("event=survey session=%s starttls=%s mails_in_clear=%u end=%s", r->info.id,
+             r->survey.starttls_accepted ? "yes" : "no", r->survey.mails, end);
+    if (!r->shared->records)
+        return;
+    buffer_init(&bytes, RECORD_MAX_BYTES);
+    if (record_encode_survey(&record, &bytes) == RES_OK)
+        (void)record_file_write(r->shared->records, buffer_span(&bytes)); /* it counts its losses */
+    else
+        log_error("event=record-lost session=%s", r->info.id);
+    buffer_clear(&bytes);
+}
+
+/* abort: the other side sees a reset. */
+static void
+close_fd(int fd, bool abort)
+{
+    const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+    if (fd < 0)
+        return;
+    if (abort)
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    (void)close(fd);
+}
+
+static void
+end_relay(struct relay *r, const char *end)
+{
+    struct relay_shared *shared = r->shared;
+    bool whole = r->to_mx.told && r->to_client.told;
+
+    write_record(r, end);
+    ev_io_stop(shared->loop, &r->client);
+    ev_io_stop(shared->loop, &r->mx);
+    ev_timer_stop(shared->loop, &r->idle);
+    close_fd(r->client_fd, !whole);
+    close_fd(r->mx_fd, !whole);
+    buffer_clear(&r->to_mx.held);
+    buffer_clear(&r->to_client.held);
+    *r->link = r->next;
+    if (r->next)
+        r->next->link = r->link;
+    shared->open--;
+    free(r);
+}
+
+static void
+watch(struct relay *r, ev_io *w, int fd, bool readable, bool writable)
+{
+    int events = (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0);
+
+    ev_io_stop(r->shared->loop, w);
+    ev_io_set(w, fd, events);
+    if (events)
+        ev_io_start(r->shared->loop, w);
+}
+
+static void
+watch_both(struct relay *r)
+{
+    bool from_client = r->connected && !r->to_mx.ended && buffer_room(&r->to_mx.held) > 0;
+    bool from_mx = r->connected && !r->to_client.ended && buffer_room(&r->to_client.held) > 0;
+
+    watch(r, &r->client, r->client_fd, from_client, buffer_len(&r->to_client.held) > 0);
+    watch(r, &r->mx, r->mx_fd, from_mx, !r->connected || buffer_len(&r->to_mx.held) > 0);
+    ev_timer_again(r->shared->loop, &r->idle);
+}
+
+/* False: the connection is broken. */
+static bool
+read_some(struct way *way, int fd, void (*listen_to)(struct survey *, struct span),
+          struct survey *survey)
+{
+    size_t room = buffer_room(&way->held);
+    char *place;
+    ssize_t n;
+
+    if (way->ended || room == 0)
+        return true;
+    if (buffer_reserve(&way->held, room, &place) != RES_OK)
+        return false;
+    n = recv(fd, place, room, 0);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    if (n == 0) {
+        way->ended = true;
+        return true;
+    }
+    buffer_commit(&way->held, (size_t)n);
+    listen_to(survey, span_make(place, (size_t)n));
+    return true;
+}
+
+/* What is held, and then the end of it. False: the connection is broken. */
+static bool
+write_some(struct way *way, int fd)
+{
+    while (buffer_len(&way->held)) {
+        struct span bytes = buffer_span(&way->held);
+        ssize_t n = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        way->octets += (size_t)n;
+        buffer_consume(&way->held, (size_t)n);
+    }
+    if (way->ended && !way->told) {
+        way->told = true;
+        (void)shutdown(fd, SHUT_WR);
+    }
+    return true;
+}
+
+static void
+go_on(struct relay *r)
+{
+    if (!write_some(&r->to_mx, r->mx_fd) || !write_some(&r->to_client, r->client_fd))
+        end_relay(r, "broken");
+    else if (r->to_mx.told && r->to_client.told)
+        end_relay(r, "closed");
+    else
+        watch_both(r);
+}
+
+static void
+on_client(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct relay *r = w->data;
+
+    (void)loop;
+    if (revents & EV_READ && !read_some(&r->to_mx, r->client_fd, survey_client, &r->survey))
+        end_relay(r, "client-broken");
+    else
+        go_on(r);
+}
+
+static void
+on_mx(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct relay *r = w->data;
+    socklen_t len = sizeof(int);
+    int error = 0;
+
+    (void)loop;
+    if (!r->connected &&
+        (getsockopt(r->mx_fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0)) {
+        end_relay(r, "mx-unreachable");
+        return;
+    }
+    r->connected = true;
+    if (revents & EV_READ && !read_some(&r->to_client, r->mx_fd, survey_mx, &r->survey))
+        end_relay(r, "mx-broken");
+    else
+        go_on(r);
+}
+
+static void
+on_idle(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop, (void)revents;
+    end_relay(w->data, "idle");
+}
+
+enum result
+relay_start(struct relay_shared *shared, int fd, const struct record_session_info *info)
+{
+    static const int one = 1;
+    struct relay *r = calloc(1, sizeof *r);
+    char error[160];
+
+    if (!r) {
+        close_fd(fd, true);
+        return RES_NOMEM;
+    }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    r->shared = shared;
+    r->info = *info;
+    r->started_ns = shared->clock.wall_ns(shared->clock.arg);
+    r->client_fd = fd;
+    r->mx_fd = -1;
+    buffer_init(&r->to_mx.held, RELAY_BUFFER_BYTES);
+    buffer_init(&r->to_client.held, RELAY_BUFFER_BYTES);
+    ev_init(&r->client, on_client);
+    ev_init(&r->mx, on_mx);
+    ev_init(&r->idle, on_idle);
+    r->idle.repeat = RELAY_IDLE_S;
+    r->client.data = r->mx.data = r->idle.data = r;
+    r->next = shared->first;
+    r->link = &shared->first;
+    if (r->next)
+        r->next->link = &r->next;
+    shared->first = r;
+    shared->open++;
+    if (intercept_connect(&info->destination, info->destination_port, shared->config->upstream_mark,
+                          &r->mx_fd, error, sizeof error) != RES_OK) {
+        log_warn("event=connect-failed reason=\"%s\"", error);
+        end_relay(r, "mx-unreachable");
+        return RES_OK;
+    }
+    watch_both(r);
+    return RES_OK;
+}
+
+void
+relay_free_all(struct relay_shared *shared)
+{
+    while (shared->first)
+        end_relay(shared->first, "stopped");
+}

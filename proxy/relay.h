@@ -1,0 +1,36 @@
+/* proxy/relay.h: a connection in roll-out mode survey: every octet passes untouched in both
+ * directions, STARTTLS included, and nothing is said by us (PRX-041). Context: worker, on its event
+ * loop. */
+#ifndef STSGATE_PROXY_RELAY_H
+#define STSGATE_PROXY_RELAY_H
+
+#include "base/clock.h"
+#include "proxy/config.h"
+#include "proxy/record.h"
+#include "proxy/record_file.h"
+
+#define RELAY_BUFFER_BYTES (64u * 1024u) /* of each direction */
+#define RELAY_IDLE_S 900. /* beyond the longest wait of SMTP, 600 s for the end of data */
+
+struct ev_loop;
+struct relay;
+
+/* What all relays of a worker share. Borrowed by each until it is freed. */
+struct relay_shared {
+    struct ev_loop *loop;
+    const struct config *config;
+    struct clock clock;
+    struct record_file *records; /* NULL: none are written */
+    unsigned open;               /* relays there are */
+    struct relay *first;         /* list of them */
+};
+
+/** Serve a client. fd: takes it, a connected, non-blocking socket. Where the MX cannot be reached
+ * the client sees a reset, as without us. RES_NOMEM. */
+MUST_CHECK enum result relay_start(struct relay_shared *shared, int fd,
+                                   const struct record_session_info *info);
+
+/** End and free all. */
+void relay_free_all(struct relay_shared *shared);
+
+#endif
