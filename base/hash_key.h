@@ -13,6 +13,11 @@ void hash_key_init(void);
 
 uint64_t hash_bytes(const void *bytes, size_t len);
 
+/* A table that cannot grow leaves the new entry out, in place of ending the process: HASH_ENTERED()
+ * tells after each HASH_ADD. */
+#define HASH_NONFATAL_OOM 1
+#define HASH_ENTERED(entry) ((entry)->hh.tbl != NULL)
+
 #define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = (unsigned)hash_bytes((keyptr), (keylen)))
 
 #endif

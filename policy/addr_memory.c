@@ -67,6 +67,10 @@ addr_memory_note(struct addr_memory *memory, const char *host, const struct ip_a
         return;
     *pair = (struct seen){ .key = key, .at_s = now_s };
     HASH_ADD(hh, memory->pairs, key, sizeof pair->key, pair);
+    if (!HASH_ENTERED(pair)) {
+        free(pair);
+        return;
+    }
     if (HASH_COUNT(memory->pairs) > ADDR_MEMORY_MAX) {
         struct seen *oldest = memory->pairs;
 

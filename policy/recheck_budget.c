@@ -60,7 +60,10 @@ window_of(struct recheck_budget *budget, const char *domain, int64_t now_ms)
     snprintf(window->domain, sizeof window->domain, "%s", domain);
     window->started_ms = now_ms;
     HASH_ADD_STR(budget->windows, domain, window);
-    return window;
+    if (HASH_ENTERED(window))
+        return window;
+    free(window);
+    return NULL;
 }
 
 static bool

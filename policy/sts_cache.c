@@ -291,7 +291,7 @@ choose_victim(const struct sts_cache *cache, int64_t now_s)
 static void
 make_room(struct sts_cache *cache, int64_t now_s)
 {
-    while (HASH_COUNT(cache->slots) >= cache->config.entries_max) {
+    while (HASH_COUNT(cache->slots) > cache->config.entries_max) {
         struct slot *victim = choose_victim(cache, now_s);
 
         if (!victim)
@@ -321,21 +321,26 @@ new_slot(const char *domain, const char *id, struct span text)
     return slot;
 }
 
-/* Into the table, in place of what it had for the domain. */
-static void
+/* Into the table, in place of what it had for the domain, which stays if there is no memory. Takes
+ * the slot, also then. */
+static enum result
 enter(struct sts_cache *cache, struct slot *slot, int64_t now_s)
 {
     struct slot *old = find(cache, slot->bytes);
 
+    HASH_ADD_KEYPTR(hh, cache->slots, slot->bytes, slot->domain_len, slot);
+    if (!HASH_ENTERED(slot)) {
+        discard(slot);
+        return RES_NOMEM;
+    }
     if (old) {
         unfile(cache, old);
         HASH_DEL(cache->slots, old);
         discard(old);
-    } else {
-        make_room(cache, now_s);
     }
-    HASH_ADD_KEYPTR(hh, cache->slots, slot->bytes, slot->domain_len, slot);
+    make_room(cache, now_s); /* the slot is not filed yet, and no victim */
     file(cache, slot, now_s);
+    return RES_OK;
 }
 
 enum result
@@ -357,8 +362,7 @@ sts_cache_restore(struct sts_cache *cache, const char *domain, const char *id, s
     slot->fetched_at_s = fetched_at_s;
     slot->used_at_s = used_at_s;
     settle(slot, now_s);
-    enter(cache, slot, now_s);
-    return RES_OK;
+    return enter(cache, slot, now_s);
 }
 
 enum result
@@ -385,14 +389,14 @@ sts_cache_fail(struct sts_cache *cache, const char *domain, const char *id, enum
         failure = calloc(1, sizeof *failure);
     if (failure && !slot) {
         slot = new_slot(domain, "", span_of(""));
-        if (slot) {
+        if (slot)
             slot->used_at_s = now_s;
-            enter(cache, slot, now_s);
-        } else {
+        if (!slot || enter(cache, slot, now_s) != RES_OK) {
             free(failure);
+            return RES_NOMEM;
         }
     }
-    if (!failure || !slot)
+    if (!failure)
         return RES_NOMEM;
     if (failure->count == 0)
         failure->since_s = now_s;

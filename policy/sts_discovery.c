@@ -407,6 +407,12 @@ sts_discover(struct sts_discovery *d, const char *domain, enum sts_purpose purpo
     f->deadline_ms = NO_DEADLINE;
     snprintf(f->domain, sizeof f->domain, "%s", domain);
     HASH_ADD_STR(d->flights[purpose], domain, f);
+    if (!HASH_ENTERED(f)) {
+        free(f);
+        free(w);
+        answer_without_memory(done, arg);
+        return;
+    }
     if (!is_permitted(d, domain, purpose)) {
         finish(f);
         return;

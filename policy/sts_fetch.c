@@ -295,5 +295,11 @@ sts_fetch(struct sts_fetcher *f, const char *domain, const char *id, sts_fetch_d
     snprintf(flight->domain, sizeof flight->domain, "%s", domain);
     snprintf(flight->id, sizeof flight->id, "%s", id);
     HASH_ADD_STR(f->flights, domain, flight);
-    start(flight);
+    if (HASH_ENTERED(flight)) {
+        start(flight);
+        return;
+    }
+    free(w);
+    free(flight);
+    done(arg, &nothing);
 }

@@ -103,12 +103,14 @@ sts_keeper_changed(void *arg, const char *domain)
         return;
     if (len && HASH_COUNT(keeper->dirty) < DIRTY_MAX)
         d = malloc(sizeof *d + len + 1);
-    if (!d) {
-        dirty_all(keeper);
-        return;
+    if (d) {
+        memcpy(d->domain, domain, len + 1);
+        HASH_ADD_KEYPTR(hh, keeper->dirty, d->domain, len, d);
     }
-    memcpy(d->domain, domain, len + 1);
-    HASH_ADD_KEYPTR(hh, keeper->dirty, d->domain, len, d);
+    if (!d || !HASH_ENTERED(d)) {
+        free(d);
+        dirty_all(keeper);
+    }
 }
 
 bool

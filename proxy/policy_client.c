@@ -74,11 +74,23 @@ drop_cached(struct policy_client *client, struct cached *entry)
     free(entry);
 }
 
+/* As the one used last; without memory it is asked for again next time. */
+static void
+enter(struct policy_client *client, struct cached *entry)
+{
+    HASH_ADD(hh, client->cache, key, sizeof entry->key, entry);
+    if (HASH_ENTERED(entry))
+        return;
+    requirement_unref(entry->req);
+    free(entry);
+}
+
 struct requirement *
 policy_client_cached(struct policy_client *client, const char *domain,
                      const struct ip_addr *destination, const struct ip_addr *client_addr)
 {
     struct cache_key key = make_key(domain, destination, client_addr);
+    struct requirement *req;
     struct cached *entry;
 
     HASH_FIND(hh, client->cache, &key, sizeof key, entry);
@@ -88,9 +100,10 @@ policy_client_cached(struct policy_client *client, const char *domain,
         drop_cached(client, entry);
         return NULL;
     }
+    req = requirement_ref(entry->req);
     HASH_DEL(client->cache, entry); /* to the end of the order of use */
-    HASH_ADD(hh, client->cache, key, sizeof entry->key, entry);
-    return requirement_ref(entry->req);
+    enter(client, entry);
+    return req;
 }
 
 static void
@@ -111,7 +124,7 @@ remember(struct policy_client *client, const struct cache_key *key, struct requi
     entry->key = *key;
     entry->req = requirement_ref(req);
     entry->until_ms = clock_mono_ms(&client->clock) + (int64_t)req->ttl_s * 1000;
-    HASH_ADD(hh, client->cache, key, sizeof entry->key, entry);
+    enter(client, entry);
 }
 
 /* Takes the reference. */
@@ -273,13 +286,19 @@ policy_client_ask(struct policy_client *client, const char *domain,
         .id = question->id, .destination = *destination, .client = *client_addr, .recheck = recheck
     };
     memcpy(request.domain, question->key.domain, sizeof request.domain);
-    if (policy_request_encode(&request, &message) != RES_OK ||
-        msg_link_send(client->link, buffer_span(&message)) != RES_OK) {
+    HASH_ADD(hh, client->questions, id, sizeof question->id, question);
+    if (!HASH_ENTERED(question)) {
         free(question);
         question = NULL;
         goto done;
     }
-    HASH_ADD(hh, client->questions, id, sizeof question->id, question);
+    if (policy_request_encode(&request, &message) != RES_OK ||
+        msg_link_send(client->link, buffer_span(&message)) != RES_OK) {
+        HASH_DEL(client->questions, question);
+        free(question);
+        question = NULL;
+        goto done;
+    }
     watch_backlog(client);
 done:
     buffer_clear(&message);

@@ -397,8 +397,8 @@ test_no_memory(void **state)
     for (unsigned n = 0;; n++) {
         struct sts_cache *cache = new_cache(10);
         enum result put_res, fail_res;
+        struct sts_entry entry;
 
-        put(cache, "z.example", "enforce", 604800, NOW_S); /* the table is there */
         put(cache, "a.example", "enforce", 604800, NOW_S);
         alloc_fail_after(n);
         put_res = try_put(cache, "a.example", "id2", "none", 60, NOW_S);
@@ -406,12 +406,52 @@ test_no_memory(void **state)
                                   NOW_S, 0);
         (void)alloc_fail_happened();
         assert_true(put_res == RES_OK || put_res == RES_NOMEM);
-        assert_true(has(cache, "a.example"));
+        assert_true(sts_cache_find(cache, "a.example", &entry));
+        assert_int_equal(entry.mode, put_res == RES_OK ? STS_MODE_NONE : STS_MODE_ENFORCE);
         assert_int_equal(has(cache, "b.example"), fail_res == RES_OK);
         sts_cache_free(cache);
         if (put_res == RES_OK && fail_res == RES_OK)
             break;
     }
+}
+
+/* The same for the table, made for its first entry, and larger for a thousand. */
+static void
+test_no_memory_for_the_table(void **state)
+{
+    unsigned refused = 0;
+    char domain[32];
+
+    (void)state;
+    for (unsigned n = 0; n < 4; n++) {
+        struct sts_cache *cache = new_cache(10);
+        enum result res;
+
+        alloc_fail_after(n); /* the failure, the slot, the table, its buckets */
+        res = sts_cache_fail(cache, "a.example", "id1", RESULT_STS_POLICY_FETCH_ERROR, "tls", NOW_S,
+                             0);
+        assert_true(alloc_fail_happened());
+        assert_int_equal(res, RES_NOMEM);
+        assert_int_equal(sts_cache_count(cache), 0);
+        sts_cache_free(cache);
+    }
+    struct sts_cache *cache = new_cache(900);
+
+    put(cache, "a.example", "enforce", 604800, NOW_S);
+    for (unsigned n = 0; n < 1000; n++) {
+        snprintf(domain, sizeof domain, "d%u.example", n);
+        alloc_fail_after(2); /* what is kept of the failure succeeds */
+        enum result res = sts_cache_fail(cache, domain, "id1", RESULT_STS_POLICY_FETCH_ERROR, "tls",
+                                         NOW_S, 0);
+
+        assert_int_equal(res, alloc_fail_happened() ? RES_NOMEM : RES_OK);
+        assert_int_equal(has(cache, domain), res == RES_OK);
+        refused += res != RES_OK;
+    }
+    assert_in_range(refused, 1, 900);
+    assert_true(is_valid(cache, "a.example", NOW_S));
+    assert_in_range(sts_cache_count(cache), 100, 900);
+    sts_cache_free(cache);
 }
 
 int
@@ -424,6 +464,7 @@ main(void)
         cmocka_unit_test(test_clock_jumps),    cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_use_is_told),    cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_drop),           cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory_for_the_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
