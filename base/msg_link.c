@@ -13,8 +13,8 @@ struct waiting {
 };
 
 struct msg_link {
-    int fd; /* owned */
-    size_t count;
+    int fd;              /* owned */
+    size_t count, bytes; /* that wait */
     struct waiting *first, **last;
     char in[MSG_LINK_MAX_BYTES + 1]; /* one more, to see a message that is too long */
 };
@@ -23,7 +23,7 @@ enum result
 msg_link_new(int fd, struct msg_link **out)
 {
     struct msg_link *link = calloc(1, sizeof *link);
-    int flags = fcntl(fd, F_GETFL);
+    int flags = fcntl(fd, F_GETFL), room = 2 * MSG_LINK_MAX_BYTES;
 
     *out = NULL;
     if (!link || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
@@ -32,6 +32,9 @@ msg_link_new(int fd, struct msg_link **out)
         free(link);
         return res;
     }
+    /* A socket with less room than a message takes would never send it. Not more than the system
+     * allows is granted; what that means is seen when something is sent. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
     link->fd = fd;
     link->last = &link->first;
     *out = link;
@@ -90,7 +93,7 @@ msg_link_send(struct msg_link *link, struct span message)
         res = send_now(link, message);
     if (res != RES_AGAIN)
         return res;
-    if (link->count >= MSG_LINK_QUEUE_MAX)
+    if (link->bytes + sizeof *w + message.len > MSG_LINK_QUEUE_BYTES)
         return RES_LIMIT;
     w = malloc(sizeof *w + message.len);
     if (!w)
@@ -101,6 +104,7 @@ msg_link_send(struct msg_link *link, struct span message)
     *link->last = w;
     link->last = &w->next;
     link->count++;
+    link->bytes += sizeof *w + w->len;
     return RES_OK;
 }
 
@@ -117,6 +121,7 @@ msg_link_flush(struct msg_link *link)
         if (!link->first)
             link->last = &link->first;
         link->count--;
+        link->bytes -= sizeof *w + w->len;
         free(w);
     }
     return RES_OK;

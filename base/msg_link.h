@@ -8,11 +8,14 @@
 #include "base/span.h"
 
 #define MSG_LINK_MAX_BYTES (128u * 1024u) /* one message: a requirement with a full policy fits */
-#define MSG_LINK_QUEUE_MAX 32768u /* messages that wait: all answers that can be owed, and news */
+#define MSG_LINK_QUEUE_BYTES                                                                       \
+    (64u * 1024u * 1024u) /* of messages that wait: the answers to all that a worker may have      \
+                           * asked (POLICY_OPEN_MAX), at their usual size, with room to spare */
 
 struct msg_link; /* owns its descriptor */
 
-/** fd: takes it, also on failure; made non-blocking. RES_NOMEM, RES_DENIED (fcntl failed). */
+/** fd: takes it, also on failure; made non-blocking, with room for the largest message whatever the
+ * system's default is. RES_NOMEM, RES_DENIED (fcntl failed). */
 MUST_CHECK enum result msg_link_new(int fd, struct msg_link **out);
 
 /** Closes the descriptor; the owner has stopped watching it. NULL is allowed. */

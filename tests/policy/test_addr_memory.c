@@ -25,8 +25,8 @@ addr(const char *text)
 static struct ip_addr
 nth(unsigned n)
 {
-    return (struct ip_addr){ .len = 4, .bytes = { 10, (uint8_t)(n >> 16), (uint8_t)(n >> 8),
-                                                  (uint8_t)n } };
+    return (struct ip_addr){ .len = 4,
+                             .bytes = { 10, (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n } };
 }
 
 static bool
@@ -159,8 +159,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROW(test_pairs), ROW(test_one_day),           ROW(test_bound),
-        cmocka_unit_test(test_no_memory), ROW(test_no_memory_to_grow),
+        ROW(test_pairs),
+        ROW(test_one_day),
+        ROW(test_bound),
+        cmocka_unit_test(test_no_memory),
+        ROW(test_no_memory_to_grow),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

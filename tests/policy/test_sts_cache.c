@@ -441,8 +441,8 @@ test_no_memory_for_the_table(void **state)
     for (unsigned n = 0; n < 1000; n++) {
         snprintf(domain, sizeof domain, "d%u.example", n);
         alloc_fail_after(2); /* what is kept of the failure succeeds */
-        enum result res = sts_cache_fail(cache, domain, "id1", RESULT_STS_POLICY_FETCH_ERROR, "tls",
-                                         NOW_S, 0);
+        enum result res =
+            sts_cache_fail(cache, domain, "id1", RESULT_STS_POLICY_FETCH_ERROR, "tls", NOW_S, 0);
 
         assert_int_equal(res, alloc_fail_happened() ? RES_NOMEM : RES_OK);
         assert_int_equal(has(cache, domain), res == RES_OK);
@@ -458,12 +458,18 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expiry),         cmocka_unit_test(test_replaced),
-        cmocka_unit_test(test_failure_keeps),  cmocka_unit_test(test_wait),
-        cmocka_unit_test(test_eviction_order), cmocka_unit_test(test_flood),
-        cmocka_unit_test(test_clock_jumps),    cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_use_is_told),    cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_drop),           cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_failure_keeps),
+        cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_eviction_order),
+        cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_clock_jumps),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_use_is_told),
+        cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_no_memory_for_the_table),
     };
 
