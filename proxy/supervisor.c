@@ -123,10 +123,11 @@ static void
 on_gone(void *arg, struct generation *g)
 {
     struct supervisor *s = arg;
+    unsigned number = generation_number(g);
 
-    log_info("event=generation-gone generation=%u", generation_number(g));
     forget(s, g);
     generation_free(g);
+    log_info("event=generation-gone generation=%u", number);
     if (is_empty(s))
         ev_break(s->loop, EVBREAK_ALL);
 }
