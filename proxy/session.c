@@ -135,6 +135,7 @@ enter_requirement(struct session *s, enum session_event event)
 
     if (event == SEV_RECHECK) /* what is known stands unless there is something newer */
         return s->ops->ask(s->io, s->rcpt_domain, true, &ignored) ? SEV_NONE : SEV_REQUIREMENT;
+    session_forget_verdict(s);
     requirement_unref(s->req);
     s->req = NULL;
     if (s->rcpt_without_policy) {
@@ -581,6 +582,7 @@ session_requirement(struct session *s, struct requirement *req)
         return;
     }
     if (req) {
+        session_forget_verdict(s);
         requirement_unref(s->req); /* of before a re-check; else there is none */
         s->req = req;
     }

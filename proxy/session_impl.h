@@ -106,6 +106,7 @@ void session_owe(struct session *s, enum reply_row row); /* as parting reply, fo
 void session_say(struct session *s, struct span text);   /* to the client */
 void session_tell_mx(struct session *s, struct span bytes);
 void session_reply(struct session *s, enum reply_row row); /* a reply of our own to the client */
+void session_forget_verdict(struct session *s); /* it points into the requirement it was about */
 enum session_event session_judge(struct session *s);
 void session_refuse_recipient(struct session *s, enum reply_row row);  /* answers and records it */
 void session_recipient_rejected(struct session *s, struct span reply); /* by the MX */

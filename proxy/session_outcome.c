@@ -133,12 +133,18 @@ session_recipient_rejected(struct session *s, struct span reply)
 }
 
 void
+session_forget_verdict(struct session *s)
+{
+    s->verdict = (struct verdict){ .action = VERDICT_CLOSE, .rule = "", .mx = "", .detail = "" };
+}
+
+void
 session_recipient_failed(struct session *s)
 {
     struct requirement unknown;
 
-    if (!s->req || s->verdict.rule == NULL)
-        s->verdict = (struct verdict){ .action = VERDICT_CLOSE, .rule = "", .mx = "" };
+    if (!s->req)
+        session_forget_verdict(s);
     record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict,
            (struct record_recipient){
                .outcome = "failed", .reply = span_of(""), .reply_by = "gateway", .reply_id = "" });
