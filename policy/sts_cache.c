@@ -182,21 +182,24 @@ find(struct sts_cache *cache, const char *domain)
     return slot;
 }
 
-/* A policy that was fetched in the future was fetched now: none becomes immortal (STS-072). */
+/* A policy that was fetched in the future was fetched now. That is told, or each restart would
+ * begin its time anew: none becomes immortal (STS-072). */
 static void
-settle(struct slot *slot, int64_t now_s)
+settle(const struct sts_cache *cache, struct slot *slot, int64_t now_s)
 {
-    if (slot->fetched_at_s > now_s)
-        slot->fetched_at_s = now_s;
     if (slot->used_at_s > now_s)
         slot->used_at_s = now_s;
+    if (slot->fetched_at_s <= now_s)
+        return;
+    slot->fetched_at_s = now_s;
+    changed(cache, slot->bytes);
 }
 
 static void
 touch(struct sts_cache *cache, struct slot *slot, int64_t now_s)
 {
     unfile(cache, slot);
-    settle(slot, now_s);
+    settle(cache, slot, now_s);
     file(cache, slot, now_s);
 }
 
@@ -288,15 +291,22 @@ choose_victim(const struct sts_cache *cache, int64_t now_s)
     return slot;
 }
 
+/* Until the table, with the one that comes of this class, is no larger than it may be. Where all
+ * are policies in force, one that is none comes on top of them: it takes the place of no
+ * protection, and is the first to leave (TC-CACHE-14). */
 static void
-make_room(struct sts_cache *cache, int64_t now_s)
+make_room(struct sts_cache *cache, enum sts_class coming, int64_t now_s)
 {
     while (HASH_COUNT(cache->slots) > cache->config.entries_max) {
         struct slot *victim = choose_victim(cache, now_s);
+        enum sts_class class;
 
         if (!victim)
             return;
-        count_evicted(cache, victim, class_of(victim, now_s));
+        class = class_of(victim, now_s);
+        if (class == STS_CLASS_ENFORCE && coming != STS_CLASS_ENFORCE)
+            return;
+        count_evicted(cache, victim, class);
         drop(cache, victim);
     }
 }
@@ -321,24 +331,22 @@ new_slot(const char *domain, const char *id, struct span text)
     return slot;
 }
 
-/* Into the table, in place of what it had for the domain, which stays if there is no memory. Takes
- * the slot, also then. */
+/* Into the table, in place of what it had for the domain. RES_NOMEM: all is as before, and the slot
+ * is the caller's. */
 static enum result
 enter(struct sts_cache *cache, struct slot *slot, int64_t now_s)
 {
     struct slot *old = find(cache, slot->bytes);
 
     HASH_ADD_KEYPTR(hh, cache->slots, slot->bytes, slot->domain_len, slot);
-    if (!HASH_ENTERED(slot)) {
-        discard(slot);
+    if (!slot->hh.tbl)
         return RES_NOMEM;
-    }
     if (old) {
         unfile(cache, old);
         HASH_DEL(cache->slots, old);
         discard(old);
     }
-    make_room(cache, now_s); /* the slot is not filed yet, and no victim */
+    make_room(cache, class_of(slot, now_s), now_s);
     file(cache, slot, now_s);
     return RES_OK;
 }
@@ -361,8 +369,12 @@ sts_cache_restore(struct sts_cache *cache, const char *domain, const char *id, s
                                                      : max_age_s;
     slot->fetched_at_s = fetched_at_s;
     slot->used_at_s = used_at_s;
-    settle(slot, now_s);
-    return enter(cache, slot, now_s);
+    if (enter(cache, slot, now_s) != RES_OK) {
+        discard(slot);
+        return RES_NOMEM;
+    }
+    touch(cache, slot, now_s);
+    return RES_OK;
 }
 
 enum result
@@ -378,6 +390,20 @@ sts_cache_put(struct sts_cache *cache, const char *domain, const char *id, struc
     return res;
 }
 
+static struct slot *
+new_negative(struct sts_cache *cache, const char *domain, int64_t now_s)
+{
+    struct slot *slot = new_slot(domain, "", span_of(""));
+
+    if (!slot)
+        return NULL;
+    slot->used_at_s = now_s;
+    if (enter(cache, slot, now_s) == RES_OK)
+        return slot;
+    discard(slot);
+    return NULL;
+}
+
 enum result
 sts_cache_fail(struct sts_cache *cache, const char *domain, const char *id, enum result_type type,
                const char *reason, int64_t now_s, int64_t now_ms)
@@ -387,17 +413,14 @@ sts_cache_fail(struct sts_cache *cache, const char *domain, const char *id, enum
 
     if (!failure)
         failure = calloc(1, sizeof *failure);
-    if (failure && !slot) {
-        slot = new_slot(domain, "", span_of(""));
-        if (slot)
-            slot->used_at_s = now_s;
-        if (!slot || enter(cache, slot, now_s) != RES_OK) {
-            free(failure);
-            return RES_NOMEM;
-        }
-    }
     if (!failure)
         return RES_NOMEM;
+    if (!slot)
+        slot = new_negative(cache, domain, now_s);
+    if (!slot) {
+        free(failure);
+        return RES_NOMEM;
+    }
     if (failure->count == 0)
         failure->since_s = now_s;
     failure->count++;
@@ -465,6 +488,21 @@ sts_cache_tell_time(struct sts_cache *cache, int64_t wall_s, int64_t mono_ms)
     log_warn("event=clock-jumped seconds=%lld", (long long)jump_s);
     changed(cache, "");
     return jump_s;
+}
+
+/* ---- order ---- */
+
+static int
+compare_use(const struct slot *a, const struct slot *b)
+{
+    return (a->used_at_s > b->used_at_s) - (a->used_at_s < b->used_at_s);
+}
+
+void
+sts_cache_sort(struct sts_cache *cache)
+{
+    for (unsigned class = 0; class < STS_CLASSES; class ++)
+        DL_SORT(cache->classes[class], compare_use);
 }
 
 /* ---- walking ---- */
@@ -535,7 +573,7 @@ sts_cache_sweep(struct sts_cache *cache, size_t *place, size_t max, int64_t now_
 
         for (; slot; slot = next) {
             next = next_in_bucket(cache, slot);
-            settle(slot, now_s);
+            settle(cache, slot, now_s);
             seen++;
             if (is_over(cache, slot, unused_before_s, expired_before_s)) {
                 drop(cache, slot); /* the last one takes the table with it */

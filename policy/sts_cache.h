@@ -30,7 +30,8 @@ enum sts_class {
 typedef void sts_cache_changed(void *arg, const char *domain);
 
 struct sts_cache_config {
-    size_t entries_max;     /* domains, 1 .. (STS-071) */
+    size_t entries_max;     /* domains, 1 .. (STS-071); and one more that protects nobody, where
+                             * all others are policies in force */
     uint32_t max_age_min_s; /* bounds on the policies' own max_age */
     uint32_t max_age_cap_s;
     struct policy_stats *stats; /* borrowed; may be NULL */
@@ -83,8 +84,8 @@ MUST_CHECK enum result sts_cache_put(struct sts_cache *cache, const char *domain
                                      struct span text, const struct sts_policy *policy,
                                      int64_t now_s);
 
-/** The same for a policy that was fetched earlier, as a store remembers it. A time in the future
- * counts as now_s (STS-072). */
+/** The same for a policy that was fetched earlier, as a store remembers it; `changed` is not
+ * called. A time in the future counts as now_s, and that is told to `changed` (STS-072). */
 MUST_CHECK enum result sts_cache_restore(struct sts_cache *cache, const char *domain,
                                          const char *id, struct span text,
                                          const struct sts_policy *policy, int64_t fetched_at_s,
@@ -99,13 +100,17 @@ MUST_CHECK enum result sts_cache_fail(struct sts_cache *cache, const char *domai
 bool sts_cache_drop(struct sts_cache *cache, const char *domain);
 size_t sts_cache_drop_all(struct sts_cache *cache);
 
+/** After restoring: put each class in order of last use. */
+void sts_cache_sort(struct sts_cache *cache);
+
 size_t sts_cache_count(const struct sts_cache *cache);
 size_t sts_cache_count_class(const struct sts_cache *cache, enum sts_class class);
 
 /** Tell the time, often: when the wall clock has moved against the monotonic one by more than a
  * minute since it was last told, every entry's times move along, so that a clock set right or wrong
- * neither ends policies nor makes them immortal (STS-072, TC-CACHE-18). Returns by how many seconds
- * it jumped, 0 for not. */
+ * neither ends policies nor makes them immortal: while the process runs a policy lives for its
+ * max_age by the monotonic clock, and over a restart by the wall clock (STS-072, TC-CACHE-18).
+ * Returns by how many seconds it jumped, 0 for not. */
 int64_t sts_cache_tell_time(struct sts_cache *cache, int64_t wall_s, int64_t mono_ms);
 
 /** Walk: about max entries from *place on, in no order; 0 is the start, and 0 again the end. An

@@ -13,6 +13,7 @@
 
 #define GENERATIONS_MAX 4u /* one serves, one starts, two finish what they are at */
 #define ERROR_MAX 1024u
+#define DAY_S 86400. /* between two looks at what an operator should know of */
 
 struct supervisor {
     struct ev_loop *loop;
@@ -26,6 +27,7 @@ struct supervisor {
     bool stopping;
     enum supervisor_exit status;
     ev_signal term, intr, hangup;
+    ev_timer day;
 };
 
 unsigned
@@ -121,10 +123,11 @@ static void
 on_gone(void *arg, struct generation *g)
 {
     struct supervisor *s = arg;
+    unsigned number = generation_number(g);
 
-    log_info("event=generation-gone generation=%u", generation_number(g));
     forget(s, g);
     generation_free(g);
+    log_info("event=generation-gone generation=%u", number);
     if (is_empty(s))
         ev_break(s->loop, EVBREAK_ALL);
 }
@@ -254,6 +257,17 @@ refused:
     answer_reload(s, false);
 }
 
+/* An override ends while nobody restarts anything. */
+static void
+on_day(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct supervisor *s = w->data;
+
+    (void)loop, (void)revents;
+    if (s->serving)
+        config_warnings(generation_config(s->serving), (int64_t)ev_time(), log_warning, NULL);
+}
+
 /* ---- signals ---- */
 
 static void
@@ -300,7 +314,9 @@ set_up(struct supervisor *s)
     ev_signal_init(&s->term, on_stop_signal, SIGTERM);
     ev_signal_init(&s->intr, on_stop_signal, SIGINT);
     ev_signal_init(&s->hangup, on_hangup, SIGHUP);
-    s->term.data = s->intr.data = s->hangup.data = s;
+    ev_timer_init(&s->day, on_day, DAY_S, DAY_S);
+    s->term.data = s->intr.data = s->hangup.data = s->day.data = s;
+    ev_timer_start(s->loop, &s->day);
     ev_signal_start(s->loop, &s->term);
     ev_signal_start(s->loop, &s->intr);
     ev_signal_start(s->loop, &s->hangup);
@@ -313,6 +329,7 @@ tear_down(struct supervisor *s)
     ev_signal_stop(s->loop, &s->term);
     ev_signal_stop(s->loop, &s->intr);
     ev_signal_stop(s->loop, &s->hangup);
+    ev_timer_stop(s->loop, &s->day);
     ev_loop_destroy(s->loop);
     command_socket_close(s->setup->config->control_socket, s->command_fd);
 }
