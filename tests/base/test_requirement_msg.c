@@ -40,6 +40,11 @@ good(void)
     req->sts.fetched_at_s = 1700000000;
     req->sts.expires_at_s = 1700604800;
     snprintf(req->sts.discovery, sizeof req->sts.discovery, "%s", "http-404");
+    req->monitored = req->defer = req->null_mx = true;
+    req->local.action = RULE_VERIFY;
+    snprintf(req->local.id, sizeof req->local.id, "%s", "pin \"1\"");
+    add(&req->local.mx, "*.example.org");
+    req->local.trust = 7;
     req->tls_floor = TLS_VERSION_1_2;
     req->ttl_s = 300;
     return req;
@@ -92,6 +97,13 @@ assert_same_requirement(const struct requirement *a, const struct requirement *b
     assert_true(a->sts.fetched_at_s == b->sts.fetched_at_s);
     assert_true(a->sts.expires_at_s == b->sts.expires_at_s);
     assert_string_equal(a->sts.discovery, b->sts.discovery);
+    assert_int_equal(a->monitored, b->monitored);
+    assert_int_equal(a->defer, b->defer);
+    assert_int_equal(a->null_mx, b->null_mx);
+    assert_int_equal(a->local.action, b->local.action);
+    assert_string_equal(a->local.id, b->local.id);
+    assert_same(&a->local.mx, &b->local.mx);
+    assert_int_equal(a->local.trust, b->local.trust);
     assert_int_equal(a->tls_floor, b->tls_floor);
     assert_int_equal(a->ttl_s, b->ttl_s);
 }
@@ -116,6 +128,9 @@ only_defaults(struct requirement *req)
 {
     no_policy(req);
     name_list_clear(&req->names);
+    name_list_clear(&req->local.mx);
+    memset(&req->local, 0, sizeof req->local);
+    req->monitored = req->defer = req->null_mx = req->mx_lookup_failed = false;
     req->domain[0] = '\0';
     req->matched = MX_MATCH_CERTIFICATE;
     req->tls_floor = TLS_VERSION_1_0;
@@ -308,6 +323,59 @@ discovery_not_ascii(struct requirement *req)
 }
 
 static void
+only_monitored(struct requirement *req)
+{
+    only_defaults(req);
+    req->monitored = true;
+}
+
+static void
+only_deferred(struct requirement *req)
+{
+    only_defaults(req);
+    req->defer = true;
+}
+
+static void
+only_null_mx(struct requirement *req)
+{
+    only_defaults(req);
+    req->null_mx = true;
+}
+
+static void
+action_unknown(struct requirement *req)
+{
+    req->local.action = (enum rule_action)(RULE_VERIFY + 1);
+}
+
+static void
+bypass_with_patterns(struct requirement *req)
+{
+    req->local.action = RULE_BYPASS;
+    req->local.trust = 0;
+}
+
+static void
+require_with_roots(struct requirement *req)
+{
+    req->local.action = RULE_REQUIRE;
+    name_list_clear(&req->local.mx);
+}
+
+static void
+override_with_newline(struct requirement *req)
+{
+    req->local.id[0] = '\n';
+}
+
+static void
+override_pattern_star(struct requirement *req)
+{
+    add(&req->local.mx, "*");
+}
+
+static void
 floor_ssl3(struct requirement *req)
 {
     req->tls_floor = 0x0300;
@@ -362,6 +430,14 @@ static struct change_case {
     { "discovery with ESC", discovery_with_escape, RES_OK, RES_SYNTAX },
     { "discovery with a line feed", discovery_with_newline, RES_OK, RES_SYNTAX },
     { "discovery not in ASCII", discovery_not_ascii, RES_OK, RES_SYNTAX },
+    { "monitored alone", only_monitored, RES_OK, RES_OK },
+    { "deferred alone", only_deferred, RES_OK, RES_OK },
+    { "null MX alone", only_null_mx, RES_OK, RES_OK },
+    { "unknown override", action_unknown, RES_OK, RES_LIMIT },
+    { "bypass with patterns", bypass_with_patterns, RES_OK, RES_SYNTAX },
+    { "require with roots of its own", require_with_roots, RES_OK, RES_SYNTAX },
+    { "title of an override with a line feed", override_with_newline, RES_OK, RES_SYNTAX },
+    { "override's pattern of a star", override_pattern_star, RES_OK, RES_SYNTAX },
     { "floor SSL 3.0", floor_ssl3, RES_OK, RES_SYNTAX },
     { "floor beyond TLS 1.3", floor_tls14, RES_OK, RES_LIMIT },
     { "ttl beyond an hour", ttl_beyond_an_hour, RES_OK, RES_LIMIT },
@@ -468,37 +544,74 @@ test_embedded(void **state)
     requirement_unref(req);
 }
 
+/* The fuzzers begin with messages of today's format. */
+static void
+test_corpus(void **state)
+{
+    struct requirement *req = good();
+    struct buffer message;
+    char seed[4096];
+    FILE *file = fopen(TESTS_DIR "/corpus/requirement_msg/a-full-requirement", "rb");
+    size_t len;
+
+    (void)state;
+    assert_non_null(file);
+    len = fread(seed, 1, sizeof seed, file);
+    (void)fclose(file);
+    encode(req, &message, RES_OK);
+    assert_true(span_equal(span_make(seed, len), buffer_span(&message)));
+    buffer_clear(&message);
+    requirement_unref(req);
+}
+
 /* Values of a type that the encoder never writes. */
 static struct raw_case {
     const char *name;
     const char *bytes;
     size_t len;
+    bool good;
 } raws[] = {
+/* Of the smallest requirement: up to the names, from there to the hash, and after it. */
+#define TO_NAMES "\xdc\0\x15\1\xa0\0"
+#define TO_HASH "\xc2\0\xa0\x90"
+#define HASH                                                                                       \
+    "\xc4\x20"                                                                                     \
+    "01234567890123456789012345678901"
+#define LAST "\0\0\xa0\xc2\xc2\xc2\0\xa0\x90\0\xcd\3\1\0"
 #define RAW(name, text)                                                                            \
     {                                                                                              \
-        name, text, sizeof text - 1                                                                \
+        name, text, sizeof text - 1, false                                                         \
     }
+    { "the smallest requirement", TO_NAMES "\x90" TO_HASH HASH LAST,
+      sizeof TO_NAMES "\x90" TO_HASH HASH LAST - 1, true },
     RAW("nothing", ""),
     RAW("nil", "\xc0"),
     RAW("a map", "\x80"),
     RAW("an empty array", "\x90"),
     RAW("an array of 4 Gi", "\xdd\xff\xff\xff\xff"),
-    RAW("another version", "\x9e\2\xa0\0\x90\xc2\0\xa0\x90\xc4\0\0\0\xa0\xcd\3\1\0"),
-    RAW("names as one str", "\x9e\1\xa0\0\xa3mx1\xc2\0\xa0\x90"),
-    RAW("a name with a NUL", "\x9e\1\xa0\0\x91\xa4mx\0a\xc2\0\xa0\x90"),
-    RAW("4 Gi names", "\x9e\1\xa0\0\xdd\xff\xff\xff\xff\xa1\x61"),
-    RAW("a hash of 31 bytes", "\x9e\1\xa0\0\x90\xc2\0\xa0\x90\xc4\x1f"
-                              "0123456789012345678901234567890\0\0\xa0\xcd\3\1\0"),
+    RAW("another version", "\xdc\0\x15\2\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("fewer fields than are announced", "\xdc\0\x16\1\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("more fields than are announced", "\xdc\0\x14\1\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("names as one str", TO_NAMES "\xa3mx1" TO_HASH HASH LAST),
+    RAW("a name with a NUL", TO_NAMES "\x91\xa4mx\0a" TO_HASH HASH LAST),
+    RAW("4 Gi names", TO_NAMES "\xdd\xff\xff\xff\xff\xa1\x61" TO_HASH HASH LAST),
+    RAW("a hash of 31 bytes", TO_NAMES "\x90" TO_HASH "\xc4\x1f"
+                                       "0123456789012345678901234567890" LAST),
 #undef RAW
+#undef LAST
+#undef HASH
+#undef TO_HASH
+#undef TO_NAMES
 };
 
 static void
 test_raw(void **state)
 {
     const struct raw_case *c = *state;
-    struct requirement *none;
+    struct requirement *req;
 
-    assert_int_not_equal(decode(span_make(c->bytes, c->len), &none), RES_OK);
+    assert_int_equal(decode(span_make(c->bytes, c->len), &req) == RES_OK, c->good);
+    requirement_unref(req);
 }
 
 static void
@@ -528,9 +641,8 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_flipped_bytes),
-        cmocka_unit_test(test_embedded),
+        cmocka_unit_test(test_prefixes),  cmocka_unit_test(test_flipped_bytes),
+        cmocka_unit_test(test_embedded),  cmocka_unit_test(test_corpus),
         cmocka_unit_test(test_no_memory),
     };
     struct CMUnitTest tests[ROWS(changes) + ROWS(raws) + ROWS(others)] = { 0 };

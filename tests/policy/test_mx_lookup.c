@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "policy/mx_lookup.h"
+#include "tests/alloc_fail.h"
 
 #define NOW_S 1700000000
 #define HOUR_S 3600
@@ -36,6 +37,8 @@ static struct world {
         void *arg;
     } asked[QUESTIONS_MAX];
     size_t asked_count, answered;
+    unsigned refused; /* questions that cannot be asked, one bit each, the first the lowest */
+    unsigned questions;
     struct addr_memory *memory;
     unsigned done;
     struct mx_set set;
@@ -47,6 +50,8 @@ resolver_ask(struct resolver *r, const char *name, unsigned qtype, resolver_done
 {
     (void)r;
     *out = NULL;
+    if (w.questions < 32 && w.refused >> w.questions++ & 1)
+        return RES_LIMIT;
     assert_true(w.asked_count < QUESTIONS_MAX);
     snprintf(w.asked[w.asked_count].name, sizeof w.asked->name, "%s", name);
     w.asked[w.asked_count].qtype = qtype;
@@ -335,15 +340,68 @@ test_many(void **state)
     expect_names("", MX_MATCH_ADDRESS, names[MX_HOSTS_MAX - 1]);
 }
 
+/* What cannot be asked counts as failed, and the others' answers still come. */
+static void
+test_refused_questions(void **state)
+{
+    (void)state;
+    add_mx(10, "mx1.a.example");
+    add_mx(20, "mx2.a.example");
+    w.hosts[0] = (struct host){ "mx1.a.example", { "192.0.2.1" }, NULL, false };
+    w.hosts[1] = (struct host){ "mx2.a.example", { "192.0.2.2" }, NULL, false };
+    for (w.refused = 0; w.refused < 8; w.refused++) {
+        bool mx_refused = w.refused & 1, second_refused = w.refused & 4;
+
+        w.questions = 0;
+        look_up("192.0.2.2", false);
+        assert_int_equal(w.set.failed, w.refused != 0);
+        assert_int_equal(w.set.count, mx_refused ? 0 : 2);
+        if (!mx_refused)
+            assert_int_equal(w.set.hosts[1].holds, second_refused ? MX_HOLDS_NOT : MX_HOLDS_NOW);
+    }
+}
+
+/* Each allocation fails in turn: answered once all the same, and never with a host that does not
+ * hold the address. */
+static void
+test_no_memory(void **state)
+{
+    bool happened = true;
+    unsigned failures = 0;
+
+    (void)state;
+    add_mx(10, "mx1.a.example");
+    add_mx(20, "mx2.a.example");
+    w.hosts[0] = (struct host){ "mx1.a.example", { "192.0.2.1" }, NULL, false };
+    w.hosts[1] = (struct host){ "mx2.a.example", { "192.0.2.2" }, "real.b.example", false };
+    for (unsigned n = 0; happened; n++) {
+        addr_memory_free(w.memory);
+        w.memory = addr_memory_new();
+        assert_non_null(w.memory);
+        w.asked_count = w.answered = 0;
+        alloc_fail_after(n);
+        look_up("192.0.2.2", true);
+        happened = alloc_fail_happened();
+        failures += happened;
+        for (size_t i = 0; i < w.set.count; i++)
+            if (strcmp(w.set.hosts[i].host, "mx1.a.example") == 0)
+                assert_int_equal(w.set.hosts[i].holds, MX_HOLDS_NOT);
+        if (!happened)
+            expect_names("", MX_MATCH_ADDRESS, "mx2.a.example real.b.example");
+    }
+    assert_true(failures >= 4); /* the look-up, two questions, what is remembered */
+}
+
 #define ROW(test) cmocka_unit_test_setup_teardown(test, set_up, clear_up)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROW(test_second_of_three), ROW(test_shared_address), ROW(test_rotating_addresses),
-        ROW(test_unknown_address), ROW(test_implicit_mx),    ROW(test_null_mx),
-        ROW(test_failures),        ROW(test_alias),          ROW(test_many),
+        ROW(test_second_of_three),   ROW(test_shared_address), ROW(test_rotating_addresses),
+        ROW(test_unknown_address),   ROW(test_implicit_mx),    ROW(test_null_mx),
+        ROW(test_failures),          ROW(test_alias),          ROW(test_many),
+        ROW(test_refused_questions), ROW(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,6 +136,23 @@ test_damaged(void **state)
     buffer_clear(&b);
 }
 
+/* The fuzzer begins with messages of today's format. */
+static void
+test_corpus(void **state)
+{
+    struct policy_request got;
+    char seed[4096];
+    FILE *file = fopen(TESTS_DIR "/corpus/policy_msg/request", "rb");
+    size_t len;
+
+    (void)state;
+    assert_non_null(file);
+    len = fread(seed, 1, sizeof seed, file);
+    (void)fclose(file);
+    assert_int_equal(policy_request_decode(span_make(seed, len), &got), RES_OK);
+    assert_string_equal(got.domain, "a.example");
+}
+
 /* Names that are not normalised come from nobody of ours. */
 static void
 test_names(void **state)
@@ -162,7 +179,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request), cmocka_unit_test(test_forget),
         cmocka_unit_test(test_answer),  cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_corpus),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
