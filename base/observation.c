@@ -31,7 +31,26 @@ observation_unref(struct observation *obs)
     if (--obs->refs > 0)
         return;
     name_list_clear(&obs->sans);
+    peer_chain_unref(obs->certs);
     free(obs);
+}
+
+struct observation *
+observation_copy(const struct observation *obs)
+{
+    struct observation *copy = observation_new();
+
+    if (!copy)
+        return NULL;
+    *copy = *obs;
+    copy->refs = 1;
+    copy->sans = (struct name_list){ .count = 0 };
+    copy->certs = peer_chain_ref(obs->certs);
+    if (name_list_copy(&obs->sans, &copy->sans) != RES_OK) {
+        observation_unref(copy);
+        return NULL;
+    }
+    return copy;
 }
 
 const char *
@@ -109,4 +128,17 @@ chain_state_name(enum chain_state chain)
     };
 
     return names[chain];
+}
+
+const char *
+dane_match_name(enum dane_match match)
+{
+    static const char *const names[] = {
+        [DANE_UNCHECKED] = "unchecked",   [DANE_UNUSABLE] = "unusable",
+        [DANE_NO_MATCH] = "no-match",     [DANE_TA_BROKEN] = "ta-broken",
+        [DANE_TA_EXPIRED] = "ta-expired", [DANE_TA_MISNAMED] = "ta-misnamed",
+        [DANE_MATCHED] = "matched",
+    };
+
+    return names[match];
 }

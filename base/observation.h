@@ -6,6 +6,7 @@
 
 #include "base/hostname.h"
 #include "base/name_list.h"
+#include "base/peer_chain.h"
 
 #include <stdint.h>
 
@@ -31,6 +32,27 @@ enum chain_state {
     CHAIN_GOOD,      /* leads to a trusted root, valid at the time of the handshake */
 };
 
+/* What the presented chain is worth against the TLSA records of a requirement. */
+enum dane_match {
+    DANE_UNCHECKED,   /* not held against any */
+    DANE_UNUSABLE,    /* no record is usable: TLS, but no authentication (DANE-023) */
+    DANE_NO_MATCH,    /* none matches the chain */
+    DANE_TA_BROKEN,   /* DANE-TA matches, and the chain to it does not verify */
+    DANE_TA_EXPIRED,  /* the same, because a certificate is past its notAfter */
+    DANE_TA_MISNAMED, /* DANE-TA matches and verifies, for none of the reference names */
+    DANE_MATCHED,
+};
+
+struct dane_facts {
+    uint64_t key; /* which TLSA records: dane_key() of the requirement; 0 with DANE_UNCHECKED */
+    enum dane_match match;
+    size_t host; /* index in the requirement's dane.hosts: the one matched, or that came nearest */
+    uint8_t usage, selector, matching; /* of the record that matched */
+    unsigned depth;                    /* in the chain: 0 is the leaf */
+    char error[48];                    /* "X509_V_ERR_DANE_NO_MATCH"; "X509_V_OK" */
+    char reason[96];                   /* the library's short text */
+};
+
 struct observation {
     unsigned refs; /* observation_ref() and observation_unref() */
 
@@ -54,13 +76,20 @@ struct observation {
     char chain_error[48];   /* "X509_V_ERR_CERT_HAS_EXPIRED"; "X509_V_OK" when good */
     char chain_reason[96];  /* the library's short text: "certificate has expired" */
     struct name_list sans;  /* dNSNames of the leaf, as they stand there; those with NUL left out */
-    uint8_t leaf_sha256[32]; /* of the leaf's DER */
+    uint8_t leaf_sha256[32];  /* of the leaf's DER */
+    struct peer_chain *certs; /* a reference: as presented; NULL before. Of a resumed session: as
+                               * stored with the ticket */
+    struct dane_facts dane;
 };
 
 /** New with one reference: clear, nothing known, chain untrusted. NULL: no memory. */
 struct observation *observation_new(void);
 struct observation *observation_ref(struct observation *obs);
 void observation_unref(struct observation *obs); /* NULL is allowed */
+
+/** A new one with the same facts and one reference: for another requirement's facts about the same
+ * connection. NULL: no memory. */
+struct observation *observation_copy(const struct observation *obs);
 
 /** "TLSv1.3" as in records; "" for 0. And as in replies (TLS-022): "TLS 1.1", "SSL 3.0", "unknown".
  */
@@ -72,5 +101,8 @@ const char *tls_version_reply_name(uint16_t version);
 const char *tls_stage_name(enum tls_stage stage);
 const char *tls_failure_name(enum tls_failure failure);
 const char *chain_state_name(enum chain_state chain);
+
+/** "unchecked", "unusable", "no-match", "ta-broken", "ta-expired", "ta-misnamed", "matched". */
+const char *dane_match_name(enum dane_match match);
 
 #endif

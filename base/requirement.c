@@ -33,6 +33,9 @@ requirement_unref(struct requirement *req)
     name_list_clear(&req->names);
     name_list_clear(&req->sts.mx);
     name_list_clear(&req->local.mx);
+    for (size_t i = 0; i < req->dane.host_count; i++)
+        dane_host_clear(&req->dane.hosts[i]);
+    free(req->dane.hosts);
     free(req);
 }
 
@@ -63,6 +66,8 @@ mx_match_name(enum mx_match matched)
 const char *
 requirement_sni(const struct requirement *req)
 {
+    if (req->dane.host_count)
+        return req->dane.hosts[0].base;
     return req->names.count ? req->names.names[0] : "";
 }
 
@@ -72,7 +77,20 @@ rule_action_name(enum rule_action action)
     static const char *const names[] = {
         [RULE_NONE] = "none",   [RULE_BYPASS] = "bypass",   [RULE_MONITOR] = "monitor",
         [RULE_FLOOR] = "floor", [RULE_REQUIRE] = "require", [RULE_VERIFY] = "verify",
+        [RULE_DANE] = "dane",   [RULE_NO_DANE] = "no-dane",
     };
 
     return names[action];
+}
+
+const char *
+dane_state_name(enum dane_state state)
+{
+    static const char *const names[] = {
+        [DANE_NONE] = "none",
+        [DANE_SECURE] = "secure",
+        [DANE_FAILED] = "failed",
+    };
+
+    return names[state];
 }

@@ -6,6 +6,7 @@
 
 #include "base/hostname.h"
 #include "base/name_list.h"
+#include "base/tlsa.h"
 
 #include <stdint.h>
 
@@ -36,6 +37,15 @@ enum rule_action {
     RULE_FLOOR,   /* another lowest TLS version, nothing else */
     RULE_REQUIRE, /* TLS, whoever answers */
     RULE_VERIFY,  /* TLS, and a certificate for the MX name, which must be one of `mx` if given */
+    RULE_DANE,    /* a match with DNSSEC-validated TLSA records, and nothing less (DANE-041) */
+    RULE_NO_DANE, /* TLSA records are not asked for (DANE-044); the domain's policy holds */
+};
+
+/* What DNSSEC says of the MX hosts behind the destination (RFC 7672 2.1, 2.2). */
+enum dane_state {
+    DANE_NONE,   /* not applicable: insecure, no TLSA records, or switched off */
+    DANE_SECURE, /* hosts is not empty: TLS is a must, and one RRset must be satisfied */
+    DANE_FAILED, /* a look-up that matters failed, or is bogus: nothing goes for now (DANE-006) */
 };
 
 struct requirement {
@@ -58,6 +68,19 @@ struct requirement {
         int64_t expires_at_s;    /* wall clock: the policy is not applied at or after it */
         char discovery[96];      /* why no fresh policy: "RESULT-TYPE REASON"; "" if fine */
     } sts;
+
+    struct {
+        enum dane_state state;
+        bool required;  /* by an override: without a usable secure TLSA RRset nothing goes
+                         * (DANE-041) */
+        bool suffices;  /* key dane_and_sts = dane-suffices: a match makes up for a certificate
+                         * that MTA-STS would refuse (STS-107) */
+        bool mx_secure; /* the MX RRset, or its denial, is secure */
+        struct dane_host *hosts; /* owned array: those that stand behind the destination, or with
+                                  * an address of no MX all of them (PRX-020, DANE-048) */
+        size_t host_count;       /* 0 .. DANE_HOSTS_MAX */
+        char reason[64];         /* with DANE_FAILED, printable ASCII: "tlsa servfail" */
+    } dane;
 
     bool monitored; /* never blocks: the roll-out does not reach this domain (PRX-041), or an
                      * override says so; judged and recorded all the same */
@@ -85,14 +108,17 @@ struct requirement *requirement_ref(struct requirement *req);
 /** One reference less; the last one frees. NULL is allowed. */
 void requirement_unref(struct requirement *req);
 
-/** "none", "bypass", "monitor", "floor", "require", "verify". Static storage. */
+/** "none", "bypass", "monitor", "floor", "require", "verify", "dane", "no-dane"; "none", "secure",
+ * "failed". Static storage. */
+const char *dane_state_name(enum dane_state state);
 const char *rule_action_name(enum rule_action action);
 
 /** "none", "testing", "enforce"; "address", "certificate", "table". Static storage. */
 const char *sts_mode_name(enum sts_mode mode);
 const char *mx_match_name(enum mx_match matched);
 
-/** SNI and identity wanted: names[0], or "" when there is no candidate. Borrowed from req. */
+/** SNI wanted: the TLSA base domain where DANE applies (DANE-035), else names[0], or "" when there
+ * is no candidate. Borrowed from req. */
 const char *requirement_sni(const struct requirement *req);
 
 #endif
