@@ -79,7 +79,9 @@ struct requirement {
         struct dane_host *hosts; /* owned array: those that stand behind the destination, or with
                                   * an address of no MX all of them (PRX-020, DANE-048) */
         size_t host_count;       /* 0 .. DANE_HOSTS_MAX */
-        char reason[64];         /* with DANE_FAILED, printable ASCII: "tlsa servfail" */
+        bool dnssec;     /* with DANE_FAILED: bogus, or a look-up within a signed zone (REP-031);
+                          * else the failure is any DNS failure (REP-040) */
+        char reason[64]; /* with DANE_FAILED, printable ASCII: "tlsa servfail" */
     } dane;
 
     bool monitored; /* never blocks: the roll-out does not reach this domain (PRX-041), or an
