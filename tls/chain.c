@@ -265,6 +265,45 @@ parse_others(const STACK_OF(CRYPTO_BUFFER) * certs, STACK_OF(X509) * others)
     return RES_OK;
 }
 
+/* Each certificate with its length before it, so that no two chains hash alike. */
+static void
+hash_chain(struct peer_chain *chain)
+{
+    SHA256_CTX ctx;
+
+    SHA256_Init(&ctx);
+    for (size_t i = 0; i < chain->count; i++) {
+        uint32_t len = (uint32_t)chain->certs[i].len;
+        const uint8_t head[] = { (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
+                                 (uint8_t)len };
+
+        SHA256_Update(&ctx, head, sizeof head);
+        SHA256_Update(&ctx, chain->certs[i].ptr, chain->certs[i].len);
+    }
+    SHA256_Final(chain->sha256, &ctx);
+}
+
+enum result
+chain_keep(const STACK_OF(CRYPTO_BUFFER) * certs, struct peer_chain **out)
+{
+    struct span ders[PEER_CHAIN_MAX];
+    size_t count = 0, bytes = 0;
+    enum result res;
+
+    for (; certs && count < PEER_CHAIN_MAX && count < sk_CRYPTO_BUFFER_num(certs); count++) {
+        const CRYPTO_BUFFER *der = sk_CRYPTO_BUFFER_value(certs, count);
+
+        bytes += CRYPTO_BUFFER_len(der);
+        if (bytes > PEER_CHAIN_BYTES_MAX)
+            break;
+        ders[count] = span_make((const char *)CRYPTO_BUFFER_data(der), CRYPTO_BUFFER_len(der));
+    }
+    res = peer_chain_new(ders, count, out);
+    if (res == RES_OK)
+        hash_chain(*out);
+    return res;
+}
+
 enum result
 chain_observe(X509_STORE *roots, const STACK_OF(CRYPTO_BUFFER) * certs, int64_t now_s,
               struct observation *obs)

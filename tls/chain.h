@@ -19,4 +19,8 @@
 MUST_CHECK enum result chain_observe(X509_STORE *roots, const STACK_OF(CRYPTO_BUFFER) * certs,
                                      int64_t now_s, struct observation *obs);
 
+/** New: what of certs, as presented, is within the bounds of a peer_chain, with its sha256. certs:
+ * NULL or empty makes an empty one. RES_NOMEM. */
+MUST_CHECK enum result chain_keep(const STACK_OF(CRYPTO_BUFFER) * certs, struct peer_chain **out);
+
 #endif

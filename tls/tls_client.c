@@ -250,6 +250,8 @@ observe_success(const struct tls_client *client, int64_t now_s, struct observati
 {
     const SSL_CIPHER *cipher = SSL_get_current_cipher(client->ssl);
     const char *group = SSL_get_group_name(SSL_get_group_id(client->ssl));
+    const STACK_OF(CRYPTO_BUFFER) *certs = SSL_get0_peer_certificates(client->ssl);
+    enum result res;
 
     obs->stage = TLS_STAGE_DONE;
     obs->version = (uint16_t)SSL_version(client->ssl);
@@ -258,7 +260,8 @@ observe_success(const struct tls_client *client, int64_t now_s, struct observati
         reason_copy(obs->cipher, sizeof obs->cipher, SSL_CIPHER_standard_name(cipher));
     if (group)
         reason_copy(obs->group, sizeof obs->group, group);
-    return chain_observe(client->ctx->roots, SSL_get0_peer_certificates(client->ssl), now_s, obs);
+    res = chain_keep(certs, &obs->certs);
+    return res == RES_OK ? chain_observe(client->ctx->roots, certs, now_s, obs) : res;
 }
 
 static void
@@ -272,6 +275,9 @@ forget(struct observation *obs)
     obs->chain_error[0] = obs->chain_reason[0] = '\0';
     name_list_clear(&obs->sans);
     memset(obs->leaf_sha256, 0, sizeof obs->leaf_sha256);
+    peer_chain_unref(obs->certs);
+    obs->certs = NULL;
+    obs->dane = (struct dane_facts){ .match = DANE_UNCHECKED };
 }
 
 enum result

@@ -42,7 +42,8 @@ void tls_client_free(struct tls_client *client);
 MUST_CHECK enum result tls_client_handshake(struct tls_client *client);
 
 /** Fill stage, failure, failure_reason, sni, floor, version, cipher, group, resumed, chain,
- * chain_error, chain_reason, sans, leaf_sha256 of obs; leaves the rest alone. After the handshake
+ * chain_error, chain_reason, sans, leaf_sha256, certs of obs, dane becomes unchecked; leaves the
+ * rest alone. After the handshake
  * is over, well or badly, or at a time-out (then stage FAILED, failure TIMEOUT). Verifies the chain
  * as presented for server use at wall-clock time now_s (TLS-044). RES_NOMEM. */
 MUST_CHECK enum result tls_client_observe(struct tls_client *client, int64_t now_s,

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <openssl/digest.h>
+#include <openssl/mem.h>
 #include <openssl/nid.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
@@ -376,6 +377,26 @@ check_sans(const struct observation *obs, const char *want)
     assert_string_equal(joined, want ? want : HOST);
 }
 
+/* The chain is kept as it came, whatever it is worth. */
+static void
+check_certs(const struct peer_chain *chain, const struct chain_case *c)
+{
+    size_t count = 0;
+
+    assert_non_null(chain);
+    for (; count < TLS_PEER_CHAIN_MAX && c->presented[count]; count++) {
+        uint8_t *der = NULL;
+        int len = i2d_X509(world.certs[c->presented[count]].x509, &der);
+
+        assert_true(count < chain->count);
+        assert_int_equal(chain->certs[count].len, len);
+        if (count > 0 || !c->version_octet)
+            assert_memory_equal(chain->certs[count].ptr, der, (size_t)len);
+        OPENSSL_free(der);
+    }
+    assert_int_equal(chain->count, count);
+}
+
 static void
 test_chain(void **state)
 {
@@ -404,6 +425,7 @@ test_chain(void **state)
         assert_string_equal(obs->chain_reason, c->reason);
         assert_int_equal(obs->chain, c->chain);
         check_sans(obs, c->sans);
+        check_certs(obs->certs, c);
     }
     if (!c->version_octet) {
         unsigned len;
