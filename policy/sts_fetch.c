@@ -2,6 +2,7 @@
 
 #include "base/hash_key.h"
 #include "base/log.h"
+#include "policy/digest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,12 +122,39 @@ count_leniencies(struct policy_stats *stats, unsigned leniencies)
         policy_stats_add(stats, STAT_LENIENT_MAX_AGE);
 }
 
+/* What the cache holds before the policy that has been fetched takes its place. */
+static void
+note_old(const struct sts_entry *old, struct sts_news *news, char old_id[STS_ID_MAX + 1])
+{
+    snprintf(old_id, STS_ID_MAX + 1, "%s", old->id);
+    news->old_id = old_id;
+    digest_sha256(old->text, news->old_sha256);
+}
+
+static void
+tell_news(struct flight *flight, struct sts_news *news)
+{
+    const struct sts_fetcher_config *c = &flight->f->config;
+    struct sts_entry entry;
+
+    if (!c->on_news || !sts_cache_find(c->cache, flight->domain, &entry))
+        return;
+    news->domain = flight->domain;
+    news->id = flight->id;
+    digest_sha256(news->text, news->text_sha256);
+    news->fetched_at_s = entry.fetched_at_s;
+    news->expires_at_s = entry.expires_at_s;
+    c->on_news(c->arg, news);
+}
+
 /* Into the cache, in place of what was there; and say what that changes. */
 static enum result
 keep(struct flight *flight, struct span text, const struct sts_policy *policy)
 {
     const struct sts_fetcher_config *c = &flight->f->config;
     int64_t now_s = clock_wall_s(&c->clock);
+    struct sts_news news = { .old_id = "", .text = text, .policy = policy };
+    char old_id[STS_ID_MAX + 1];
     struct sts_entry old;
     bool had, valid, same_text, same_id;
 
@@ -134,6 +162,8 @@ keep(struct flight *flight, struct span text, const struct sts_policy *policy)
     valid = sts_entry_is_valid(&old, now_s);
     same_text = had && span_equal(old.text, text);
     same_id = had && strcmp(old.id, flight->id) == 0;
+    if (had)
+        note_old(&old, &news, old_id);
     if (sts_cache_put(c->cache, flight->domain, flight->id, text, policy, now_s) != RES_OK)
         return RES_NOMEM;
     log_info("event=policy-fetched domain=%s id=%s mode=%s max_age=%u", flight->domain, flight->id,
@@ -146,6 +176,8 @@ keep(struct flight *flight, struct span text, const struct sts_policy *policy)
                  "id: senders that go by the id do not notice\"",
                  flight->domain, flight->id);
     }
+    if (!(same_text && same_id))
+        tell_news(flight, &news);
     if (c->on_change && !(valid && same_text && same_id))
         c->on_change(c->arg, flight->domain);
     return RES_OK;

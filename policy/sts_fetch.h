@@ -15,6 +15,20 @@ struct sts_fetcher;
  * date. Called before anyone is answered. */
 typedef void sts_on_change(void *arg, const char *domain);
 
+/* A policy that has just been fetched and kept, and the one whose place it took; "" and zeros where
+ * there was none. Borrowed for the call. */
+struct sts_news {
+    const char *domain;
+    const char *id, *old_id;
+    struct span text; /* the body as fetched */
+    const struct sts_policy *policy;
+    uint8_t text_sha256[32], old_sha256[32];
+    int64_t fetched_at_s, expires_at_s; /* wall clock */
+};
+
+/** Another id or another text than before, or the first one of all (TC-CACHE-02). */
+typedef void sts_on_news(void *arg, const struct sts_news *news);
+
 struct sts_fetcher_config {
     struct resolver *resolver; /* borrowed, like all here, until sts_fetcher_free() */
     struct fetcher *fetcher;
@@ -23,8 +37,9 @@ struct sts_fetcher_config {
     const struct ip_net *networks; /* not public, yet permitted for policy hosts (STS-035) */
     size_t network_count;
     struct clock clock;
-    sts_on_change *on_change; /* may be NULL */
-    void *arg;                /* of on_change */
+    sts_on_change *on_change; /* may be NULL, like on_news */
+    sts_on_news *on_news;
+    void *arg; /* of both */
 };
 
 /* How it ended. On success the cache has the policy. On failure the cache has noted it beside what

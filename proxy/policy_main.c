@@ -7,6 +7,8 @@
 #include "policy/sts_keeper.h"
 #include "proxy/child_channel.h"
 #include "proxy/command_server.h"
+#include "proxy/record.h"
+#include "proxy/record_file.h"
 
 #include <ev.h>
 #include <signal.h>
@@ -24,6 +26,7 @@ struct policy_process {
     struct policy_stats stats;
     struct sts_cache *cache;
     struct sts_keeper *keeper;
+    struct record_file *records; /* NULL: none are written */
     struct sts_fetcher *policies;
     struct addr_memory *memory;
     struct sts_discovery *discovery;
@@ -180,6 +183,49 @@ on_change(void *arg, const char *domain)
     policy_server_forget(p->server, domain);
 }
 
+static void
+on_news(void *arg, const struct sts_news *news)
+{
+    struct policy_process *p = arg;
+    const struct clock clock = clock_system();
+    struct buffer bytes;
+
+    if (!p->records)
+        return;
+    buffer_init(&bytes, RECORD_MAX_BYTES);
+    if (record_encode_policy(
+            &(struct record_policy){ .wall_ns = clock.wall_ns(clock.arg),
+                                     .domain = news->domain,
+                                     .id = news->id,
+                                     .old_id = news->old_id,
+                                     .mode = sts_mode_name(sts_policy_mode(news->policy)),
+                                     .max_age_s = sts_policy_max_age_s(news->policy),
+                                     .mx = sts_policy_mx(news->policy),
+                                     .text = news->text,
+                                     .text_sha256 = news->text_sha256,
+                                     .old_sha256 = news->old_sha256,
+                                     .fetched_at_s = news->fetched_at_s,
+                                     .expires_at_s = news->expires_at_s },
+            &bytes) == RES_OK)
+        (void)record_file_write(p->records, buffer_span(&bytes)); /* it counts its losses */
+    else
+        log_error("event=record-lost domain=%s", news->domain);
+    buffer_clear(&bytes);
+}
+
+static bool
+open_records(struct policy_process *p)
+{
+    const struct clock clock = clock_system();
+    char error[512];
+
+    if (!p->config->record_file[0] || record_file_open(p->config->record_file, &clock, &p->records,
+                                                       error, sizeof error) == RES_OK)
+        return true;
+    log_error("event=start-failed what=records reason=\"%s\"", error);
+    return false;
+}
+
 static bool
 open_resolver(struct policy_process *p, bool uncached, struct resolver **out)
 {
@@ -248,6 +294,7 @@ open_policies(struct policy_process *p)
         .network_count = c->policy_network_count,
         .clock = clock,
         .on_change = on_change,
+        .on_news = on_news,
         .arg = p,
     });
     p->discovery = sts_discovery_new(&(struct sts_discovery_config){
@@ -288,8 +335,8 @@ open_all(struct policy_process *p)
 {
     const struct config *c = p->config;
 
-    if (!open_resolver(p, false, &p->resolver) || !open_resolver(p, true, &p->uncached) ||
-        !open_fetcher(p) || !open_policies(p))
+    if (!open_records(p) || !open_resolver(p, false, &p->resolver) ||
+        !open_resolver(p, true, &p->uncached) || !open_fetcher(p) || !open_policies(p))
         return false;
     p->memory = addr_memory_new();
     p->lookups = (struct lookup_config){
@@ -344,6 +391,7 @@ close_all(struct policy_process *p)
     sts_cache_free(p->cache);
     sts_keeper_free(p->keeper);
     addr_memory_free(p->memory);
+    record_file_close(p->records);
     child_channel_clear(&p->channel);
     config_free(p->config);
 }

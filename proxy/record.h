@@ -87,6 +87,20 @@ struct record_survey {
     const char *end; /* why it ended: "closed", "idle", "mx-unreachable" ... */
 };
 
+/* A policy was fetched that is the domain's first, or differs from the one before. Borrowed, and
+ * NULL, as above. */
+struct record_policy {
+    int64_t wall_ns;
+    const char *domain;
+    const char *id, *old_id; /* old_id "": there was none */
+    const char *mode;
+    uint32_t max_age_s; /* as published */
+    const struct name_list *mx;
+    struct span text; /* the body as fetched: what was in force at any time can be shown later */
+    const uint8_t *text_sha256, *old_sha256; /* 32 bytes each */
+    int64_t fetched_at_s, expires_at_s;      /* wall clock */
+};
+
 /* A process starts to serve, or ends. Borrowed, and NULL, as above. */
 struct record_process {
     int64_t wall_ns;
@@ -109,6 +123,7 @@ MUST_CHECK enum result record_encode_recipient(const struct record_recipient *re
 MUST_CHECK enum result record_encode_session(const struct record_session_end *record,
                                              struct buffer *out);
 MUST_CHECK enum result record_encode_survey(const struct record_survey *record, struct buffer *out);
+MUST_CHECK enum result record_encode_policy(const struct record_policy *record, struct buffer *out);
 MUST_CHECK enum result record_encode_process(const struct record_process *record,
                                              struct buffer *out);
 

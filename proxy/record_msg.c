@@ -15,6 +15,7 @@
 #define CERTIFICATE_PAIRS 6u
 #define END_PAIRS 14u
 #define SURVEY_PAIRS 11u
+#define CHANGE_PAIRS 12u
 #define PROCESS_PAIRS 6u
 
 static void
@@ -284,6 +285,26 @@ record_encode_survey(const struct record_survey *record, struct buffer *out)
     put_uint(&w, "bytes_to_mx", record->bytes_to_mx);
     put_uint(&w, "bytes_to_client", record->bytes_to_client);
     put_text(&w, "end", record->end);
+    return pack_end(&w);
+}
+
+enum result
+record_encode_policy(const struct record_policy *record, struct buffer *out)
+{
+    struct pack_writer w;
+
+    begin_record(&w, out, record->wall_ns, "policy", CHANGE_PAIRS);
+    put_text(&w, "domain", record->domain);
+    put_text(&w, "id", record->id);
+    put_text(&w, "old_id", record->old_id);
+    put_text(&w, "mode", record->mode);
+    put_uint(&w, "max_age", record->max_age_s);
+    put_names(&w, "mx", "mx_count", record->mx);
+    put_span(&w, "text", record->text);
+    put_bin(&w, "text_sha256", span_make(record->text_sha256, 32));
+    put_bin(&w, "old_sha256", span_make(record->old_sha256, 32));
+    put_int(&w, "fetched_at", record->fetched_at_s);
+    put_int(&w, "expires_at", record->expires_at_s);
     return pack_end(&w);
 }
 

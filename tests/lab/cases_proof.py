@@ -87,7 +87,8 @@ def a_stripped_or_failing_txt_changes_nothing(t, site, lame):
 
 @case(Site("movedmx", policy="enforce"), only=ONCE)
 def a_moved_mx_with_a_new_id_passes_at_once(t, site):
-    """STS-012, STS-064: without any restart."""
+    """STS-012, STS-064: without any restart. TC-CACHE-02: the records keep the text that was in
+    force before. TC-HTTP-23: the gateway's own requests are no sessions."""
     learn(t, site)
     site.mx, site.id = "mx9.movedmx.test", "2"
     site.patterns = [site.mx]
@@ -96,6 +97,12 @@ def a_moved_mx_with_a_new_id_passes_at_once(t, site):
     t.mx(site, pair=t.certificates.make("mx9", [site.mx]))
     equal(rcpt(t, site).code, 250, "RCPT")
     fields(t.recipients(site, 2)[1], policy__id="2", mx=site.mx, mx_proven=True)
+    written = t.gateway.records(t.before)
+    first, second = [r for r in written if r["event"] == "policy" and r["domain"] == site.domain]
+    fields(first, id="20260101000000Z", old_id="", old_sha256="0" * 64)
+    fields(second, id="2", old_id=first["id"], old_sha256=first["text_sha256"], mx=[site.mx])
+    assert "mode: enforce" in first["text"] and site.mx not in first["text"], first
+    assert {r["client"] for r in written if "client" in r} == {"192.0.2.2"}, written
 
 
 @case(Site("recheck", policy="enforce"), Site("standing", policy="enforce"), only=ONCE)

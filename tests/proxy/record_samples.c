@@ -114,6 +114,20 @@ record_samples_init(struct record_samples *s)
         .end = "quit",
         .state = "closed",
     };
+    s->policy = (struct record_policy){
+        .wall_ns = SAMPLE_WALL_NS,
+        .domain = "example.com",
+        .id = "20231114T2213",
+        .old_id = "20221114T2213",
+        .mode = "enforce",
+        .max_age_s = 604800,
+        .mx = &s->req->sts.mx,
+        .text = span_of("version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800\n"),
+        .text_sha256 = s->req->sts.text_sha256,
+        .old_sha256 = s->obs->leaf_sha256,
+        .fetched_at_s = 1699990000,
+        .expires_at_s = 1700594800,
+    };
     s->survey = (struct record_survey){
         .wall_ns = SAMPLE_WALL_NS,
         .started_ns = SAMPLE_WALL_NS - 2500000000,

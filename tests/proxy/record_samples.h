@@ -16,6 +16,7 @@ struct record_samples {
     struct record_recipient recipient;
     struct record_session_end end;
     struct record_survey survey;
+    struct record_policy policy;
     struct record_process process;
 };
 

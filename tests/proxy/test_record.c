@@ -84,7 +84,7 @@ assert_same_keys(const struct name_list *a, const struct name_list *b)
     assert_int_equal(a->count, b->count);
 }
 
-enum event { EVENT_RECIPIENT, EVENT_SESSION, EVENT_SURVEY, EVENT_PROCESS };
+enum event { EVENT_RECIPIENT, EVENT_SESSION, EVENT_SURVEY, EVENT_POLICY, EVENT_PROCESS };
 
 static void
 encode(enum event event, const struct record_samples *samples, struct buffer *out)
@@ -96,6 +96,8 @@ encode(enum event event, const struct record_samples *samples, struct buffer *ou
         assert_int_equal(record_encode_session(&samples->end, out), RES_OK);
     else if (event == EVENT_SURVEY)
         assert_int_equal(record_encode_survey(&samples->survey, out), RES_OK);
+    else if (event == EVENT_POLICY)
+        assert_int_equal(record_encode_policy(&samples->policy, out), RES_OK);
     else
         assert_int_equal(record_encode_process(&samples->process, out), RES_OK);
 }
@@ -129,6 +131,9 @@ static struct event_case {
     { "survey carries exactly the keys described",
       EVENT_SURVEY,
       { "## Every record", "## Every record of a session", "## event `survey`" } },
+    { "policy carries exactly the keys described",
+      EVENT_POLICY,
+      { "## Every record", "## event `policy`" } },
     { "process carries exactly the keys described",
       EVENT_PROCESS,
       { "## Every record", "## event `process`" } },
