@@ -45,7 +45,8 @@ enum rule_action {
 enum dane_state {
     DANE_NONE,   /* not applicable: insecure, no TLSA records, or switched off */
     DANE_SECURE, /* hosts is not empty: TLS is a must, and one RRset must be satisfied */
-    DANE_FAILED, /* a look-up that matters failed, or is bogus: nothing goes for now (DANE-006) */
+    DANE_FAILED, /* a look-up that matters failed, or is bogus: nothing goes for now (DANE-006);
+                  * stands also when other hosts at the destination have records: hosts is empty */
 };
 
 struct requirement {
@@ -72,7 +73,7 @@ struct requirement {
     struct {
         enum dane_state state;
         bool required;  /* by an override: without a usable secure TLSA RRset nothing goes
-                         * (DANE-041) */
+                         * (DANE-041); exactly with RULE_DANE */
         bool suffices;  /* key dane_and_sts = dane-suffices: a match makes up for a certificate
                          * that MTA-STS would refuse (STS-107) */
         bool mx_secure; /* the MX RRset, or its denial, is secure */

@@ -1,6 +1,11 @@
 #include "base/requirement_msg.h"
 
-#define FIELDS 21u
+#include <stdlib.h>
+
+#define FIELDS 22u
+#define DANE_FIELDS 7u
+#define DANE_HOST_FIELDS 4u
+#define TLSA_FIELDS 4u
 #define REQUIREMENT_TTL_MAX_S 3600u
 #define TIME_MAX_S 253402300799 /* 9999-12-31T23:59:59Z: the last that RFC 3339 can write */
 
@@ -14,6 +19,40 @@ encode_names(struct pack_writer *w, const struct name_list *list)
     pack_array(w, list->count);
     for (size_t i = 0; i < list->count && w->res == RES_OK; i++)
         pack_str(w, span_of(list->names[i]));
+}
+
+static void
+encode_host(struct pack_writer *w, const struct dane_host *host)
+{
+    pack_array(w, DANE_HOST_FIELDS);
+    pack_str(w, span_of(host->mx));
+    pack_str(w, span_of(host->base));
+    encode_names(w, &host->references);
+    pack_array(w, host->count);
+    for (size_t i = 0; i < host->count; i++) {
+        const struct tlsa_record *record = &host->records[i];
+
+        pack_array(w, TLSA_FIELDS);
+        pack_uint(w, record->usage);
+        pack_uint(w, record->selector);
+        pack_uint(w, record->matching);
+        pack_bin(w, span_make(record->data, record->len));
+    }
+}
+
+static void
+encode_dane(struct pack_writer *w, const struct requirement *req)
+{
+    pack_array(w, DANE_FIELDS);
+    pack_uint(w, req->dane.state);
+    pack_bool(w, req->dane.required);
+    pack_bool(w, req->dane.suffices);
+    pack_bool(w, req->dane.mx_secure);
+    pack_bool(w, req->dane.dnssec);
+    pack_str(w, span_of(req->dane.reason));
+    pack_array(w, req->dane.host_count);
+    for (size_t i = 0; i < req->dane.host_count; i++)
+        encode_host(w, &req->dane.hosts[i]);
 }
 
 void
@@ -34,6 +73,7 @@ requirement_encode(const struct requirement *req, struct pack_writer *w)
     pack_int(w, req->sts.fetched_at_s);
     pack_int(w, req->sts.expires_at_s);
     pack_str(w, span_of(req->sts.discovery));
+    encode_dane(w, req);
     pack_bool(w, req->monitored);
     pack_bool(w, req->defer);
     pack_bool(w, req->null_mx);
@@ -78,9 +118,10 @@ is_pattern(struct span pattern)
 }
 
 static void
-decode_names(struct pack_reader *r, bool (*is_valid)(struct span), struct name_list *list)
+decode_names(struct pack_reader *r, size_t max, bool (*is_valid)(struct span),
+             struct name_list *list)
 {
-    size_t count = pack_read_array(r, REQUIREMENT_MSG_NAMES_MAX);
+    size_t count = pack_read_array(r, max);
 
     for (size_t i = 0; i < count && r->res == RES_OK; i++) {
         struct span name = pack_read_str(r);
@@ -128,7 +169,7 @@ decode_policy(struct pack_reader *r, struct requirement *req)
     req->sts.mode = (enum sts_mode)pack_read_uint(r, STS_MODE_ENFORCE);
     pack_read_text(r, req->sts.id, sizeof req->sts.id);
     need(r, is_policy_id(req->sts.id));
-    decode_names(r, is_pattern, &req->sts.mx);
+    decode_names(r, REQUIREMENT_MSG_NAMES_MAX, is_pattern, &req->sts.mx);
     pack_read_bytes(r, req->sts.text_sha256, sizeof req->sts.text_sha256);
     req->sts.fetched_at_s = pack_read_int(r, 0, TIME_MAX_S);
     req->sts.expires_at_s = pack_read_int(r, 0, TIME_MAX_S);
@@ -137,15 +178,88 @@ decode_policy(struct pack_reader *r, struct requirement *req)
     need(r, policy_agrees(req));
 }
 
+/* A normal host name into out. */
+static void
+decode_name(struct pack_reader *r, char out[HOSTNAME_MAX + 1])
+{
+    pack_read_text(r, out, HOSTNAME_MAX + 1);
+    need(r, is_normal_name(span_of(out)));
+}
+
+static void
+decode_record(struct pack_reader *r, struct dane_host *host)
+{
+    uint8_t usage, selector, matching;
+    struct span data;
+
+    pack_read_tuple(r, TLSA_FIELDS);
+    usage = (uint8_t)pack_read_uint(r, UINT8_MAX);
+    selector = (uint8_t)pack_read_uint(r, UINT8_MAX);
+    matching = (uint8_t)pack_read_uint(r, UINT8_MAX);
+    data = pack_read_bin(r);
+    if (r->res == RES_OK)
+        pack_reader_fail(r, dane_host_add(host, usage, selector, matching, data));
+    if (r->res == RES_OK && host->count > 1)
+        need(r, tlsa_record_compare(&host->records[host->count - 2],
+                                    &host->records[host->count - 1]) < 0);
+}
+
+static void
+decode_host(struct pack_reader *r, struct dane_host *host)
+{
+    size_t count;
+
+    pack_read_tuple(r, DANE_HOST_FIELDS);
+    decode_name(r, host->mx);
+    decode_name(r, host->base);
+    decode_names(r, DANE_REFERENCES_MAX, is_normal_name, &host->references);
+    need(r, host->references.count && strcmp(host->references.names[0], host->base) == 0);
+    count = pack_read_array(r, TLSA_RECORDS_MAX);
+    need(r, count > 0);
+    for (size_t i = 0; i < count && r->res == RES_OK; i++)
+        decode_record(r, host);
+}
+
+static void
+decode_dane(struct pack_reader *r, struct requirement *req)
+{
+    bool failed;
+    size_t count;
+
+    pack_read_tuple(r, DANE_FIELDS);
+    req->dane.state = (enum dane_state)pack_read_uint(r, DANE_FAILED);
+    failed = req->dane.state == DANE_FAILED;
+    req->dane.required = pack_read_bool(r);
+    req->dane.suffices = pack_read_bool(r);
+    req->dane.mx_secure = pack_read_bool(r);
+    req->dane.dnssec = pack_read_bool(r);
+    need(r, failed || !req->dane.dnssec);
+    pack_read_text(r, req->dane.reason, sizeof req->dane.reason);
+    need(r, is_printable_ascii(req->dane.reason) && failed == (req->dane.reason[0] != '\0'));
+    count = pack_read_array(r, DANE_HOSTS_MAX);
+    need(r, (req->dane.state == DANE_SECURE) == (count > 0));
+    if (r->res != RES_OK || count == 0)
+        return;
+    req->dane.hosts = calloc(count, sizeof *req->dane.hosts);
+    if (!req->dane.hosts) {
+        pack_reader_fail(r, RES_NOMEM);
+        return;
+    }
+    req->dane.host_count = count;
+    for (size_t i = 0; i < count && r->res == RES_OK; i++)
+        decode_host(r, &req->dane.hosts[i]);
+}
+
 static void
 decode_local(struct pack_reader *r, struct requirement *req)
 {
-    req->local.action = (enum rule_action)pack_read_uint(r, RULE_VERIFY);
+    req->local.action = (enum rule_action)pack_read_uint(r, RULE_NO_DANE);
     pack_read_text(r, req->local.id, sizeof req->local.id);
     need(r, is_printable_ascii(req->local.id));
-    decode_names(r, is_pattern, &req->local.mx);
+    decode_names(r, REQUIREMENT_MSG_NAMES_MAX, is_pattern, &req->local.mx);
     req->local.trust = (uint16_t)pack_read_uint(r, UINT16_MAX);
     need(r, req->local.action == RULE_VERIFY || (req->local.mx.count == 0 && !req->local.trust));
+    need(r, req->dane.required == (req->local.action == RULE_DANE));
 }
 
 static void
@@ -156,9 +270,10 @@ decode_fields(struct pack_reader *r, struct requirement *req)
     pack_read_text(r, req->domain, sizeof req->domain);
     need(r, req->domain[0] == '\0' || is_normal_name(span_of(req->domain)));
     req->matched = (enum mx_match)pack_read_uint(r, MX_MATCH_TABLE);
-    decode_names(r, is_normal_name, &req->names);
+    decode_names(r, REQUIREMENT_MSG_NAMES_MAX, is_normal_name, &req->names);
     req->mx_lookup_failed = pack_read_bool(r);
     decode_policy(r, req);
+    decode_dane(r, req);
     req->monitored = pack_read_bool(r);
     req->defer = pack_read_bool(r);
     req->null_mx = pack_read_bool(r);

@@ -2,18 +2,20 @@
  * the workers, alone or inside a message. Context: any process. Pure.
  *
  * One array: [version, domain, matched, names, mx_lookup_failed, mode, id, mx, text_sha256,
- * fetched_at, expires_at, discovery, monitored, defer, null_mx, rule, rule_id, rule_mx, trust,
- * tls_floor, ttl]; enums by number. Both ends are of one build,
- * so another version is refused. */
+ * fetched_at, expires_at, discovery, dane, monitored, defer, null_mx, rule, rule_id, rule_mx,
+ * trust, tls_floor, ttl]; enums by number. dane: [state, required, suffices, mx_secure, dnssec,
+ * reason,
+ * [[mx, base, references, [[usage, selector, matching, data], ...]], ...]]. Both ends are of one
+ * build, so another version is refused. */
 #ifndef STSGATE_BASE_REQUIREMENT_MSG_H
 #define STSGATE_BASE_REQUIREMENT_MSG_H
 
 #include "base/pack.h"
 #include "base/requirement.h"
 
-#define REQUIREMENT_MSG_VERSION 1u
+#define REQUIREMENT_MSG_VERSION 2u
 #define REQUIREMENT_MSG_MAX_BYTES 65536u /* fits one SEQPACKET message with its frame */
-#define REQUIREMENT_MSG_NAMES_MAX 4096u  /* of each of the two lists */
+#define REQUIREMENT_MSG_NAMES_MAX 4096u  /* of each of the lists of names and patterns */
 
 /** Append req to a message in the making. pack_end() gives RES_LIMIT when it is longer than
  * REQUIREMENT_MSG_MAX_BYTES or a list holds more than REQUIREMENT_MSG_NAMES_MAX names: such a
@@ -23,7 +25,8 @@ void requirement_encode(const struct requirement *req, struct pack_writer *w);
 /** Read one requirement at the reader's place. Every field is checked as if the sender had been
  * taken over: a domain and names that are host names in lower case, patterns that could match,
  * texts that are printable, numbers within the ranges of base/requirement.h, no policy parts
- * without a policy.
+ * without a policy, hosts with TLSA records exactly when DANE is secure, each with its base domain
+ * as the first reference and its records in canonical order, DANE required exactly by RULE_DANE.
  *
  * out  on RES_OK a new requirement the caller owns, and the reader is behind it; otherwise NULL
  *

@@ -15,6 +15,26 @@ must(bool holds)
 }
 
 static void
+check_dane(const struct requirement *req)
+{
+    must(req->dane.state <= DANE_FAILED && req->dane.host_count <= DANE_HOSTS_MAX);
+    must((req->dane.state == DANE_SECURE) == (req->dane.host_count > 0));
+    must((req->dane.state == DANE_FAILED) == (req->dane.reason[0] != '\0'));
+    must(req->dane.required == (req->local.action == RULE_DANE));
+    for (size_t i = 0; i < req->dane.host_count; i++) {
+        const struct dane_host *host = &req->dane.hosts[i];
+
+        must(hostname_is_valid(span_of(host->mx)) && hostname_is_valid(span_of(host->base)));
+        must(host->references.count >= 1 && host->references.count <= DANE_REFERENCES_MAX);
+        must(strcmp(host->references.names[0], host->base) == 0);
+        must(host->count >= 1 && host->count <= TLSA_RECORDS_MAX);
+        for (size_t k = 0; k < host->count; k++)
+            must(host->records[k].len <= TLSA_DATA_MAX &&
+                 (host->records[k].data != NULL) == (host->records[k].len > 0));
+    }
+}
+
+static void
 check_promises(const struct requirement *req)
 {
     must(req->domain[0] == '\0' || hostname_is_valid(span_of(req->domain)));
@@ -26,6 +46,7 @@ check_promises(const struct requirement *req)
     must(req->sts.expires_at_s >= req->sts.fetched_at_s || req->sts.fetched_at_s == 0);
     must(req->tls_floor >= TLS_VERSION_1_0 && req->tls_floor <= TLS_VERSION_1_3);
     must(req->ttl_s <= 3600);
+    check_dane(req);
 }
 
 static void

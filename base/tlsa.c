@@ -29,6 +29,42 @@ dane_host_add(struct dane_host *host, uint8_t usage, uint8_t selector, uint8_t m
     return RES_OK;
 }
 
+int
+tlsa_record_compare(const struct tlsa_record *a, const struct tlsa_record *b)
+{
+    const uint8_t numbers_a[] = { a->usage, a->selector, a->matching };
+    const uint8_t numbers_b[] = { b->usage, b->selector, b->matching };
+    size_t shorter = a->len < b->len ? a->len : b->len;
+    int order = memcmp(numbers_a, numbers_b, sizeof numbers_a);
+
+    if (order == 0 && shorter)
+        order = memcmp(a->data, b->data, shorter);
+    return order ? order : (a->len > b->len) - (a->len < b->len);
+}
+
+static int
+by_octets(const void *a, const void *b)
+{
+    return tlsa_record_compare(a, b);
+}
+
+void
+dane_host_sort(struct dane_host *host)
+{
+    size_t kept = 0;
+
+    if (host->count == 0)
+        return;
+    qsort(host->records, host->count, sizeof *host->records, by_octets);
+    for (size_t i = 1; i < host->count; i++) {
+        if (tlsa_record_compare(&host->records[i], &host->records[kept]) == 0)
+            free(host->records[i].data);
+        else
+            host->records[++kept] = host->records[i];
+    }
+    host->count = kept + 1;
+}
+
 void
 dane_host_clear(struct dane_host *host)
 {

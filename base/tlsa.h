@@ -19,7 +19,9 @@ enum tlsa_usage { TLSA_PKIX_TA = 0, TLSA_PKIX_EE = 1, TLSA_DANE_TA = 2, TLSA_DAN
 enum tlsa_selector { TLSA_CERT = 0, TLSA_SPKI = 1 };
 enum tlsa_matching { TLSA_FULL = 0, TLSA_SHA2_256 = 1, TLSA_SHA2_512 = 2 };
 
-/* As on the wire: any value in each field, also such that make the record unusable. */
+/* As on the wire: any value in each field, also such that make the record unusable. RDATA of fewer
+ * than three octets has 255 in the fields that it lacks: PrivCert, PrivSel, PrivMatch (RFC 7218),
+ * which nobody can use. */
 struct tlsa_record {
     uint8_t usage, selector, matching;
     uint16_t len;  /* of data, 0 .. TLSA_DATA_MAX */
@@ -38,6 +40,13 @@ struct dane_host {
 /** Append a copy of data. RES_LIMIT: beyond TLSA_RECORDS_MAX or TLSA_DATA_MAX; RES_NOMEM. */
 MUST_CHECK enum result dane_host_add(struct dane_host *host, uint8_t usage, uint8_t selector,
                                      uint8_t matching, struct span data);
+
+/** Put the records into canonical order (RFC 4034 6.3: as octets of the RDATA, a shorter one before
+ * its continuations), each once (RFC 2181 5), so that one RRset is always the same. */
+void dane_host_sort(struct dane_host *host);
+
+/** Canonical order: below, at or above 0. */
+int tlsa_record_compare(const struct tlsa_record *a, const struct tlsa_record *b);
 
 /** Frees what it owns; empty, and may be used again. */
 void dane_host_clear(struct dane_host *host);

@@ -108,7 +108,7 @@ fetch_start(struct fetcher *f, const char *domain, const struct ip_addr *addrs, 
 struct bench {
     struct ev_loop *loop;
     struct policy_client *client;
-    struct ip_addr destination, peer;
+    struct policy_subject subject;
     unsigned asked, answered;
 };
 
@@ -136,7 +136,8 @@ ask(struct bench *b)
     if (b->asked == QUESTIONS)
         return;
     snprintf(domain, sizeof domain, "d%u.example", b->asked++ % DOMAINS);
-    if (!policy_client_ask(b->client, domain, &b->destination, &b->peer, false, on_answer, b))
+    b->subject.domain = domain;
+    if (!policy_client_ask(b->client, &b->subject, false, on_answer, b))
         abort();
 }
 
@@ -220,8 +221,9 @@ run_questions(void)
     close(pair[1]);
     b.loop = ev_loop_new(EVFLAG_AUTO);
     b.client = policy_client_new(b.loop, &clock);
-    if (ip_addr_parse("192.0.2.1", &b.destination) != RES_OK ||
-        ip_addr_parse("10.0.0.1", &b.peer) != RES_OK)
+    b.subject.port = 25;
+    if (ip_addr_parse("192.0.2.1", &b.subject.destination) != RES_OK ||
+        ip_addr_parse("10.0.0.1", &b.subject.client) != RES_OK)
         abort();
     policy_client_link(b.client, pair[0]);
     start = bench_now_ns();
@@ -262,9 +264,9 @@ hit_us(struct bench *b)
 {
     int64_t start = bench_now_ns();
 
+    b->subject.domain = "d999.example";
     for (unsigned i = 0; i < HITS; i++) {
-        struct requirement *req =
-            policy_client_cached(b->client, "d999.example", &b->destination, &b->peer);
+        struct requirement *req = policy_client_cached(b->client, &b->subject);
 
         if (!req)
             abort();
@@ -282,13 +284,13 @@ count_system_calls(struct bench *b)
     long stops = 0;
     int status;
 
+    b->subject.domain = "d999.example";
     if (child == 0) {
         (void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
         (void)raise(SIGSTOP);
         (void)syscall(SYS_getpid);
         for (unsigned i = 0; i < 1000; i++)
-            requirement_unref(
-                policy_client_cached(b->client, "d999.example", &b->destination, &b->peer));
+            requirement_unref(policy_client_cached(b->client, &b->subject));
         (void)syscall(SYS_getpid);
         _exit(0);
     }
@@ -322,8 +324,9 @@ bench_hits(void)
     close(pair[1]);
     b.loop = ev_loop_new(EVFLAG_AUTO);
     b.client = policy_client_new(b.loop, &clock);
-    if (ip_addr_parse("192.0.2.1", &b.destination) != RES_OK ||
-        ip_addr_parse("10.0.0.1", &b.peer) != RES_OK)
+    b.subject.port = 25;
+    if (ip_addr_parse("192.0.2.1", &b.subject.destination) != RES_OK ||
+        ip_addr_parse("10.0.0.1", &b.subject.client) != RES_OK)
         abort();
     policy_client_link(b.client, pair[0]);
     fill_one(&b);

@@ -2,6 +2,8 @@
 
 #include "base/requirement_msg.h"
 
+#define REQUEST_FIELDS 8u /* more than any other message has */
+
 static void
 read_head(struct pack_reader *r, unsigned type, size_t fields)
 {
@@ -18,7 +20,7 @@ policy_msg_type(struct span message)
     unsigned type;
 
     pack_reader_init(&r, message);
-    (void)pack_read_array(&r, 7);
+    (void)pack_read_array(&r, REQUEST_FIELDS);
     if (pack_read_uint(&r, UINT32_MAX) != POLICY_MSG_VERSION)
         return 0;
     type = (unsigned)pack_read_uint(&r, UINT32_MAX);
@@ -50,12 +52,13 @@ policy_request_encode(const struct policy_request *request, struct buffer *out)
     struct pack_writer w;
 
     pack_begin(&w, out);
-    pack_array(&w, 7);
+    pack_array(&w, REQUEST_FIELDS);
     pack_uint(&w, POLICY_MSG_VERSION);
     pack_uint(&w, POLICY_MSG_REQUEST);
     pack_uint(&w, request->id);
     pack_str(&w, span_of(request->domain));
     pack_bin(&w, span_make(request->destination.bytes, request->destination.len));
+    pack_uint(&w, request->port);
     pack_bin(&w, span_make(request->client.bytes, request->client.len));
     pack_bool(&w, request->recheck);
     return pack_end(&w);
@@ -68,10 +71,13 @@ policy_request_decode(struct span message, struct policy_request *out)
 
     *out = (struct policy_request){ 0 };
     pack_reader_init(&r, message);
-    read_head(&r, POLICY_MSG_REQUEST, 7);
+    read_head(&r, POLICY_MSG_REQUEST, REQUEST_FIELDS);
     out->id = pack_read_uint(&r, UINT64_MAX);
     read_domain(&r, out->domain);
     read_addr(&r, &out->destination);
+    out->port = (uint16_t)pack_read_uint(&r, UINT16_MAX);
+    if (out->port == 0)
+        pack_reader_fail(&r, RES_SYNTAX);
     read_addr(&r, &out->client);
     out->recheck = pack_read_bool(&r);
     return pack_reader_end(&r);

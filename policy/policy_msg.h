@@ -8,7 +8,7 @@
 #include "base/ip_addr.h"
 #include "base/requirement.h"
 
-#define POLICY_MSG_VERSION 2u
+#define POLICY_MSG_VERSION 3u
 
 enum policy_msg_type {
     POLICY_MSG_REQUEST = 1, /* worker to policy process */
@@ -20,6 +20,8 @@ struct policy_request {
     uint64_t id;                   /* the worker's; comes back in the answer */
     char domain[HOSTNAME_MAX + 1]; /* policy domain, normalised */
     struct ip_addr destination;    /* original destination */
+    uint16_t port;                 /* original destination port, never 0: TLSA records are published
+                                    * by port (DANE-018) */
     struct ip_addr client;
     bool recheck; /* the recipient is about to be refused under MTA-STS: look past all caches first
                    * (STS-103) */

@@ -43,6 +43,7 @@ check_request(struct span message)
     must(policy_msg_type(message) == POLICY_MSG_REQUEST);
     must(hostname_is_valid(span_of(request.domain)));
     must_be_address(&request.destination);
+    must(request.port != 0);
     must_be_address(&request.client);
     buffer_init(&once, MESSAGE_MAX);
     buffer_init(&twice, MESSAGE_MAX);

@@ -123,12 +123,15 @@ op_ask(void *io, const char *domain, bool recheck, struct requirement **out)
     struct connection *c = io;
     const struct record_session_info *info = session_info(c->session);
     struct policy_client *policy = c->shared->policy;
+    const struct policy_subject subject = { .domain = domain,
+                                            .destination = info->destination,
+                                            .port = info->destination_port,
+                                            .client = info->client };
 
-    *out = recheck ? NULL : policy_client_cached(policy, domain, &info->destination, &info->client);
+    *out = recheck ? NULL : policy_client_cached(policy, &subject);
     if (*out)
         return true;
-    c->question =
-        policy_client_ask(policy, domain, &info->destination, &info->client, recheck, on_answer, c);
+    c->question = policy_client_ask(policy, &subject, recheck, on_answer, c);
     return c->question != NULL;
 }
 

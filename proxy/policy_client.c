@@ -9,10 +9,11 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-/* What a requirement depends on. Zeroed before it is filled: the padding is part of the key. */
+/* A policy_subject that stays. Zeroed before it is filled: the padding is part of the key. */
 struct cache_key {
     char domain[HOSTNAME_MAX + 1];
     struct ip_addr destination, client;
+    uint16_t port;
 };
 
 struct cached {
@@ -43,14 +44,15 @@ struct policy_client {
 };
 
 static struct cache_key
-make_key(const char *domain, const struct ip_addr *destination, const struct ip_addr *client)
+make_key(const struct policy_subject *subject)
 {
     struct cache_key key;
 
     memset(&key, 0, sizeof key);
-    memcpy(key.domain, domain, strnlen(domain, HOSTNAME_MAX));
-    key.destination = *destination;
-    key.client = *client;
+    memcpy(key.domain, subject->domain, strnlen(subject->domain, HOSTNAME_MAX));
+    key.destination = subject->destination;
+    key.client = subject->client;
+    key.port = subject->port;
     return key;
 }
 
@@ -86,10 +88,9 @@ enter(struct policy_client *client, struct cached *entry)
 }
 
 struct requirement *
-policy_client_cached(struct policy_client *client, const char *domain,
-                     const struct ip_addr *destination, const struct ip_addr *client_addr)
+policy_client_cached(struct policy_client *client, const struct policy_subject *subject)
 {
-    struct cache_key key = make_key(domain, destination, client_addr);
+    struct cache_key key = make_key(subject);
     struct requirement *req;
     struct cached *entry;
 
@@ -263,9 +264,8 @@ policy_client_link(struct policy_client *client, int fd)
 }
 
 struct policy_question *
-policy_client_ask(struct policy_client *client, const char *domain,
-                  const struct ip_addr *destination, const struct ip_addr *client_addr,
-                  bool recheck, policy_answered *answered, void *arg)
+policy_client_ask(struct policy_client *client, const struct policy_subject *subject, bool recheck,
+                  policy_answered *answered, void *arg)
 {
     struct policy_question *question = NULL;
     struct policy_request request;
@@ -278,13 +278,15 @@ policy_client_ask(struct policy_client *client, const char *domain,
     if (!question)
         goto done;
     question->id = ++client->last_id;
-    question->key = make_key(domain, destination, client_addr);
+    question->key = make_key(subject);
     question->epoch = client->epoch;
     question->answered = answered;
     question->arg = arg;
-    request = (struct policy_request){
-        .id = question->id, .destination = *destination, .client = *client_addr, .recheck = recheck
-    };
+    request = (struct policy_request){ .id = question->id,
+                                       .destination = subject->destination,
+                                       .port = subject->port,
+                                       .client = subject->client,
+                                       .recheck = recheck };
     memcpy(request.domain, question->key.domain, sizeof request.domain);
     HASH_ADD(hh, client->questions, id, sizeof question->id, question);
     if (!HASH_ENTERED(question)) {

@@ -14,6 +14,15 @@ struct ev_loop;
 struct policy_client;
 struct policy_question;
 
+/* What a requirement depends on: what holds for one client or destination never serves another
+ * (PRX-042), nor TLSA records of one port another (DANE-018). */
+struct policy_subject {
+    const char *domain;         /* policy domain, normalised; borrowed for the call */
+    struct ip_addr destination; /* original destination */
+    uint16_t port;
+    struct ip_addr client;
+};
+
 /** req: a reference the callee takes; NULL: not to be had now (REP-065). */
 typedef void policy_answered(void *arg, struct requirement *req);
 
@@ -25,19 +34,15 @@ void policy_client_free(struct policy_client *client); /* no callback comes any 
  * goes: news that were on the old link, or for a mode set since, might be missed. */
 void policy_client_link(struct policy_client *client, int fd);
 
-/** The requirement from the cache, a reference the caller takes; NULL: not there, or too old. The
- * key is all three, so that what holds for one client or destination never serves another
- * (PRX-042). */
-struct requirement *policy_client_cached(struct policy_client *client, const char *domain,
-                                         const struct ip_addr *destination,
-                                         const struct ip_addr *client_addr);
+/** The requirement from the cache, a reference the caller takes; NULL: not there, or too old. */
+struct requirement *policy_client_cached(struct policy_client *client,
+                                         const struct policy_subject *subject);
 
 /** Ask. recheck: past the policy process's own caches (STS-103). answered is called exactly once
  * from the loop, never before this has returned, unless the question is forgotten. NULL: it cannot
  * be asked (no link, no memory); answered is not called. */
-struct policy_question *policy_client_ask(struct policy_client *client, const char *domain,
-                                          const struct ip_addr *destination,
-                                          const struct ip_addr *client_addr, bool recheck,
+struct policy_question *policy_client_ask(struct policy_client *client,
+                                          const struct policy_subject *subject, bool recheck,
                                           policy_answered *answered, void *arg);
 
 /** The callback will not come; the answer still goes into the cache. */

@@ -21,6 +21,39 @@ add(struct name_list *list, const char *name)
     assert_int_equal(name_list_add(list, span_of(name)), RES_OK);
 }
 
+static void
+add_record(struct dane_host *host, unsigned usage, unsigned matching, const char *data)
+{
+    assert_int_equal(dane_host_add(host, (uint8_t)usage, 1, (uint8_t)matching, span_of(data)),
+                     RES_OK);
+}
+
+static void
+add_host(struct requirement *req, const char *mx, const char *base)
+{
+    size_t at = req->dane.host_count;
+    struct dane_host *more = realloc(req->dane.hosts, (at + 1) * sizeof *more);
+
+    assert_non_null(more);
+    memset(&more[at], 0, sizeof more[at]);
+    req->dane.hosts = more;
+    req->dane.host_count++;
+    snprintf(more[at].mx, sizeof more[at].mx, "%s", mx);
+    snprintf(more[at].base, sizeof more[at].base, "%s", base);
+    add(&more[at].references, base);
+    add_record(&more[at], 3, 1, "01234567890123456789012345678901");
+}
+
+static void
+clear_hosts(struct requirement *req)
+{
+    for (size_t i = 0; i < req->dane.host_count; i++)
+        dane_host_clear(&req->dane.hosts[i]);
+    free(req->dane.hosts);
+    req->dane.hosts = NULL;
+    req->dane.host_count = 0;
+}
+
 static struct requirement *
 good(void)
 {
@@ -40,6 +73,12 @@ good(void)
     req->sts.fetched_at_s = 1700000000;
     req->sts.expires_at_s = 1700604800;
     snprintf(req->sts.discovery, sizeof req->sts.discovery, "%s", "http-404");
+    req->dane.state = DANE_SECURE;
+    req->dane.suffices = req->dane.mx_secure = true;
+    add_host(req, "mx1.example.com", "mail.example.net");
+    add(&req->dane.hosts[0].references, "example.com");
+    add_record(&req->dane.hosts[0], 255, 255, "");
+    add_host(req, "mx2.example.net", "mx2.example.net");
     req->monitored = req->defer = req->null_mx = true;
     req->local.action = RULE_VERIFY;
     snprintf(req->local.id, sizeof req->local.id, "%s", "pin \"1\"");
@@ -84,6 +123,22 @@ assert_same(const struct name_list *a, const struct name_list *b)
 }
 
 static void
+assert_same_hosts(const struct requirement *a, const struct requirement *b)
+{
+    assert_int_equal(a->dane.host_count, b->dane.host_count);
+    for (size_t i = 0; i < a->dane.host_count; i++) {
+        const struct dane_host *x = &a->dane.hosts[i], *y = &b->dane.hosts[i];
+
+        assert_string_equal(x->mx, y->mx);
+        assert_string_equal(x->base, y->base);
+        assert_same(&x->references, &y->references);
+        assert_int_equal(x->count, y->count);
+        for (size_t k = 0; k < x->count; k++)
+            assert_int_equal(tlsa_record_compare(&x->records[k], &y->records[k]), 0);
+    }
+}
+
+static void
 assert_same_requirement(const struct requirement *a, const struct requirement *b)
 {
     assert_string_equal(a->domain, b->domain);
@@ -97,6 +152,13 @@ assert_same_requirement(const struct requirement *a, const struct requirement *b
     assert_true(a->sts.fetched_at_s == b->sts.fetched_at_s);
     assert_true(a->sts.expires_at_s == b->sts.expires_at_s);
     assert_string_equal(a->sts.discovery, b->sts.discovery);
+    assert_int_equal(a->dane.state, b->dane.state);
+    assert_int_equal(a->dane.required, b->dane.required);
+    assert_int_equal(a->dane.suffices, b->dane.suffices);
+    assert_int_equal(a->dane.mx_secure, b->dane.mx_secure);
+    assert_int_equal(a->dane.dnssec, b->dane.dnssec);
+    assert_string_equal(a->dane.reason, b->dane.reason);
+    assert_same_hosts(a, b);
     assert_int_equal(a->monitored, b->monitored);
     assert_int_equal(a->defer, b->defer);
     assert_int_equal(a->null_mx, b->null_mx);
@@ -124,9 +186,17 @@ no_policy(struct requirement *req)
 }
 
 static void
+no_dane(struct requirement *req)
+{
+    clear_hosts(req);
+    memset(&req->dane, 0, sizeof req->dane);
+}
+
+static void
 only_defaults(struct requirement *req)
 {
     no_policy(req);
+    no_dane(req);
     name_list_clear(&req->names);
     name_list_clear(&req->local.mx);
     memset(&req->local, 0, sizeof req->local);
@@ -323,6 +393,173 @@ discovery_not_ascii(struct requirement *req)
 }
 
 static void
+dane_failed(struct requirement *req)
+{
+    no_dane(req);
+    req->dane.state = DANE_FAILED;
+    req->dane.dnssec = true;
+    snprintf(req->dane.reason, sizeof req->dane.reason, "%s", "tlsa servfail");
+}
+
+static void
+dane_failed_for_no_reason(struct requirement *req)
+{
+    dane_failed(req);
+    req->dane.reason[0] = '\0';
+}
+
+static void
+dane_failed_with_hosts(struct requirement *req)
+{
+    dane_failed(req);
+    add_host(req, "mx1.example.com", "mx1.example.com");
+}
+
+static void
+dane_reason_with_escape(struct requirement *req)
+{
+    dane_failed(req);
+    req->dane.reason[4] = '\033';
+}
+
+static void
+dane_state_unknown(struct requirement *req)
+{
+    req->dane.state = (enum dane_state)(DANE_FAILED + 1);
+}
+
+static void
+dane_none_with_hosts(struct requirement *req)
+{
+    req->dane.state = DANE_NONE;
+}
+
+static void
+dane_secure_without_hosts(struct requirement *req)
+{
+    clear_hosts(req);
+}
+
+static void
+dane_secure_with_a_reason(struct requirement *req)
+{
+    req->dane.reason[0] = 'x';
+}
+
+static void
+dane_secure_and_dnssec_failed(struct requirement *req)
+{
+    req->dane.dnssec = true;
+}
+
+static void
+dane_required(struct requirement *req)
+{
+    req->dane.required = true;
+    name_list_clear(&req->local.mx);
+    req->local.trust = 0;
+    req->local.action = RULE_DANE;
+}
+
+static void
+dane_required_by_nobody(struct requirement *req)
+{
+    req->dane.required = true;
+}
+
+static void
+dane_not_required_by_the_rule(struct requirement *req)
+{
+    dane_required(req);
+    req->dane.required = false;
+}
+
+static void
+host_without_records(struct requirement *req)
+{
+    struct dane_host *host = &req->dane.hosts[1];
+
+    free(host->records[--host->count].data);
+}
+
+static void
+host_without_references(struct requirement *req)
+{
+    name_list_clear(&req->dane.hosts[1].references);
+}
+
+static void
+host_with_another_first_reference(struct requirement *req)
+{
+    req->dane.hosts[1].base[0] = 'n';
+}
+
+static void
+host_with_9_references(struct requirement *req)
+{
+    while (req->dane.hosts[0].references.count <= DANE_REFERENCES_MAX)
+        add(&req->dane.hosts[0].references, "example.com");
+}
+
+static void
+host_in_upper_case(struct requirement *req)
+{
+    req->dane.hosts[0].mx[0] = 'M';
+}
+
+static void
+host_without_name(struct requirement *req)
+{
+    req->dane.hosts[0].mx[0] = '\0';
+}
+
+static void
+reference_with_a_star(struct requirement *req)
+{
+    add(&req->dane.hosts[0].references, "*.example.com");
+}
+
+static void
+hosts_17(struct requirement *req)
+{
+    while (req->dane.host_count <= DANE_HOSTS_MAX)
+        add_host(req, "mx.example", "mx.example");
+}
+
+static void
+records_out_of_order(struct requirement *req)
+{
+    add_record(&req->dane.hosts[0], 2, 1, "01234567890123456789012345678901");
+}
+
+static void
+record_twice(struct requirement *req)
+{
+    add_record(&req->dane.hosts[1], 3, 1, "01234567890123456789012345678901");
+}
+
+static void
+record_of_4096_octets(struct requirement *req)
+{
+    char data[TLSA_DATA_MAX];
+
+    memset(data, 'x', sizeof data);
+    assert_int_equal(dane_host_add(&req->dane.hosts[1], 3, 1, 2, span_make(data, sizeof data)),
+                     RES_OK);
+}
+
+static void
+record_too_long(struct requirement *req)
+{
+    struct tlsa_record *record = &req->dane.hosts[1].records[0];
+
+    record->data = realloc(record->data, TLSA_DATA_MAX + 1);
+    assert_non_null(record->data);
+    memset(record->data, 'x', TLSA_DATA_MAX + 1);
+    record->len = TLSA_DATA_MAX + 1;
+}
+
+static void
 only_monitored(struct requirement *req)
 {
     only_defaults(req);
@@ -346,7 +583,7 @@ only_null_mx(struct requirement *req)
 static void
 action_unknown(struct requirement *req)
 {
-    req->local.action = (enum rule_action)(RULE_VERIFY + 1);
+    req->local.action = (enum rule_action)(RULE_NO_DANE + 1);
 }
 
 static void
@@ -430,6 +667,31 @@ static struct change_case {
     { "discovery with ESC", discovery_with_escape, RES_OK, RES_SYNTAX },
     { "discovery with a line feed", discovery_with_newline, RES_OK, RES_SYNTAX },
     { "discovery not in ASCII", discovery_not_ascii, RES_OK, RES_SYNTAX },
+    { "no DANE", no_dane, RES_OK, RES_OK },
+    { "DANE failed", dane_failed, RES_OK, RES_OK },
+    { "DANE failed for no reason", dane_failed_for_no_reason, RES_OK, RES_SYNTAX },
+    { "DANE failed with hosts", dane_failed_with_hosts, RES_OK, RES_SYNTAX },
+    { "reason of DANE with ESC", dane_reason_with_escape, RES_OK, RES_SYNTAX },
+    { "unknown state of DANE", dane_state_unknown, RES_OK, RES_LIMIT },
+    { "no DANE with hosts", dane_none_with_hosts, RES_OK, RES_SYNTAX },
+    { "DANE secure without hosts", dane_secure_without_hosts, RES_OK, RES_SYNTAX },
+    { "DANE secure with a reason", dane_secure_with_a_reason, RES_OK, RES_SYNTAX },
+    { "DANE secure and failed by DNSSEC", dane_secure_and_dnssec_failed, RES_OK, RES_SYNTAX },
+    { "DANE required by an override", dane_required, RES_OK, RES_OK },
+    { "DANE required by nobody", dane_required_by_nobody, RES_OK, RES_SYNTAX },
+    { "DANE not required by the override", dane_not_required_by_the_rule, RES_OK, RES_SYNTAX },
+    { "host without records", host_without_records, RES_OK, RES_SYNTAX },
+    { "host without references", host_without_references, RES_OK, RES_SYNTAX },
+    { "host with another first reference", host_with_another_first_reference, RES_OK, RES_SYNTAX },
+    { "host with 9 references", host_with_9_references, RES_OK, RES_LIMIT },
+    { "host in upper case", host_in_upper_case, RES_OK, RES_SYNTAX },
+    { "host without name", host_without_name, RES_OK, RES_SYNTAX },
+    { "reference with a star", reference_with_a_star, RES_OK, RES_SYNTAX },
+    { "17 hosts", hosts_17, RES_OK, RES_LIMIT },
+    { "records out of order", records_out_of_order, RES_OK, RES_SYNTAX },
+    { "a record twice", record_twice, RES_OK, RES_SYNTAX },
+    { "a record of 4096 octets", record_of_4096_octets, RES_OK, RES_OK },
+    { "a record of 4097 octets", record_too_long, RES_OK, RES_LIMIT },
     { "monitored alone", only_monitored, RES_OK, RES_OK },
     { "deferred alone", only_deferred, RES_OK, RES_OK },
     { "null MX alone", only_null_mx, RES_OK, RES_OK },
@@ -572,12 +834,14 @@ static struct raw_case {
     bool good;
 } raws[] = {
 /* Of the smallest requirement: up to the names, from there to the hash, and after it. */
-#define TO_NAMES "\xdc\0\x15\1\xa0\0"
+#define TO_NAMES "\xdc\0\x16\2\xa0\0"
 #define TO_HASH "\xc2\0\xa0\x90"
 #define HASH                                                                                       \
     "\xc4\x20"                                                                                     \
     "01234567890123456789012345678901"
-#define LAST "\0\0\xa0\xc2\xc2\xc2\0\xa0\x90\0\xcd\3\1\0"
+#define TO_DANE "\0\0\xa0"
+#define AFTER_DANE "\xc2\xc2\xc2\0\xa0\x90\0\xcd\3\1\0"
+#define LAST TO_DANE "\x97\0\xc2\xc2\xc2\xc2\xa0\x90" AFTER_DANE
 #define RAW(name, text)                                                                            \
     {                                                                                              \
         name, text, sizeof text - 1, false                                                         \
@@ -589,15 +853,23 @@ static struct raw_case {
     RAW("a map", "\x80"),
     RAW("an empty array", "\x90"),
     RAW("an array of 4 Gi", "\xdd\xff\xff\xff\xff"),
-    RAW("another version", "\xdc\0\x15\2\xa0\0\x90" TO_HASH HASH LAST),
-    RAW("fewer fields than are announced", "\xdc\0\x16\1\xa0\0\x90" TO_HASH HASH LAST),
-    RAW("more fields than are announced", "\xdc\0\x14\1\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("another version", "\xdc\0\x16\1\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("fewer fields than are announced", "\xdc\0\x17\2\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("more fields than are announced", "\xdc\0\x15\2\xa0\0\x90" TO_HASH HASH LAST),
     RAW("names as one str", TO_NAMES "\xa3mx1" TO_HASH HASH LAST),
     RAW("a name with a NUL", TO_NAMES "\x91\xa4mx\0a" TO_HASH HASH LAST),
     RAW("4 Gi names", TO_NAMES "\xdd\xff\xff\xff\xff\xa1\x61" TO_HASH HASH LAST),
     RAW("a hash of 31 bytes", TO_NAMES "\x90" TO_HASH "\xc4\x1f"
                                        "0123456789012345678901234567890" LAST),
+    RAW("DANE with 6 fields",
+        TO_NAMES "\x90" TO_HASH HASH TO_DANE "\x96\0\xc2\xc2\xc2\xc2\xa0" AFTER_DANE),
+    RAW("DANE as a map",
+        TO_NAMES "\x90" TO_HASH HASH TO_DANE "\x87\0\xc2\xc2\xc2\xc2\xa0\x90" AFTER_DANE),
+    RAW("4 Gi hosts", TO_NAMES "\x90" TO_HASH HASH TO_DANE
+                               "\x97\1\xc2\xc2\xc2\xc2\xa0\xdd\xff\xff\xff\xff" AFTER_DANE),
 #undef RAW
+#undef AFTER_DANE
+#undef TO_DANE
 #undef LAST
 #undef HASH
 #undef TO_HASH
@@ -631,7 +903,7 @@ test_no_memory(void **state)
             assert_int_equal(res, RES_NOMEM);
     }
     assert_int_equal(res, RES_OK);
-    assert_true(n > 5);
+    assert_true(n > 15);
     requirement_unref(again);
     buffer_clear(&message);
     requirement_unref(req);

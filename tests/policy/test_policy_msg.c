@@ -13,7 +13,7 @@
 static struct policy_request
 request(void)
 {
-    struct policy_request r = { .id = 0x1122334455667788, .recheck = true };
+    struct policy_request r = { .id = 0x1122334455667788, .port = 2525, .recheck = true };
 
     snprintf(r.domain, sizeof r.domain, "a.example");
     assert_int_equal(ip_addr_parse("192.0.2.1", &r.destination), RES_OK);
@@ -32,7 +32,7 @@ test_request(void **state)
     assert_int_equal(policy_request_encode(&r, &b), RES_OK);
     assert_int_equal(policy_msg_type(buffer_span(&b)), POLICY_MSG_REQUEST);
     assert_int_equal(policy_request_decode(buffer_span(&b), &got), RES_OK);
-    assert_true(got.id == r.id && got.recheck);
+    assert_true(got.id == r.id && got.recheck && got.port == r.port);
     assert_string_equal(got.domain, "a.example");
     assert_true(ip_addr_equal(&got.destination, &r.destination));
     assert_true(ip_addr_equal(&got.client, &r.client));
@@ -95,7 +95,7 @@ read_any(struct span message)
 
     (void)policy_msg_type(message);
     if (policy_request_decode(message, &r) == RES_OK)
-        assert_true(r.domain[0] && (r.destination.len == 4 || r.destination.len == 16));
+        assert_true(r.domain[0] && r.port && (r.destination.len == 4 || r.destination.len == 16));
     if (policy_answer_decode(message, &id, &req) != RES_OK)
         assert_null(req);
     requirement_unref(req);
@@ -173,6 +173,21 @@ test_names(void **state)
     }
 }
 
+/* DANE-018: without a port there is nothing to ask for. */
+static void
+test_no_port(void **state)
+{
+    struct policy_request r = request(), got;
+    struct buffer b;
+
+    (void)state;
+    r.port = 0;
+    buffer_init(&b, 4096);
+    assert_int_equal(policy_request_encode(&r, &b), RES_OK);
+    assert_int_equal(policy_request_decode(buffer_span(&b), &got), RES_SYNTAX);
+    buffer_clear(&b);
+}
+
 int
 main(void)
 {
@@ -180,6 +195,7 @@ main(void)
         cmocka_unit_test(test_request), cmocka_unit_test(test_forget),
         cmocka_unit_test(test_answer),  cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_names),   cmocka_unit_test(test_corpus),
+        cmocka_unit_test(test_no_port),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
