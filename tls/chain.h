@@ -8,9 +8,6 @@
 #include "base/result.h"
 #include "tls/bssl_compat.h"
 
-#define CHAIN_RSA_MIN_BITS 2048 /* RFC 9325 4.5 */
-#define CHAIN_DEPTH_MAX 16      /* certificates between leaf and root; the field has four at most */
-
 /** Verify certs as presented, leaf first, for server use at wall-clock time now_s, and fill chain,
  * chain_error, chain_reason, sans and leaf_sha256 of obs; sans must be empty.
  *
