@@ -9,6 +9,8 @@ static const struct keyword_entry {
     { "STARTTLS", EHLO_STARTTLS }, { "PIPELINING", EHLO_PIPELINING },
     { "SIZE", EHLO_SIZE },         { "8BITMIME", EHLO_8BITMIME },
     { "DSN", EHLO_DSN },           { "ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES },
+    { "SMTPUTF8", EHLO_SMTPUTF8 }, { "DELIVERBY", EHLO_DELIVERBY },
+    { "LIMITS", EHLO_LIMITS },     { "MT-PRIORITY", EHLO_MT_PRIORITY },
 };
 
 static unsigned

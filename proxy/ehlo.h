@@ -14,11 +14,16 @@ enum ehlo_keyword {
     EHLO_8BITMIME = 1u << 3,
     EHLO_DSN = 1u << 4,
     EHLO_ENHANCEDSTATUSCODES = 1u << 5,
+    EHLO_SMTPUTF8 = 1u << 6,
+    EHLO_DELIVERBY = 1u << 7,
+    EHLO_MT_PRIORITY = 1u << 8,
+    EHLO_LIMITS = 1u << 9,
 };
 
 /* Passed to the client when the MX offers them (SMTP-038). STARTTLS is hidden (PRX-039, hide). */
 #define EHLO_OFFERED                                                                               \
-    (EHLO_PIPELINING | EHLO_SIZE | EHLO_8BITMIME | EHLO_DSN | EHLO_ENHANCEDSTATUSCODES)
+    (EHLO_PIPELINING | EHLO_SIZE | EHLO_8BITMIME | EHLO_DSN | EHLO_ENHANCEDSTATUSCODES |           \
+     EHLO_SMTPUTF8 | EHLO_DELIVERBY | EHLO_MT_PRIORITY | EHLO_LIMITS)
 
 /** The set of known keywords that a 2xx EHLO reply lists; exact words in any case, parameters after
  * a blank are ignored (TLS-001: XSTARTTLS and STARTTLSX are not STARTTLS; nor is STARTTLS with a

@@ -268,6 +268,14 @@ answer_refused(struct session *s, const struct smtp_command *cmd)
         reject(s, REPLY_BAD_SEQUENCE);
 }
 
+/* May the command have UTF-8 in its addresses? MAIL asks for it where it was offered, and then its
+ * recipients may (EXT-005). */
+static bool
+utf8_is_offered(const struct session *s)
+{
+    return (s->mail_open ? s->mail_extensions : s->announced) & EHLO_SMTPUTF8;
+}
+
 static size_t
 take_line(struct session *s, struct span input)
 {
@@ -295,7 +303,7 @@ take_line(struct session *s, struct span input)
         reject(s, res == RES_LIMIT ? REPLY_LINE_TOO_LONG : REPLY_BAD_CHARACTER);
         return used;
     }
-    smtp_command_parse(line, false, &cmd);
+    smtp_command_parse(line, utf8_is_offered(s), &cmd);
     if (s->state == SES_REFUSED)
         answer_refused(s, &cmd);
     else

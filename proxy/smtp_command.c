@@ -242,6 +242,16 @@ parse_argument(enum argument_rule rule, struct smtp_command *out)
     return ok ? REPLY_NONE : REPLY_BAD_PARAMETERS;
 }
 
+/* Has the MAIL the parameter that permits UTF-8 in its transaction? */
+static bool
+says_smtputf8(const struct smtp_command *cmd)
+{
+    for (size_t i = 0; i < cmd->parameter_count; i++)
+        if (span_equal_nocase(cmd->parameters[i].keyword, span_of("SMTPUTF8")))
+            return true;
+    return false;
+}
+
 void
 smtp_command_parse(struct span line, bool smtputf8, struct smtp_command *out)
 {
@@ -263,6 +273,9 @@ smtp_command_parse(struct span line, bool smtputf8, struct smtp_command *out)
         return;
     }
     out->error = parse_argument(entry->rule, out);
+    if (out->error == REPLY_NONE && out->verb == SMTP_VERB_MAIL && !says_smtputf8(out) &&
+        !is_printable(line, false))
+        out->error = REPLY_BAD_CHARACTER;
 }
 
 /* Text that is put together in memory of the caller. */

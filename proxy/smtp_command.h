@@ -78,9 +78,9 @@ MUST_CHECK enum result smtp_line_take(struct span input, bool *skipping, struct 
                                       size_t *out_used);
 
 /** Parse one line without CRLF. Always fills *out; out->error says what is wrong with it. Spans
- * point into line. smtputf8: octets >= 0x80 are permitted in paths (EXT-005); otherwise error is
- * REPLY_BAD_CHARACTER for them. Trailing blanks are dropped (SMTP-004). Controls:
- * REPLY_BAD_CHARACTER. MAIL and RCPT: REPLY_BAD_PARAMETERS for the shape of the line,
+ * point into line. smtputf8: UTF-8 is permitted in RCPT, and in a MAIL that says SMTPUTF8 (EXT-005,
+ * RFC 6531 3.3); otherwise error is REPLY_BAD_CHARACTER for octets >= 0x80 (SMTP-005). Trailing
+ * blanks are dropped (SMTP-004). Controls: REPLY_BAD_CHARACTER. MAIL and RCPT: REPLY_BAD_PARAMETERS for the shape of the line,
  * REPLY_BAD_SENDER or REPLY_BAD_RECIPIENT for the address itself (REP-053), REPLY_BAD_IDN_SENDER or
  * REPLY_BAD_IDN_RECIPIENT where IDNA fails. REPLY_SHUTDOWN: no memory for IDNA. A local-part may
  * have dots anywhere, since such addresses exist (RFC 5321 4.1.2 has single ones inside only). EHLO

@@ -40,7 +40,8 @@ static struct keyword_case {
     { "SIZE=1000", "250-mx\r\n250 SIZE=1000\r\n", 0 },
     { "every one",
       "250-mx\r\n250-PIPELINING\r\n250-SIZE 1\r\n250-8bitmime\r\n250-Dsn\r\n"
-      "250-ENHANCEDSTATUSCODES\r\n250 STARTTLS\r\n",
+      "250-ENHANCEDSTATUSCODES\r\n250-SMTPUTF8\r\n250-deliverby 60\r\n250-MT-PRIORITY\r\n"
+      "250-LIMITS RCPTMAX=5\r\n250 STARTTLS\r\n",
       ALL_KNOWN },
     { "ones that are not known", "250-mx\r\n250-CHUNKING\r\n250-XCLIENT\r\n250 AUTH PLAIN\r\n", 0 },
     { "a refusal lists nothing", "502-no\r\n502 STARTTLS\r\n", 0 },
@@ -58,7 +59,13 @@ static struct filter_case {
       "250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250-XCLIENT NAME\r\n250 CHUNKING\r\n",
       EHLO_OFFERED, true,
       "250-mx.example greets you\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n"
-      "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 DSN\r\n" },
+      "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8\r\n" },
+    { "EXT-007 SMTP-038 extensions with parameters",
+      "250-mx\r\n250-LIMITS RCPTMAX=5 MAILMAX=2\r\n250-DELIVERBY 1800\r\n"
+      "250-MT-PRIORITY MIXER\r\n250 LIMITSX\r\n",
+      EHLO_OFFERED, true,
+      "250-mx\r\n250-LIMITS RCPTMAX=5 MAILMAX=2\r\n250-DELIVERBY 1800\r\n"
+      "250 MT-PRIORITY MIXER\r\n" },
     { "PRX-029 SIZE loses its number", "250-mx\r\n250-SIZE 1\r\n250 DSN\r\n", EHLO_OFFERED, false,
       "250-mx\r\n250-SIZE\r\n250 DSN\r\n" },
     { "PRX-029 as last line too", "250-mx\r\n250 size 1\r\n", EHLO_OFFERED, false,
