@@ -16,15 +16,6 @@
 #define STRINGIFY(x) #x
 #define TEXT_OF(x) STRINGIFY(x)
 
-/* TLS 1.2 suites, best first; those of TLS 1.3 are always on. Forward secrecy only, AEAD before
- * CBC: CBC stays because MX hosts without AEAD exist, and a refusal is all a stricter list would
- * give. */
-#define SUITES_FORWARD_SECRET                                                                      \
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                                   \
-    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                                   \
-    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"                                   \
-    "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"                                                 \
-    "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
 /* Static RSA, last, and only where the alternative is clear text (TLS-023, RFC 9325 5.2). */
 #define SUITES_STATIC_RSA "AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA:AES256-SHA"
 
@@ -106,10 +97,8 @@ read_roots(X509_STORE *roots, BIO *file, unsigned *out_read, unsigned *out_skipp
     return RES_OK;
 }
 
-/* The text lives until the next call, as the header says; it is read at start and at reload only.
- */
-static const char *
-error_text(const char *file, const char *what)
+const char *
+tls_file_error(const char *file, const char *what)
 {
     static char text[ERROR_TEXT_BYTES];
 
@@ -127,13 +116,13 @@ load_roots(X509_STORE *roots, const char *ca_file, const char **out_error)
     errno = 0;
     file = BIO_new_file(ca_file, "r");
     if (!file) {
-        *out_error = error_text(ca_file, errno ? strerror(errno) : "cannot be opened");
+        *out_error = tls_file_error(ca_file, errno ? strerror(errno) : "cannot be opened");
         return RES_SYNTAX;
     }
     res = read_roots(roots, file, &read, &skipped);
     BIO_free(file);
     if (res == RES_OK && read == 0) {
-        *out_error = error_text(ca_file, "holds no certificate in PEM form");
+        *out_error = tls_file_error(ca_file, "holds no certificate in PEM form");
         res = RES_SYNTAX;
     }
     if (res == RES_OK && skipped > 0) {
@@ -155,8 +144,8 @@ tls_context_new(const char *ca_file, struct tls_context **out, const char **out_
     *out_error = "no memory for TLS";
     if (!ctx)
         goto done;
-    ctx->strict = ssl_ctx_new(SUITES_FORWARD_SECRET, SIGNATURES_STRICT);
-    ctx->lenient = ssl_ctx_new(SUITES_FORWARD_SECRET ":" SUITES_STATIC_RSA, SIGNATURES_LENIENT);
+    ctx->strict = ssl_ctx_new(TLS_SUITES_FORWARD_SECRET, SIGNATURES_STRICT);
+    ctx->lenient = ssl_ctx_new(TLS_SUITES_FORWARD_SECRET ":" SUITES_STATIC_RSA, SIGNATURES_LENIENT);
     ctx->roots = X509_STORE_new();
     ctx->transport = transport_method_new();
     if (!ctx->strict || !ctx->lenient || !ctx->roots || !ctx->transport)
