@@ -4,9 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/hostname.h"
+#include "base/utc.h"
 #include "proxy/config_value.h"
 
 #define REASON_MAX 200u /* octets of an override's reason */
@@ -133,35 +133,15 @@ set_action(const char *text, enum rule_action *out)
     return false;
 }
 
-/* strptime() takes blanks, signs and missing zeros; a date has one form. */
-static bool
-has_form(const char *text, const char *form)
-{
-    if (strlen(text) != strlen(form))
-        return false;
-    for (; *form; form++, text++)
-        if (*form == '0' ? *text < '0' || *text > '9' : *text != *form)
-            return false;
-    return true;
-}
-
 /* The end of the day, or the moment. */
 static bool
 set_until(const char *text, int64_t *out)
 {
-    bool is_day = has_form(text, "0000-00-00");
-    struct tm tm = { 0 }, given;
-    time_t at;
+    bool is_day;
 
-    if (!is_day && !has_form(text, "0000-00-00T00:00:00Z"))
+    if (!utc_parse(text, out, &is_day))
         return false;
-    if (!strptime(text, is_day ? "%Y-%m-%d" : "%Y-%m-%dT%H:%M:%SZ", &tm))
-        return false;
-    given = tm;
-    at = timegm(&tm); /* 30 February becomes 2 March: no date */
-    if (tm.tm_mday != given.tm_mday || tm.tm_mon != given.tm_mon || tm.tm_sec != given.tm_sec)
-        return false;
-    *out = (int64_t)at + (is_day ? 86400 : 0);
+    *out += is_day ? 86400 : 0;
     return true;
 }
 

@@ -1,7 +1,11 @@
 #include "proxy/log_command.h"
 
-#include "base/buffer.h"
-#include "proxy/record.h"
+#include "base/clock.h"
+#include "base/hash_key.h"
+#include "proxy/config.h"
+#include "proxy/file_follow.h"
+#include "proxy/log_filter.h"
+#include "proxy/log_summary.h"
 #include "proxy/record_json.h"
 
 #include <errno.h>
@@ -9,205 +13,166 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-#define READ_BYTES 65536u
+#define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"
 
-static const char help[] = "Usage: stsgate log FILE...\n"
-                           "\n"
-                           "Prints each record of the files as one line of JSON; - stands for "
-                           "standard input. The keys are\n"
-                           "described in docs/records.md. A record cut short at the end of a file "
-                           "is mentioned and left out;\n"
-                           "bytes that are no record are reported with their offset and skipped.\n"
-                           "\n"
-                           "  -h, --help  print this text\n"
-                           "\n"
-                           "Exit status: 0 all is printed; 1 bytes were skipped, or a file could "
-                           "not be read or the output\n"
-                           "written; 2 wrong usage.\n";
+static const char help[] =
+    "Usage: stsgate log [OPTION]... [FILE]...\n"
+    "\n"
+    "Prints each record of the files as one line of JSON; - stands for standard input. Without a\n"
+    "FILE it is the record_file of the configuration. The keys are described in docs/records.md.\n"
+    "A record cut short at the end of a file is mentioned and left out; bytes that are no record\n"
+    "are reported with their offset and skipped.\n"
+    "\n"
+    "Which records; all that is given must hold:\n"
+    "  --domain NAME     of this recipient or policy domain\n"
+    "  --mx NAME         of this MX host\n"
+    "  --event EVENT     recipient, session, survey, policy, process\n"
+    "  --outcome WORD    delivered, refused, rejected, failed\n"
+    "  --verdict WORD    allow, refuse\n"
+    "  --would WORD      allow, refuse: with everything enforced\n"
+    "  --result TYPE     result-type of RFC 8460, or success\n"
+    "  --session ID      of this session\n"
+    "  --client ADDRESS  of this client\n"
+    "  --since TIME      at or after; YYYY-MM-DD[Thh:mm:ssZ] in UTC, or 90s, 30m, 2h, 3d ago\n"
+    "  --until TIME      before\n"
+    "\n"
+    "What to do with them:\n"
+    "  -f, --follow      go on with what is added, also after the file has been rotated\n"
+    "  --summary         how many recipients of each domain were protected how, and refused why\n"
+    "  --json            the summary as JSON, a line for each domain and one for the total\n"
+    "\n"
+    "  -c FILE           configuration, by default " DEFAULT_CONFIG "\n"
+    "  -h, --help        print this text\n"
+    "\n"
+    "Exit status: 0 all is printed; 1 bytes were skipped, or a file could not be read or the\n"
+    "output written; 2 wrong usage.\n";
 
-struct log_reader {
-    const char *name; /* of the input, for complaints */
-    int in;
+enum { OPTION_FILTER = 256, OPTION_SUMMARY, OPTION_JSON };
+
+struct log_command {
+    struct log_filter filter;
+    struct log_summary *summary; /* owned; NULL: records are printed */
+    bool json, follow;
+    const char *config_path;
     FILE *out, *err;
-    struct buffer bytes;    /* read, not used yet */
-    uint64_t offset;        /* of bytes in the input */
-    uint64_t garbage_start; /* with in_garbage */
-    bool in_garbage;
-    enum log_end end;
+    struct file_follow *following; /* owned; NULL: no file is followed */
+    bool failed;                   /* memory ran out for a record */
 };
 
-/* Take n bytes off the front. */
-static void
-consume(struct log_reader *log, size_t n)
-{
-    buffer_consume(&log->bytes, n);
-    log->offset += n;
-}
+/* ---- records ---- */
 
-/* A run of garbage is told once, when its end is known. */
-static void
-end_garbage(struct log_reader *log)
-{
-    if (!log->in_garbage)
-        return;
-    fprintf(log->err, "stsgate log: %s: bytes %" PRIu64 " to %" PRIu64 " are no record: skipped\n",
-            log->name, log->garbage_start, log->offset - 1);
-    log->in_garbage = false;
-    log->end = LOG_END_GARBAGE;
-}
-
-static void
-start_garbage(struct log_reader *log)
-{
-    if (log->in_garbage)
-        return;
-    log->in_garbage = true;
-    log->garbage_start = log->offset;
-}
-
-static void
-skip_garbage(struct log_reader *log)
-{
-    start_garbage(log);
-    consume(log, record_find(buffer_span(&log->bytes), 1));
-}
-
-static void
-print_record(struct log_reader *log, int64_t wall_ns, struct span map)
+static bool
+print_record(struct log_command *log, int64_t wall_ns, struct span map)
 {
     char *line = NULL;
+    bool ok = true;
 
     if (record_json(wall_ns, map, &line) != RES_OK) {
-        fprintf(log->err, "stsgate log: %s: byte %" PRIu64 ": no memory for this record: skipped\n",
-                log->name, log->offset);
-        log->end = LOG_END_GARBAGE;
-    } else if (fprintf(log->out, "%s\n", line) < 0) {
-        log->end = LOG_END_OUTPUT;
+        fputs("stsgate log: no memory for a record: skipped\n", log->err);
+        log->failed = true;
+    } else {
+        ok = fprintf(log->out, "%s\n", line) >= 0;
     }
     free(line);
+    return ok;
 }
 
-/* Use up what is complete in log->bytes. Every turn consumes at least one byte. */
-static void
-print_complete(struct log_reader *log)
-{
-    while (buffer_len(&log->bytes) && log->end != LOG_END_OUTPUT) {
-        int64_t wall_ns;
-        struct span map;
-        size_t len;
-
-        switch (record_decode(buffer_span(&log->bytes), &len, &wall_ns, &map)) {
-        case RES_OK:
-            end_garbage(log);
-            print_record(log, wall_ns, map);
-            consume(log, len);
-            break;
-        case RES_AGAIN:
-            return;
-        case RES_NOMEM:
-        case RES_SYNTAX:
-        case RES_LIMIT:
-        case RES_TEMPFAIL:
-        case RES_DENIED:
-            skip_garbage(log);
-            break;
-        }
-    }
-}
-
-/* Get more input. False: there is no more. */
 static bool
-read_more(struct log_reader *log)
+on_record(void *arg, int64_t wall_ns, struct span map)
 {
-    char *place;
-    ssize_t n;
+    struct log_command *log = arg;
 
-    if (buffer_reserve(&log->bytes, READ_BYTES, &place) != RES_OK) {
-        fprintf(log->err, "stsgate log: %s: no memory\n", log->name);
-        log->end = LOG_END_GARBAGE;
-        return false;
-    }
-    do
-        n = read(log->in, place, READ_BYTES);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        fprintf(log->err, "stsgate log: %s: byte %" PRIu64 ": cannot read: %s\n", log->name,
-                log->offset + buffer_len(&log->bytes), strerror(errno));
-        log->end = LOG_END_GARBAGE;
-    }
-    buffer_commit(&log->bytes, n > 0 ? (size_t)n : 0);
-    return n > 0;
+    if (!log_filter_matches(&log->filter, wall_ns, map))
+        return true;
+    if (!log->summary)
+        return print_record(log, wall_ns, map);
+    if (log_summary_add(log->summary, map) != RES_OK)
+        log->failed = true;
+    return true;
 }
 
-/* Offset of the first whole record behind the start of bytes; bytes.len when there is none. */
-static size_t
-find_whole(struct span bytes)
+static bool
+on_pause(void *arg)
 {
-    size_t at = record_find(bytes, 1);
-    int64_t wall_ns;
-    struct span map;
-    size_t len;
+    struct log_command *log = arg;
 
-    while (at < bytes.len && record_decode(span_from(bytes, at), &len, &wall_ns, &map) != RES_OK)
-        at = record_find(bytes, at + 1);
-    return at;
+    return fflush(log->out) == 0;
 }
 
-/* What waits for bytes that will not come: a record cut by the end, or a torn one that would have
- * swallowed those behind it. */
-static void
-print_rest(struct log_reader *log)
+static bool
+on_end(void *arg)
 {
-    size_t at = find_whole(buffer_span(&log->bytes));
+    struct log_command *log = arg;
 
-    while (log->end != LOG_END_OUTPUT && at < buffer_len(&log->bytes)) {
-        start_garbage(log);
-        consume(log, at);
-        print_complete(log);
-        at = find_whole(buffer_span(&log->bytes));
-    }
-    end_garbage(log);
-    if (log->end != LOG_END_OUTPUT && buffer_len(&log->bytes))
-        fprintf(log->err, "stsgate log: %s: byte %" PRIu64 ": the last record is cut short\n",
-                log->name, log->offset);
+    return log->following && file_follow_wait(log->following);
 }
 
-enum log_end
+static enum record_stream_end
+read_records(struct log_command *log, const char *name, int in)
+{
+    const struct record_taker taker = {
+        .take = on_record, .pause = on_pause, .more = on_end, .arg = log
+    };
+    enum record_stream_end end = record_stream(name, in, log->err, &taker);
+
+    if (fflush(log->out) != 0)
+        return RECORD_STREAM_STOPPED;
+    if (log->failed && end == RECORD_STREAM_CLEAN)
+        return RECORD_STREAM_GARBAGE;
+    return end;
+}
+
+enum record_stream_end
 log_stream(const char *name, int in, FILE *out, FILE *err)
 {
-    struct log_reader log = { .name = name, .in = in, .out = out, .err = err };
+    struct log_command log = { .out = out, .err = err };
 
-    /* What print_complete() leaves is shorter than a record may be. */
-    buffer_init(&log.bytes, RECORD_MAX_BYTES + READ_BYTES);
-    while (log.end != LOG_END_OUTPUT && read_more(&log)) {
-        print_complete(&log);
-        if (fflush(out) != 0)
-            log.end = LOG_END_OUTPUT;
-    }
-    print_rest(&log);
-    buffer_clear(&log.bytes);
-    if (fflush(out) != 0)
-        log.end = LOG_END_OUTPUT;
-    return log.end;
+    return read_records(&log, name, in);
 }
 
-static enum log_end
-log_path(const char *path)
+/* ---- files ---- */
+
+/* As long as the name stands for a file that can be followed: the next one when it is rotated. */
+static enum record_stream_end
+follow_path(struct log_command *log, const char *path)
+{
+    enum record_stream_end end = RECORD_STREAM_CLEAN;
+    int fd;
+
+    log->following = file_follow_new(path);
+    if (!log->following) {
+        fprintf(log->err, "stsgate log: cannot follow %s: %s\n", path, strerror(errno));
+        return RECORD_STREAM_GARBAGE;
+    }
+    while (end != RECORD_STREAM_STOPPED && (fd = file_follow_open(log->following)) >= 0) {
+        enum record_stream_end one = read_records(log, path, fd);
+
+        end = one == RECORD_STREAM_CLEAN ? end : one;
+    }
+    file_follow_free(log->following);
+    log->following = NULL;
+    return end;
+}
+
+static enum record_stream_end
+log_path(struct log_command *log, const char *path)
 {
     bool is_stdin = strcmp(path, "-") == 0;
-    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    enum log_end end;
-    int saved;
+    enum record_stream_end end;
+    int fd, saved;
 
+    if (log->follow && !is_stdin)
+        return follow_path(log, path);
+    fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
-        fprintf(stderr, "stsgate log: cannot open %s: %s\n", path, strerror(errno));
-        return LOG_END_GARBAGE;
+        fprintf(log->err, "stsgate log: cannot open %s: %s\n", path, strerror(errno));
+        return RECORD_STREAM_GARBAGE;
     }
-    end = log_stream(is_stdin ? "standard input" : path, fd, stdout, stderr);
+    end = read_records(log, is_stdin ? "standard input" : path, fd);
     saved = errno;
     if (!is_stdin)
         close(fd);
@@ -215,36 +180,157 @@ log_path(const char *path)
     return end;
 }
 
+/* The exit status so far, and whether to go on with the next file. */
+static bool
+take_end(struct log_command *log, enum record_stream_end end, int *status)
+{
+    if (end == RECORD_STREAM_GARBAGE)
+        *status = 1;
+    if (end != RECORD_STREAM_STOPPED)
+        return true;
+    if (errno != EPIPE) { /* `| head` has seen enough */
+        fprintf(log->err, "stsgate log: cannot write the output: %s\n", strerror(errno));
+        *status = 1;
+    }
+    return false;
+}
+
+static int
+log_files(struct log_command *log, char **paths, int count)
+{
+    int status = 0;
+
+    for (int i = 0; i < count; i++)
+        if (!take_end(log, log_path(log, paths[i]), &status))
+            return status;
+    if (!log->summary)
+        return status;
+    if ((log->json ? log_summary_print_json(log->summary, log->out)
+                   : log_summary_print(log->summary, log->out)) != RES_OK) {
+        fputs("stsgate log: no memory\n", log->err);
+        return 1;
+    }
+    if (fflush(log->out) != 0)
+        (void)take_end(log, RECORD_STREAM_STOPPED, &status);
+    return status;
+}
+
+/* The file that the gateway writes. */
+static int
+log_configured(struct log_command *log)
+{
+    struct config *config;
+    char error[1024];
+    int status;
+
+    if (config_read(log->config_path, &config, NULL, NULL, error, sizeof error) != RES_OK) {
+        fprintf(log->err, "%s\nstsgate log: name a FILE, or a configuration with -c\n", error);
+        return 2;
+    }
+    if (config->record_file[0]) {
+        status = log_files(log, &config->record_file, 1);
+    } else {
+        fprintf(log->err, "stsgate log: %s has no record_file\n", log->config_path);
+        status = 2;
+    }
+    config_free(config);
+    return status;
+}
+
+/* ---- options ---- */
+
+static bool
+take_option(struct log_command *log, int c, const char *name)
+{
+    const struct clock clock = clock_system();
+
+    switch (c) {
+    case 'c':
+        log->config_path = optarg;
+        return true;
+    case 'f':
+        log->follow = true;
+        return true;
+    case OPTION_SUMMARY:
+        if (!log->summary)
+            log->summary = log_summary_new();
+        return log->summary != NULL;
+    case OPTION_JSON:
+        log->json = true;
+        return true;
+    case OPTION_FILTER:
+        if (log_filter_set(&log->filter, name, optarg, clock_wall_s(&clock)))
+            return true;
+        fprintf(log->err, "stsgate log: --%s: %s is not possible here\n", name, optarg);
+        break;
+    default:
+        break;
+    }
+    fputs("Try 'stsgate log --help'.\n", log->err);
+    return false;
+}
+
+/* False: usage is wrong, and that has been said. */
+static bool
+is_consistent(const struct log_command *log, int files)
+{
+    const char *wrong = NULL;
+
+    if (log->follow && log->summary)
+        wrong = "--follow never ends, so there is nothing to add up";
+    else if (log->follow && files > 1)
+        wrong = "--follow takes one FILE";
+    else if (log->json && !log->summary)
+        wrong = "--json belongs to --summary; records are JSON anyway";
+    if (wrong)
+        fprintf(log->err, "stsgate log: %s\n", wrong);
+    return !wrong;
+}
+
+static int
+run(struct log_command *log, int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "domain", required_argument, NULL, OPTION_FILTER },
+        { "mx", required_argument, NULL, OPTION_FILTER },
+        { "event", required_argument, NULL, OPTION_FILTER },
+        { "outcome", required_argument, NULL, OPTION_FILTER },
+        { "verdict", required_argument, NULL, OPTION_FILTER },
+        { "would", required_argument, NULL, OPTION_FILTER },
+        { "result", required_argument, NULL, OPTION_FILTER },
+        { "session", required_argument, NULL, OPTION_FILTER },
+        { "client", required_argument, NULL, OPTION_FILTER },
+        { "since", required_argument, NULL, OPTION_FILTER },
+        { "until", required_argument, NULL, OPTION_FILTER },
+        { "follow", no_argument, NULL, 'f' },
+        { "summary", no_argument, NULL, OPTION_SUMMARY },
+        { "json", no_argument, NULL, OPTION_JSON },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
+    };
+    int c, index = 0;
+
+    optind = 0; /* glibc: begin anew, whatever main() has parsed before */
+    while ((c = getopt_long(argc, argv, "c:fh", options, &index)) != -1) {
+        if (c == 'h')
+            return fputs(help, stdout) < 0 || fflush(stdout) != 0;
+        if (!take_option(log, c, options[index].name))
+            return 2;
+    }
+    if (!is_consistent(log, argc - optind))
+        return 2;
+    (void)signal(SIGPIPE, SIG_IGN); /* cannot fail; writing then says EPIPE */
+    return optind < argc ? log_files(log, argv + optind, argc - optind) : log_configured(log);
+}
+
 int
 log_main(int argc, char **argv)
 {
-    static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
-    int status = 0, c;
+    struct log_command log = { .config_path = DEFAULT_CONFIG, .out = stdout, .err = stderr };
+    int status;
 
-    optind = 0; /* glibc: begin anew, whatever main() has parsed before */
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'h')
-            return fputs(help, stdout) < 0 || fflush(stdout) != 0;
-        fputs("Try 'stsgate log --help'.\n", stderr);
-        return 2;
-    }
-    if (optind >= argc) {
-        fputs("stsgate log: name a FILE, or - for standard input; see 'stsgate log --help'\n",
-              stderr);
-        return 2;
-    }
-    (void)signal(SIGPIPE, SIG_IGN); /* cannot fail; writing then says EPIPE */
-    for (int i = optind; i < argc; i++) {
-        enum log_end end = log_path(argv[i]);
-
-        if (end == LOG_END_OUTPUT && errno == EPIPE)
-            return status; /* `| head` has seen enough */
-        if (end == LOG_END_OUTPUT) {
-            fprintf(stderr, "stsgate log: cannot write the output: %s\n", strerror(errno));
-            return 1;
-        }
-        if (end == LOG_END_GARBAGE)
-            status = 1;
-    }
+    hash_key_init();
+    status = run(&log, argc, argv);
+    log_summary_free(log.summary);
     return status;
 }

@@ -40,14 +40,14 @@ check_stream(int fd)
     char *out = NULL, *err = NULL;
     size_t out_len, err_len;
     FILE *out_file = open_memstream(&out, &out_len), *err_file = open_memstream(&err, &err_len);
-    enum log_end end;
+    enum record_stream_end end;
     unsigned lines = 0;
 
     must(out_file && err_file && lseek(fd, 0, SEEK_SET) == 0);
     end = log_stream("f", fd, out_file, err_file);
     must(fclose(out_file) == 0 && fclose(err_file) == 0);
-    must(end != LOG_END_OUTPUT);
-    must((end == LOG_END_GARBAGE) == (strstr(err, "are no record") != NULL));
+    must(end != RECORD_STREAM_STOPPED);
+    must((end == RECORD_STREAM_GARBAGE) == (strstr(err, "are no record") != NULL));
     for (const char *line = out; *line; lines++) {
         size_t len = strcspn(line, "\n");
 

@@ -40,7 +40,7 @@ input(struct span bytes)
 struct printed {
     char *out, *err; /* owned */
     size_t out_len, err_len;
-    enum log_end end;
+    enum record_stream_end end;
 };
 
 /* The same, which reads as the first `at` bytes and then, by another read, the others. */
@@ -150,7 +150,7 @@ test_golden(void **state)
     snprintf(want, sizeof want, "%s%s%s", process_line, recipient_line, session_line);
     assert_string_equal(p.out, want);
     assert_string_equal(p.err, "");
-    assert_int_equal(p.end, LOG_END_CLEAN);
+    assert_int_equal(p.end, RECORD_STREAM_CLEAN);
     printed_clear(&p);
     buffer_clear(&all);
     record_samples_clear(&s);
@@ -208,7 +208,7 @@ test_line(void **state)
     assert_string_equal(p.out, want);
     assert_int_equal(p.out_len, strlen(want)); /* no NUL in it */
     assert_string_equal(p.err, "");
-    assert_int_equal(p.end, LOG_END_CLEAN);
+    assert_int_equal(p.end, RECORD_STREAM_CLEAN);
     printed_clear(&p);
 }
 
@@ -232,7 +232,7 @@ test_terminal_safe(void **state)
     buffer_init(&all, RECORD_MAX_BYTES);
     assert_int_equal(record_encode_recipient(&s.recipient, &all), RES_OK);
     p = print(buffer_span(&all));
-    assert_int_equal(p.end, LOG_END_CLEAN);
+    assert_int_equal(p.end, RECORD_STREAM_CLEAN);
     for (size_t i = 0; i + 1 < p.out_len; i++)
         assert_in_range(p.out[i], ' ', '~');
     printed_clear(&p);
@@ -255,44 +255,46 @@ test_last_time(void **state)
 
 #define A ONE "\1" /* 19 bytes */
 #define LINE_A LINE_START "1}\n"
-#define SKIPPED(from, to) "stsgate log: f: bytes " #from " to " #to " are no record: skipped\n"
-#define CUT(at) "stsgate log: f: byte " #at ": the last record is cut short\n"
+#define SKIPPED(from, to) "stsgate: f: bytes " #from " to " #to " are no record: skipped\n"
+#define CUT(at) "stsgate: f: byte " #at ": the last record is cut short\n"
 
 static struct damage_case {
     const char *name;
     struct span bytes;
     const char *want_out, *want_err;
-    enum log_end want;
+    enum record_stream_end want;
 } damages[] = {
-    { "an empty file", BYTES(""), "", "", LOG_END_CLEAN },
-    { "nothing but garbage", BYTES("hello\n"), "", SKIPPED(0, 5), LOG_END_GARBAGE },
-    { "garbage in front", BYTES("xyz" A), LINE_A, SKIPPED(0, 2), LOG_END_GARBAGE },
-    { "garbage between", BYTES(A "\0\0" A), LINE_A LINE_A, SKIPPED(19, 20), LOG_END_GARBAGE },
-    { "garbage behind", BYTES(A "\xff"), LINE_A, SKIPPED(19, 19), LOG_END_GARBAGE },
+    { "an empty file", BYTES(""), "", "", RECORD_STREAM_CLEAN },
+    { "nothing but garbage", BYTES("hello\n"), "", SKIPPED(0, 5), RECORD_STREAM_GARBAGE },
+    { "garbage in front", BYTES("xyz" A), LINE_A, SKIPPED(0, 2), RECORD_STREAM_GARBAGE },
+    { "garbage between", BYTES(A "\0\0" A), LINE_A LINE_A, SKIPPED(19, 20), RECORD_STREAM_GARBAGE },
+    { "garbage behind", BYTES(A "\xff"), LINE_A, SKIPPED(19, 19), RECORD_STREAM_GARBAGE },
     { "two runs of garbage", BYTES("x" A "yy" A), LINE_A LINE_A, SKIPPED(0, 0) SKIPPED(20, 21),
-      LOG_END_GARBAGE },
+      RECORD_STREAM_GARBAGE },
     { "garbage that looks like a start", BYTES("\x92\xd7\0\x92\xd7\0" A), LINE_A, SKIPPED(0, 5),
-      LOG_END_GARBAGE },
-    { "a record cut at the end", BYTES(A ONE), LINE_A, CUT(19), LOG_END_CLEAN },
-    { "one byte of a record at the end", BYTES(A "\x92"), LINE_A, CUT(19), LOG_END_CLEAN },
-    { "garbage, then a cut record", BYTES("x" ONE), "", SKIPPED(0, 0) CUT(1), LOG_END_GARBAGE },
+      RECORD_STREAM_GARBAGE },
+    { "a record cut at the end", BYTES(A ONE), LINE_A, CUT(19), RECORD_STREAM_CLEAN },
+    { "one byte of a record at the end", BYTES(A "\x92"), LINE_A, CUT(19), RECORD_STREAM_CLEAN },
+    { "garbage, then a cut record", BYTES("x" ONE), "", SKIPPED(0, 0) CUT(1),
+      RECORD_STREAM_GARBAGE },
     { "a torn record, and whole ones behind it", BYTES(ONE "\xc5\1\0zz" A A), LINE_A LINE_A,
-      SKIPPED(0, 22), LOG_END_GARBAGE },
+      SKIPPED(0, 22), RECORD_STREAM_GARBAGE },
     { "a torn record, and a cut one behind it", BYTES(ONE "\xc5\1\0zz" A TIME), LINE_A,
-      SKIPPED(0, 22) CUT(42), LOG_END_GARBAGE },
+      SKIPPED(0, 22) CUT(42), RECORD_STREAM_GARBAGE },
     { "a torn record whose value the next would be", BYTES(ONE A A), LINE_A LINE_A, SKIPPED(0, 17),
-      LOG_END_GARBAGE },
+      RECORD_STREAM_GARBAGE },
     { "a torn bin that the next would fill", BYTES(TIME "\x83\245event\1\xa1x\xc4\x0c" A A),
-      LINE_A LINE_A, SKIPPED(0, 22), LOG_END_GARBAGE },
+      LINE_A LINE_A, SKIPPED(0, 22), RECORD_STREAM_GARBAGE },
     { "str of 4 GiB", BYTES(ONE "\xdb\xff\xff\xff\xff" A), LINE_A, SKIPPED(0, 22),
-      LOG_END_GARBAGE },
+      RECORD_STREAM_GARBAGE },
     { "array of 4 Gi elements", BYTES(ONE "\xdd\xff\xff\xff\xff" A), LINE_A, SKIPPED(0, 22),
-      LOG_END_GARBAGE },
+      RECORD_STREAM_GARBAGE },
     { "map of 4 Gi pairs", BYTES(TIME "\xdf\xff\xff\xff\xff" A), LINE_A, SKIPPED(0, 15),
-      LOG_END_GARBAGE },
+      RECORD_STREAM_GARBAGE },
     { "a record of more than 64 KiB", BYTES(ONE "\xc6\0\1\0\0" A), LINE_A, SKIPPED(0, 22),
-      LOG_END_GARBAGE },
-    { "another format", BYTES("{\"event\":\"recipient\"}\n"), "", SKIPPED(0, 21), LOG_END_GARBAGE },
+      RECORD_STREAM_GARBAGE },
+    { "another format", BYTES("{\"event\":\"recipient\"}\n"), "", SKIPPED(0, 21),
+      RECORD_STREAM_GARBAGE },
 };
 
 static void
@@ -336,7 +338,7 @@ check_torn(struct span torn, const struct record_samples *s)
         assert_int_equal(buffer_append(&all, buffer_span(&one)), RES_OK);
         p = print(buffer_span(&all));
         assert_string_equal(p.out, want);
-        assert_int_equal(p.end, LOG_END_GARBAGE);
+        assert_int_equal(p.end, RECORD_STREAM_GARBAGE);
         printed_clear(&p);
         buffer_clear(&all);
     }
@@ -392,11 +394,11 @@ test_long_file(void **state)
     for (size_t i = 0; i < p.out_len; i++)
         lines += p.out[i] == '\n';
     assert_int_equal(lines, 2000);
-    assert_int_equal(p.end, LOG_END_GARBAGE);
+    assert_int_equal(p.end, RECORD_STREAM_GARBAGE);
     {
         char want[128];
 
-        snprintf(want, sizeof want, "stsgate log: f: bytes %zu to %zu are no record: skipped\n",
+        snprintf(want, sizeof want, "stsgate: f: bytes %zu to %zu are no record: skipped\n",
                  garbage_from, garbage_from + 300000 - 1);
         assert_string_equal(p.err, want);
     }
@@ -414,10 +416,21 @@ static struct command_case {
     int want;
     const char *want_out, *want_err; /* parts of the output; NULL: none at all */
 } commands[] = {
-    { "help", { "--help" }, BYTES(""), 0, "Usage: stsgate log FILE...", NULL },
+    { "help", { "--help" }, BYTES(""), 0, "Usage: stsgate log [OPTION]...", NULL },
     { "short help", { "-h" }, BYTES(""), 0, "Exit status", NULL },
     { "no file named", { NULL }, BYTES(""), 2, NULL, "name a FILE" },
-    { "unknown option", { "--follow" }, BYTES(""), 2, NULL, "--help" },
+    { "unknown option", { "--nonsense" }, BYTES(""), 2, NULL, "--help" },
+    { "no such configuration", { "-c", "/nonexistent" }, BYTES(""), 2, NULL, "/nonexistent:1" },
+    { "a moment that is none", { "--since", "noon" }, BYTES(""), 2, NULL, "--since: noon" },
+    { "a summary that would never end",
+      { "--follow", "--summary", "FILE" },
+      BYTES(A),
+      2,
+      NULL,
+      "never ends" },
+    { "JSON of JSON", { "--json", "FILE" }, BYTES(A), 2, NULL, "--json belongs to" },
+    { "a filter that nothing passes", { "--domain", "x.example", "FILE" }, BYTES(A), 0, NULL, NULL },
+    { "a filter that all pass", { "--until", "0s", "FILE" }, BYTES(A), 0, LINE_A, NULL },
     { "a file", { "FILE" }, BYTES(A), 0, LINE_A, NULL },
     { "standard input", { "-" }, BYTES(A), 0, LINE_A, NULL },
     { "two files", { "FILE", "FILE" }, BYTES(A), 0, LINE_A LINE_A, NULL },
