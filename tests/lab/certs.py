@@ -1,9 +1,18 @@
 """Keys and certificates by the openssl command: one authority that the gateway trusts, one that it
 does not, and one certificate per MX host, good or with the one fault that its site asks for."""
 
+import base64
+import hashlib
+import ssl
+
 from lab import run
 
 SUBJECT = ["-subj", "/O=stsgate lab/CN=lab"]
+
+
+def first_certificate(pem):
+    text = pem.read_text()
+    return text[:text.index("-----END CERTIFICATE-----") + 25][text.index("-----BEGIN CERT"):]
 
 
 class Certificates:
@@ -58,6 +67,16 @@ class Certificates:
         self._openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.pem",
                       "-keyfile", "ca.key", "-startdate", "20200101000000Z",
                       "-enddate", "20200201000000Z", "-in", req, "-out", crt, "-outdir", ".")
+
+    def tlsa_data(self, pem, selector, matching):
+        """Certificate association data (RFC 6698 2.1) of the first certificate in a PEM file, in hex."""
+        der = ssl.PEM_cert_to_DER_cert(first_certificate(pem))
+        if selector == "1":
+            key = self._openssl("x509", "-in", pem, "-noout", "-pubkey")
+            der = base64.b64decode("".join(key.splitlines()[1:-1]))
+        digest = {"0": bytes, "1": lambda b: hashlib.sha256(b).digest(),
+                  "2": lambda b: hashlib.sha512(b).digest()}[matching]
+        return digest(der).hex()
 
     def chain_file(self, name, hosts, kind="own"):
         """Key and certificate in one file, as Postfix likes them."""

@@ -1,5 +1,26 @@
-"""Zones: a signed ".", a signed "test." with every domain, an unsigned "plain.test."; NSD serves
-them, unbound resolves for the client. The gateway brings its own validating resolver."""
+"""Zones of the lab; NSD serves them, unbound resolves for the client, the gateway brings its own
+validating resolver. The name says what a record's zone is like:
+
+    NAME.test         signed
+    NAME.plain.test   unsigned, by a proven insecure delegation
+    NAME.bogus.test   signed, but by other keys than those that its parent vouches for
+    NAME.dead.test    signed as its parent says, but its name server has lost it and answers SERVFAIL
+
+A site's domain, its MX host and each line of its `rest` go to their zones by name, one by one, so that a
+case mixes them at will: Site("a", mx="mx.a.plain.test") is a signed domain with an unsigned MX host,
+Site("a.plain", mx="mx.a.test") the reverse.
+
+TLSA records are a site's `tlsa`: "3 1 1" alone is made from the site's own certificate, "2 0 1 ca" from
+the authority's (any PEM file's name without its suffix, see certs.py), "3 1 1 00ff" is taken as it is.
+They stand at `tlsa_at`, which is _25._tcp. and the MX host. Examples for `rest`, where {mx} and {domain}
+are filled in:
+
+    _25._tcp.{mx}. IN CNAME _dane.{domain}.     with tlsa_at="_dane.{domain}": a shared RRset
+    _25._tcp.{mx}. IN CNAME x.dead.test.        the look-up of TLSA records fails
+    _25._tcp.{mx}. IN CNAME x.bogus.test.       and here it is bogus
+    {mx}. IN CNAME host.example.plain.test.     with addresses=False: an alias, its target elsewhere
+
+A case that changes a site's records calls t.dns.republish()."""
 
 import signal
 import socket
@@ -10,51 +31,69 @@ from lab import run, wait_for
 from world import HUNG_WEB, NAME_SERVER, RESOLVER, WEB
 
 HEADER = "$TTL 300\n@ IN SOA ns.test. hostmaster.test. {serial} 3600 600 86400 1\n@ IN NS ns.test.\n"
+UNUSUAL = ("plain.test", "bogus.test", "dead.test")
 NS_GLUE = f"ns.test. IN A {NAME_SERVER[4]}\nns.test. IN AAAA {NAME_SERVER[6]}\n"
 
 
-class Zones:
-    """Zone files and keys, made once per run and served by each lab of it."""
+def zone_of(name):
+    """The zone that holds a name, given with or without its trailing dot."""
+    labels = name.rstrip(".").split(".")
+    return ".".join(labels[-2:]) if ".".join(labels[-2:]) in UNUSUAL else "test"
 
-    def __init__(self, folder, sites):
+
+class Zones:
+    """Zone files and keys, made once per run and served by each lab of it.
+
+    certificates, pairs: what TLSA records are made from; pairs by site."""
+
+    def __init__(self, folder, sites, certificates, pairs):
         self.folder = folder
         folder.mkdir(exist_ok=True)
-        self.sites = sites
+        self.sites, self.certificates, self.pairs = sites, certificates, pairs
         self.serial = 0
-        self.root_keys = [self._key(".", "-k"), self._key(".")]
-        self.test_keys = [self._key("test.", "-k"), self._key("test.")]
+        self.keys = {zone: [self._key(zone, "-k"), self._key(zone)]
+                     for zone in (".", "test.", "bogus.test.")}
+        self.foreign_keys = {zone: self._key(zone, "-k") for zone in ("bogus.test.", "dead.test.")}
         self.anchor = folder / "root.ds"
-        self.anchor.write_text((folder / f"{self.root_keys[0]}.ds").read_text())
+        self.anchor.write_text(self._ds(self.keys["."][0]))
 
     def _key(self, zone, *options):
         return run("ldns-keygen", "-a", "ECDSAP256SHA256", *options, zone, cwd=self.folder).strip()
 
+    def _ds(self, key):
+        return (self.folder / f"{key}.ds").read_text()
+
     def write(self, silent=()):
         """All zones anew, with a higher serial. silent: sites whose _mta-sts record is left out."""
         self.serial += 1
-        test = NS_GLUE + "plain.test. IN NS ns.test.\n"
-        test += "".join(self._site(s, s not in silent) for s in self.sites if s.signed)
-        plain = "".join(self._site(s, s not in silent) for s in self.sites if not s.signed)
-        self._sign("test.", "test", test, self.test_keys)
-        self._file("plain", "plain.test.", plain)
-        ds = (self.folder / f"{self.test_keys[0]}.ds").read_text()
-        self._sign(".", "root", f"test. IN NS ns.test.\n{NS_GLUE}{ds}", self.root_keys)
+        records = {zone: "" for zone in ("test", *UNUSUAL)}
+        for site in self.sites:
+            for line in self._site(site, site not in silent):
+                records[zone_of(line.split()[0])] += line + "\n"
+        records["test"] += NS_GLUE + "".join(f"{zone}. IN NS ns.test.\n" for zone in UNUSUAL)
+        records["test"] += "".join(map(self._ds, self.foreign_keys.values()))
+        self._file("plain", "plain.test.", records["plain.test"])
+        self._sign("bogus.test.", "bogus", records["bogus.test"])
+        self._sign("test.", "test", records["test"])
+        self._sign(".", "root", f"test. IN NS ns.test.\n{NS_GLUE}" + self._ds(self.keys["test."][0]))
 
     def _file(self, name, origin, records):
         text = f"$ORIGIN {origin}\n{HEADER.format(serial=self.serial)}{records}"
         (self.folder / name).write_text(text)
 
-    def _sign(self, origin, name, records, keys):
+    def _sign(self, origin, name, records):
         self._file(name, origin, records)
-        run("ldns-signzone", "-n", "-o", origin, "-f", f"{name}.signed", name, *keys,
+        run("ldns-signzone", "-n", "-o", origin, "-f", f"{name}.signed", name, *self.keys[origin],
             cwd=self.folder)
 
-    @staticmethod
-    def _site(site, with_record):
+    def _site(self, site, with_record):
         web = HUNG_WEB if site.hung_web else WEB
-        lines = [f"{site.domain}. IN MX 10 {site.mx}.",
-                 f"{site.mx}. IN A {site.listed_address(4)}",
-                 f"{site.mx}. IN AAAA {site.listed_address(6)}"]
+        names = {"domain": site.domain, "mx": site.mx, "web4": WEB[4],
+                 "mx4": site.listed_address(4), "mx6": site.listed_address(6)}
+        lines = [f"{site.domain}. IN MX 10 {site.mx}."]
+        if site.addresses:
+            lines += [f"{site.mx}. IN A {site.listed_address(4)}",
+                      f"{site.mx}. IN AAAA {site.listed_address(6)}"]
         if site.backup:
             lines.append(f"{site.domain}. IN MX 20 {site.backup.mx}.")
         if site.policy:
@@ -65,9 +104,18 @@ class Zones:
                       f"dead.{site.domain}. IN A {web[4]}"]
         elif site.policy and with_record:
             lines.append(f'_mta-sts.{site.domain}. IN TXT "v=STSv1; id={site.id};"')
-        lines.append(site.rest.format(domain=site.domain, web4=WEB[4],
-                                      mx4=site.listed_address(4)))
-        return "\n".join(lines) + "\n"
+        lines += [f"{site.tlsa_at.format(**names)}. IN TLSA {self._tlsa(site, record)}"
+                  for record in site.tlsa]
+        return lines + [line for line in site.rest.format(**names).splitlines() if line]
+
+    def _tlsa(self, site, record):
+        numbers, data = record.split()[:3], "".join(record.split()[3:])
+        if not data:
+            data = self.certificates.tlsa_data(self.pairs[site][0], *numbers[1:])
+        elif (self.certificates.folder / f"{data}.pem").exists():
+            data = self.certificates.tlsa_data(self.certificates.folder / f"{data}.pem",
+                                               *numbers[1:])
+        return " ".join([*numbers, data])
 
 
 class NameServer:
@@ -119,7 +167,8 @@ class NameServer:
 
     def _nsd_conf(self):
         zones = "".join(f'zone:\n  name: "{name}"\n  zonefile: "{file}"\n' for name, file in
-                        ((".", "root.signed"), ("test", "test.signed"), ("plain.test", "plain")))
+                        ((".", "root.signed"), ("test", "test.signed"), ("plain.test", "plain"),
+                         ("bogus.test", "bogus.signed"), ("dead.test", "no-such-file")))
         return f"""server:
   ip-address: {NAME_SERVER[4]}
   ip-address: {NAME_SERVER[6]}

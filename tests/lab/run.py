@@ -19,6 +19,7 @@ import cases_policy
 import cases_postfix
 import cases_proof
 import cases_smtp
+import cases_zones
 import certs
 import dns
 import gateway
@@ -29,7 +30,7 @@ import world
 from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
-           cases_proof)
+           cases_proof, cases_zones)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS = 120
@@ -61,8 +62,8 @@ class Materials:
     def __init__(self, folder, sites):
         self.sites = sites
         self.certificates = certs.Certificates(folder / "certs")
-        self.zones = dns.Zones(folder / "zones", sites)
         self.pairs = {site: self._pair(site) for site in sites if site.cert}
+        self.zones = dns.Zones(folder / "zones", sites, self.certificates, self.pairs)
         self.web_pair = self.certificates.make(
             "web", [name for site in sites if site.policy
                     for name in [f"mta-sts.{site.domain}", *site.web_names]])

@@ -26,7 +26,7 @@ def mx_address(number, family):
 class Site:
     """One mail domain. Cases set what they need; the runner sets numbers."""
 
-    name: str                     # becomes NAME.test
+    name: str                     # becomes NAME.test, in the zone that dns.py says
     policy: str | None = None     # mode of its MTA-STS policy; None: no record, no policy
     cert: str = "own"             # see certs.py: own, wrong, unknown-ca, expired, self-signed, shared
     mx: str = ""                  # MX host; default mx.NAME.test
@@ -39,7 +39,11 @@ class Site:
     id: str = "20260101000000Z"   # of its _mta-sts record
     lame: bool = False            # questions for its _mta-sts record fail
     max_age: int = 86400          # of its policy
-    rest: str = ""                # more lines of its zone; "{domain}", "{web4}", "{mx4}" are filled in
+    addresses: bool = True        # False: none for the MX host, whose records are in `rest`
+    tlsa: list[str] = field(default_factory=list)  # see dns.py: "3 1 1", "2 0 1 ca", "3 1 1 00ff"
+    tlsa_at: str = "_25._tcp.{mx}"
+    rest: str = ""                # more lines of any zone, "{domain}", "{mx}", "{web4}", "{mx4}" and
+                                  # "{mx6}" filled in; each begins with an absolute name
     web_names: list[str] = field(default_factory=list)  # more names of policy hosts
     number: int = 0               # the last part of the address
 
@@ -53,10 +57,6 @@ class Site:
     def dialled(self):
         """Number of the address that a client dials."""
         return self.shares.number if self.shares else self.number
-
-    @property
-    def signed(self):
-        return not self.domain.endswith("plain.test")
 
     def address(self, family):
         return mx_address(self.dialled, family)
