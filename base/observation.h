@@ -61,6 +61,8 @@ struct observation {
     bool bound;             /* a recipient of the open transaction was accepted on this connection
                              * or waits for its reply, so it cannot be changed (PRX-031, 033) */
 
+    /* With TLS_STAGE_CLEAR a failure, and what goes with it down to `version`, is that of the
+     * connection before: this one was made to go on without (TLS-031). */
     enum tls_stage stage;
     enum tls_failure failure;   /* with TLS_STAGE_FAILED */
     char failure_reason[96];    /* printable ASCII, e.g. "tlsv1 alert protocol version" */

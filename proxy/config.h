@@ -46,6 +46,9 @@ struct config {
     char *mx_ca_file;
     uint16_t tls_minimum; /* where TLS is required: TLS_VERSION_1_2 or _1_3 (TLS-020) */
     uint16_t tls_opportunistic_minimum; /* elsewhere: TLS_VERSION_1_0 .. 1_3 (TLS-021) */
+    bool tls_required;                  /* nothing goes in clear, to nobody (TLS-011) */
+    bool cleartext_fallback;            /* who demands no TLS is served without when it is broken
+                                         * (TLS-031) */
 
     /* DNS */
     char *resolver_stub, *resolver_forward, *resolver_root_hints, *trust_anchor_file;

@@ -49,6 +49,8 @@ config_warnings(const struct config *config, int64_t now_s, config_warning *each
         warn(each, arg,
              "rollout is %s: outside it, mail that a policy forbids is delivered all the same",
              rollout_text(rollout, text));
+    if (config->tls_required && (rollout->mode != ROLLOUT_ENFORCE || rollout->percent < 100))
+        warn(each, arg, "tls is required, but only where the rollout reaches");
     if (!*config->trust_anchor_file)
         warn(each, arg, "trust_anchor_file is empty: DNSSEC is not validated");
     if (config->policy_port != 443)

@@ -89,6 +89,15 @@ other_identity(const struct requirement *req, const struct observation *obs)
     return strcmp(obs->sni, requirement_sni(req)) != 0 || obs->trust != req->local.trust;
 }
 
+/* This connection is there to go on in clear (TLS-031): the handshake of the one before it failed
+ * in this transaction, and another one for this recipient would be the same. */
+static bool
+would_fail_again(const struct requirement *req, const struct observation *obs)
+{
+    return obs->stage == TLS_STAGE_CLEAR && obs->failure != TLS_FAILURE_NONE &&
+           obs->floor <= req->tls_floor && !other_identity(req, obs);
+}
+
 /* Another connection is wanted; impossible while the transaction holds this one (PRX-031, PRX-033).
  */
 static struct verdict
@@ -109,8 +118,14 @@ judge_opportunistic(const struct requirement *req, const struct observation *obs
 
     switch (obs->stage) {
     case TLS_STAGE_CLEAR:
-        if (obs->starttls_offered && !obs->bound)
+        if (obs->starttls_offered && !obs->bound && !would_fail_again(req, obs))
             return next_step(VERDICT_START_TLS, req, "PRX-029");
+        if (obs->failure != TLS_FAILURE_NONE) {
+            v = allow("TLS-031 RFC 7435 3", requirement_sni(req), false);
+            v.result = RESULT_VALIDATION_FAILURE;
+            snprintf(v.reason, sizeof v.reason, "%s", obs->failure_reason);
+            return v;
+        }
         /* fall through */
     case TLS_STAGE_REFUSED:
         v = allow("PRX-050", requirement_sni(req), false);
@@ -213,6 +228,8 @@ judge_sts(const struct requirement *req, const struct observation *obs)
         if (!obs->starttls_offered)
             return refuse(req, REPLY_STS_STARTTLS_MISSING, RESULT_STARTTLS_NOT_SUPPORTED, "",
                           "STS-084 RFC 8461 4");
+        if (would_fail_again(req, obs))
+            return judge_sts_failed(req, obs);
         if (obs->bound)
             return reconnect(req, obs, "PRX-033");
         return next_step(VERDICT_START_TLS, req, "PRX-029");
@@ -263,10 +280,13 @@ judge_local(const struct requirement *req, const struct observation *obs)
     }
     switch (obs->stage) {
     case TLS_STAGE_CLEAR:
-        if (obs->starttls_offered)
-            return obs->bound ? reconnect(req, obs, "PRX-033")
-                              : next_step(VERDICT_START_TLS, req, "PRX-029");
-        break;
+        if (!obs->starttls_offered)
+            break;
+        if (would_fail_again(req, obs))
+            return refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, obs->failure_reason,
+                          "PRX-042 TLS-030");
+        return obs->bound ? reconnect(req, obs, "PRX-033")
+                          : next_step(VERDICT_START_TLS, req, "PRX-029");
     case TLS_STAGE_REFUSED:
         if (obs->bound && req->local.action != RULE_FLOOR)
             return reconnect(req, obs, "PRX-033");
@@ -359,17 +379,99 @@ bypass(struct verdict strict, const struct requirement *req, const struct observ
     return relax(strict, req, obs);
 }
 
-struct verdict
-judge(const struct requirement *req, const struct observation *obs, int64_t now_s)
+/* Does anything keep this recipient's mail from being blocked, whoever demands what? An override,
+ * or the roll-out that does not reach the domain yet (PRX-041, PRX-042). */
+static bool
+is_spared(const struct requirement *req)
 {
-    struct verdict would = judge_all(req, obs, now_s, true);
-    struct verdict strict = judge_all(req, obs, now_s, false);
-    struct verdict v = strict;
+    return req->monitored || req->local.action == RULE_BYPASS || req->local.action == RULE_MONITOR;
+}
 
+/* TLS, whoever answers (RFC 3207 6). */
+static struct verdict
+judge_tls(const struct requirement *req, const struct observation *obs, const char *rule)
+{
+    switch (obs->stage) {
+    case TLS_STAGE_CLEAR:
+        if (!obs->starttls_offered)
+            break;
+        if (would_fail_again(req, obs))
+            return refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, obs->failure_reason,
+                          rule);
+        return obs->bound ? reconnect(req, obs, "PRX-033")
+                          : next_step(VERDICT_START_TLS, req, "PRX-029");
+    case TLS_STAGE_REFUSED:
+        if (obs->bound)
+            return reconnect(req, obs, "PRX-033");
+        break;
+    case TLS_STAGE_FAILED:
+        if (obs->floor > req->tls_floor || other_identity(req, obs))
+            return reconnect(req, obs, "PRX-030");
+        return refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, obs->failure_reason,
+                      rule);
+    case TLS_STAGE_DONE:
+        if (obs->version < req->tls_floor && obs->floor < req->tls_floor)
+            return reconnect(req, obs, "TLS-020");
+        return allow(rule, requirement_sni(req), false);
+    }
+    return refuse(req, REPLY_TLS_REQUIRED, RESULT_STARTTLS_NOT_SUPPORTED, obs->failure_reason,
+                  rule);
+}
+
+/* Nothing forbids clear text, and TLS is broken: once more without (TLS-031, RFC 7435 3), unless
+ * somebody was caught writing into the dialogue (TLS-008): he is not handed the mail. */
+static struct verdict
+go_on_in_clear(struct verdict v, const struct requirement *req, const struct demand *demand,
+               const struct observation *obs)
+{
+    if (v.action != VERDICT_CLOSE || obs->bound || obs->failure == TLS_FAILURE_INJECTED)
+        return v;
+    if (demand->cleartext_fallback)
+        return next_step(VERDICT_RECONNECT, req, "TLS-031 RFC 7435 3");
+    return refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, obs->failure_reason,
+                  "TLS-031");
+}
+
+/* The domain has had its say; now what is demanded beside it (TLS-030). */
+static struct verdict
+add_demand(struct verdict v, const struct requirement *req, const struct demand *demand,
+           const struct observation *obs, bool spared)
+{
+    struct verdict tls;
+
+    if (v.action == VERDICT_REFUSE)
+        return v;
+    if (!demand->client_tls && (!demand->site_tls || spared))
+        return go_on_in_clear(v, req, demand, obs);
+    tls = judge_tls(req, obs, demand->client_tls ? "TLS-030 PRX-039" : "TLS-011 TLS-030");
+    return tls.action == VERDICT_ALLOW ? v : tls;
+}
+
+uint16_t
+judge_floor(const struct requirement *req, const struct demand *demand)
+{
+    if (demand->site_tls && !is_spared(req) && demand->floor > req->tls_floor)
+        return demand->floor;
+    return req->tls_floor;
+}
+
+struct verdict
+judge(const struct requirement *domain, const struct demand *demand, const struct observation *obs,
+      int64_t now_s)
+{
+    struct requirement with_floor =
+        *domain; /* what the lists and texts it points to are the same */
+    const struct requirement *req = &with_floor;
+    struct verdict would, strict, v;
+
+    with_floor.tls_floor = judge_floor(domain, demand);
+    would = add_demand(judge_all(req, obs, now_s, true), req, demand, obs, false);
+    v = strict = judge_all(req, obs, now_s, false);
     if (req->local.action == RULE_BYPASS)
         v = bypass(strict, req, obs);
-    else if (req->monitored || req->local.action == RULE_MONITOR)
+    else if (is_spared(req))
         v = relax(strict, req, obs);
+    v = add_demand(v, req, demand, obs, is_spared(req));
     v.would = would.action;
     v.would_reply = would.reply;
     return v;

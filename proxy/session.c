@@ -81,6 +81,18 @@ session_is_streaming(const struct session *s)
     return s->state == SES_CONTENT || s->state == SES_SWALLOW;
 }
 
+/* What a handshake that failed tells of the next connection, which may go on in clear (TLS-031). */
+static void
+keep_failure(const struct observation *from, struct observation *to)
+{
+    to->failure = from->failure;
+    memcpy(to->failure_reason, from->failure_reason, sizeof to->failure_reason);
+    memcpy(to->sni, from->sni, sizeof to->sni);
+    to->floor = from->floor;
+    to->version = from->version;
+    to->trust = from->trust;
+}
+
 /* A connection is a set of facts of its own: the old ones stay with the records that cite them. */
 static bool
 fresh_observation(struct session *s)
@@ -89,6 +101,8 @@ fresh_observation(struct session *s)
 
     if (!obs)
         return false;
+    if (s->rcpt_in_hand && !s->mx_stale && s->obs->stage == TLS_STAGE_FAILED)
+        keep_failure(s->obs, obs);
     observation_unref(s->obs);
     s->obs = obs;
     return true;
@@ -357,7 +371,7 @@ enter(struct session *s, enum session_state from, enum session_event event)
         session_tell_mx(s, span_of("STARTTLS\r\n"));
         break;
     case SES_HANDSHAKE:
-        s->ops->start_tls(s->io, requirement_sni(s->req), s->req->tls_floor, s->req->local.trust);
+        s->ops->start_tls(s->io, requirement_sni(s->req), session_floor(s), s->req->local.trust);
         break;
     case SES_RECONNECT:
         return enter_reconnect(s);

@@ -69,6 +69,19 @@ keep_line(struct buffer *line, const struct smtp_command *cmd)
     return len ? buffer_append(line, span_make(text, len)) : RES_LIMIT;
 }
 
+/* A new transaction: TLS that failed before is tried again, also where its last one went on in
+ * clear (TLS-031). */
+static void
+try_tls_anew(struct session *s)
+{
+    s->mx_stale = !s->mx_up;
+    if (s->obs->stage != TLS_STAGE_CLEAR)
+        return;
+    s->obs->failure = TLS_FAILURE_NONE;
+    s->obs->failure_reason[0] = s->obs->sni[0] = '\0';
+    s->obs->floor = s->obs->version = 0;
+}
+
 static void
 on_mail(struct session *s, const struct smtp_command *cmd)
 {
@@ -91,7 +104,7 @@ on_mail(struct session *s, const struct smtp_command *cmd)
     s->transaction++;
     s->mail_open = true;
     s->mail_extensions = used;
-    s->mx_stale = !s->mx_up; /* what failed before is tried again for a new transaction */
+    try_tls_anew(s);
     session_reply(s, REPLY_SENDER_OK);
 }
 

@@ -48,6 +48,7 @@ struct session {
     bool helo;          /* the last one was HELO */
     char *client_name;  /* owned: its argument, for every EHLO upstream */
     unsigned announced; /* enum ehlo_keyword shown to the client */
+    bool client_tls;    /* it is under TLS */
 
     /* MX leg. */
     bool mx_up;
@@ -108,6 +109,7 @@ void session_tell_mx(struct session *s, struct span bytes);
 void session_reply(struct session *s, enum reply_row row); /* a reply of our own to the client */
 void session_forget_verdict(struct session *s); /* it points into the requirement it was about */
 enum session_event session_judge(struct session *s);
+uint16_t session_floor(const struct session *s); /* of a handshake for the recipient in hand */
 void session_refuse_recipient(struct session *s, enum reply_row row);  /* answers and records it */
 void session_recipient_rejected(struct session *s, struct span reply); /* by the MX */
 void session_recipient_accepted(struct session *s, struct span reply); /* by the MX */

@@ -240,13 +240,32 @@ reconnect_once_more(struct session *s)
     return SEV_MX_LOST;
 }
 
+static struct demand
+demand_of(const struct session *s)
+{
+    return (struct demand){ .site_tls = s->config->tls_required,
+                            .client_tls = s->client_tls,
+                            .cleartext_fallback = s->config->cleartext_fallback,
+                            .floor = s->config->tls_minimum };
+}
+
+uint16_t
+session_floor(const struct session *s)
+{
+    const struct demand demand = demand_of(s);
+
+    return judge_floor(s->req, &demand);
+}
+
 enum session_event
 session_judge(struct session *s)
 {
+    const struct demand demand = demand_of(s);
+
     if (!s->mx_up && s->mx_stale)
         return SEV_NEW_CONNECTION;
     s->obs->bound = s->accepted_count > 0;
-    s->verdict = judge(s->req, s->obs, clock_wall_s(&s->clock));
+    s->verdict = judge(s->req, &demand, s->obs, clock_wall_s(&s->clock));
     log_debug("session=%s domain=%s mx=%s verdict=%s rule=\"%s\"", s->info.id, s->req->domain,
               requirement_sni(s->req), verdict_action_name(s->verdict.action), s->verdict.rule);
     switch (s->verdict.action) {

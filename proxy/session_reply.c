@@ -88,7 +88,7 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
         snprintf(s->obs->failure_reason, sizeof s->obs->failure_reason, "plaintext-after-starttls");
         snprintf(s->obs->sni, sizeof s->obs->sni, "%s", requirement_sni(s->req));
         s->obs->trust = s->req->local.trust;
-        s->obs->floor = s->req->tls_floor;
+        s->obs->floor = session_floor(s);
         s->ops->hang_up(s->io, HANG_UP_ABORT);
         s->mx_up = false;
         event = SEV_INJECTED;
@@ -96,6 +96,7 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
         event = SEV_MX_LOST;
     } else if (event != SEV_REPLY_READY) {
         s->obs->stage = TLS_STAGE_REFUSED;
+        s->obs->failure = TLS_FAILURE_NONE;
         snprintf(s->obs->failure_reason, sizeof s->obs->failure_reason, "starttls-reply-%u",
                  reply->code);
     }

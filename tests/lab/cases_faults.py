@@ -63,11 +63,6 @@ def garbage_in_place_of_tls_is_refused(t, site):
     fields(record, tls__stage="failed", result_type="validation-failure")
 
 
-@case(Site("garbagefree", cert="self-signed"))
-def without_policy_garbage_in_place_of_tls_is_421(t, site):
-    attacked(t, site, LOST, instead_of_tls=b"\x15\x03\x01\x00\x02\x02\x28")
-
-
 @case(Site("starttlscut", policy="enforce"), only=ONCE)
 def an_mx_that_hangs_up_on_starttls_is_421(t, site):
     server = t.mx(site, steps={"STARTTLS": mx.close})

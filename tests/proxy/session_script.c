@@ -482,6 +482,10 @@ do_set(struct script *s, char **words)
         s->w->config.recipients_max = value;
     else if (strcmp(words[1], "opportunistic") == 0)
         s->w->config.tls_opportunistic_minimum = version_of(words[2]);
+    else if (strcmp(words[1], "tls") == 0)
+        s->w->config.tls_required = strcmp(words[2], "required") == 0;
+    else if (strcmp(words[1], "cleartext_fallback") == 0)
+        s->w->config.cleartext_fallback = strcmp(words[2], "true") == 0;
     else if (strcmp(words[1], "recipient_budget") == 0)
         s->w->config.recipient_budget_ms = value * 1000;
     else if (strcmp(words[1], "backlog") == 0)
@@ -737,6 +741,13 @@ count_delivered(const struct script *s, bool expected)
     return count;
 }
 
+/* Failures may lead a conversation to where its script has no answer. */
+static bool
+is_waiting(const struct world *w)
+{
+    return w->leg == LEG_CONNECTING || w->leg == LEG_HANDSHAKE || w->mx_owes || w->waiting;
+}
+
 bool
 script_run_without_memory(const char *name, struct span text, unsigned n)
 {
@@ -753,7 +764,7 @@ script_run_without_memory(const char *name, struct span text, unsigned n)
             run_line(s);
         }
         got = count_replies(pipe_span(&s->w->client));
-        if (s->w->closed ? got > want + 1 : got != want)
+        if (s->w->closed ? got > want + 1 : is_waiting(s->w) ? got > want : got != want)
             FAIL(s, "%u replies, expected %u; allocation %u", got, want, n);
         if (count_delivered(s, false) > count_delivered(s, true))
             FAIL(s, "delivered too much; allocation %u", n);

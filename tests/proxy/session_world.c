@@ -335,6 +335,7 @@ configure(struct config *c)
     c->hostname = hostname;
     c->tls_minimum = TLS_VERSION_1_2;
     c->tls_opportunistic_minimum = TLS_VERSION_1_0;
+    c->cleartext_fallback = true;
     c->policy_wait_ms = 20000;
     c->connect_timeout_ms = 30000;
     c->greeting_timeout_ms = 301000; /* each its own, to see which is armed */

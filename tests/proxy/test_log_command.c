@@ -92,8 +92,8 @@ printed_clear(struct printed *p)
 #define HEX8(x) x x x x x x x x
 #define TLS                                                                                        \
     "\"tls\":{\"stage\":\"done\",\"starttls_offered\":true,\"starttls_code\":220,"                 \
-    "\"bound\":false,\"failure\":\"none\",\"failure_reason\":\"\",\"sni\":\"mx1.example.com\","    \
-    "\"trust\":0,"                                                                                 \
+    "\"bound\":false,\"failure\":\"none\",\"failure_reason\":\"\",\"fallback\":false,"             \
+    "\"sni\":\"mx1.example.com\",\"trust\":0,"                                                     \
     "\"floor\":\"TLSv1.2\",\"version\":\"TLSv1.3\",\"cipher\":\"TLS_AES_128_GCM_SHA256\","         \
     "\"group\":\"X25519\",\"resumed\":false,\"chain\":\"expired\","                                \
     "\"chain_error\":\"X509_V_ERR_CERT_HAS_EXPIRED\","                                             \
@@ -429,7 +429,12 @@ static struct command_case {
       NULL,
       "never ends" },
     { "JSON of JSON", { "--json", "FILE" }, BYTES(A), 2, NULL, "--json belongs to" },
-    { "a filter that nothing passes", { "--domain", "x.example", "FILE" }, BYTES(A), 0, NULL, NULL },
+    { "a filter that nothing passes",
+      { "--domain", "x.example", "FILE" },
+      BYTES(A),
+      0,
+      NULL,
+      NULL },
     { "a filter that all pass", { "--until", "0s", "FILE" }, BYTES(A), 0, LINE_A, NULL },
     { "a file", { "FILE" }, BYTES(A), 0, LINE_A, NULL },
     { "standard input", { "-" }, BYTES(A), 0, LINE_A, NULL },

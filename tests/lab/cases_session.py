@@ -1,0 +1,30 @@
+"""What the site and the client demand of a session, beside the recipients' policies."""
+
+from case import ONCE, case, equal, fields, marker, message
+from cases_policy import STARTTLS_MISSING
+from world import Site
+
+BROKEN = Site("a-broken", policy="enforce")
+BROKEN_FREE = Site("b-broken", shares=BROKEN, mx="mx.a-broken.test")
+ALERT = b"\x15\x03\x01\x00\x02\x02\x28"  # handshake_failure
+
+
+@case(BROKEN, BROKEN_FREE, core=True)
+def broken_tls_costs_only_those_who_need_it(t, strict, free):
+    """TLS-031, TLS-033: clear text once, on a new connection; enforcement stands."""
+    server = t.mx(strict, instead_of_tls=ALERT)
+    peer = t.ready(strict)
+    got = peer.envelope(f"user@{free.domain}", f"user@{strict.domain}")
+    equal(got[1].code, 250, "RCPT without policy")
+    equal(got[2], STARTTLS_MISSING, "RCPT of the same mail with enforce")
+    word = marker()
+    equal(peer.content(message(word)).code, 250, "end of data")
+    peer.quit()
+    server.wait_idle()
+    equal(len(server.connections), 2, "connections")
+    equal(server.connections[0].clear_after_220(), b"", "in clear where TLS should be (TLS-006)")
+    assert word.encode() in server.connections[1].clear
+    equal(server.received(strict.domain + ">"), [], "what the MX saw of the other (PRX-015)")
+    fields(t.recipients(free)[0], outcome="delivered", result_type="validation-failure",
+           tls__stage="clear", tls__failure="handshake", tls__fallback=True)
+    fields(t.recipients(strict)[0], outcome="refused", reply_id="REP-011")
