@@ -95,7 +95,7 @@ chain_observe(X509_STORE *roots, const STACK_OF(CRYPTO_BUFFER) * certs, int64_t 
     others = sk_X509_new_null();
     res = others ? parse_others(certs, others) : RES_NOMEM;
     if (res == RES_OK)
-        res = path_verify(roots, 0, leaf, others, now_s, &facts);
+        res = path_verify(roots, PATH_TO_ROOT, leaf, others, now_s, &facts);
     set_chain(obs, &facts);
 done:
     ERR_clear_error();

@@ -188,8 +188,48 @@ judge_strength(STACK_OF(X509) * path, struct path_facts *out)
     path_set(out, CHAIN_GOOD, "X509_V_OK", X509_verify_cert_error_string(X509_V_OK));
 }
 
+/* The library takes an anchor at its word; one that only a record of its key vouches for is held to
+ * what it says of itself. Returns X509_V_OK or an error; its dates and name constraints have been
+ * checked. */
+static int
+check_anchor(STACK_OF(X509) * path)
+{
+    size_t count = sk_X509_num(path);
+    X509 *anchor = sk_X509_value(path, count - 1);
+    long between = 0;
+
+    if (count < 2)
+        return X509_V_OK; /* the leaf, and what vouches for it has no certificate */
+    if (X509_get_extension_flags(anchor) & EXFLAG_CRITICAL)
+        return X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION;
+    if (X509_check_ca(anchor) <= 0)
+        return X509_V_ERR_INVALID_CA;
+    if (X509_check_purpose(anchor, X509_PURPOSE_SSL_SERVER, 1) <= 0)
+        return X509_V_ERR_INVALID_PURPOSE;
+    for (size_t i = 1; i + 1 < count; i++) { /* RFC 5280 4.2.1.9: self-issued ones do not count */
+        const X509 *cert = sk_X509_value(path, i);
+
+        between += X509_NAME_cmp(X509_get_subject_name(cert), X509_get_issuer_name(cert)) != 0;
+    }
+    if (X509_get_pathlen(anchor) >= 0 && between > X509_get_pathlen(anchor))
+        return X509_V_ERR_PATH_LENGTH_EXCEEDED;
+    return X509_V_OK;
+}
+
+static void
+judge_path(STACK_OF(X509) * path, enum path_anchor kind, struct path_facts *out)
+{
+    int error = kind == PATH_TO_ANY ? check_anchor(path) : X509_V_OK;
+
+    out->length = sk_X509_num(path);
+    if (error == X509_V_OK)
+        judge_strength(path, out);
+    else
+        set_error(out, error);
+}
+
 enum result
-path_verify(X509_STORE *anchors, unsigned long flags, X509 *leaf, STACK_OF(X509) * others,
+path_verify(X509_STORE *anchors, enum path_anchor kind, X509 *leaf, STACK_OF(X509) * others,
             int64_t now_s, struct path_facts *out)
 {
     X509_STORE_CTX *store_ctx = X509_STORE_CTX_new();
@@ -205,13 +245,13 @@ path_verify(X509_STORE *anchors, unsigned long flags, X509 *leaf, STACK_OF(X509)
     X509_VERIFY_PARAM_set_time(param, (time_t)now_s);
     X509_VERIFY_PARAM_set_depth(param, PATH_DEPTH_MAX);
     /* A presented cross-certificate that has expired does not hide a good root. */
-    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST | flags);
-    if (X509_verify_cert(store_ctx) == 1) {
-        out->length = sk_X509_num(X509_STORE_CTX_get0_chain(store_ctx));
-        judge_strength(X509_STORE_CTX_get0_chain(store_ctx), out);
-    } else {
+    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST);
+    if (kind == PATH_TO_ANY)
+        X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+    if (X509_verify_cert(store_ctx) == 1)
+        judge_path(X509_STORE_CTX_get0_chain(store_ctx), kind, out);
+    else
         set_error(out, X509_STORE_CTX_get_error(store_ctx));
-    }
     res = X509_STORE_CTX_get_error(store_ctx) == X509_V_ERR_OUT_OF_MEM ? RES_NOMEM : RES_OK;
 done:
     X509_STORE_CTX_free(store_ctx);

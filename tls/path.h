@@ -19,15 +19,19 @@ struct path_facts {
     size_t length;   /* certificates of the path, leaf and anchor included; 0 when there is none */
 };
 
+enum path_anchor {
+    PATH_TO_ROOT, /* which is its own issuer */
+    PATH_TO_ANY,  /* of any kind; must be a CA itself, and is held to its path length */
+};
+
 /** Is there a path for server use, valid at wall-clock time now_s?
  *
  * anchors  trusted certificates
- * flags    X509_V_FLAG_... beyond the usual ones: with X509_V_FLAG_PARTIAL_CHAIN an anchor need not
- *          be its own issuer
+ * kind     which of them may end the path
  * others   what may stand between, in any order
  *
  * RES_NOMEM: out then says untrusted. */
-MUST_CHECK enum result path_verify(X509_STORE *anchors, unsigned long flags, X509 *leaf,
+MUST_CHECK enum result path_verify(X509_STORE *anchors, enum path_anchor kind, X509 *leaf,
                                    STACK_OF(X509) * others, int64_t now_s, struct path_facts *out);
 
 /** Fill state, error and reason. */

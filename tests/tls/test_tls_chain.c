@@ -14,154 +14,17 @@
 
 #include <openssl/digest.h>
 #include <openssl/mem.h>
-#include <openssl/nid.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 
 #include "base/requirement.h"
-#include "tests/support/certs.h"
+#include "tests/support/cert_family.h"
 #include "tests/support/tls_peer.h"
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
 #define STEPS_MAX 64
-#define HOST "mx.example.com"
-#define LATER (100 * CERTS_DAY)
-
-/* Certificates, issuers before what they issue. ROOT... are their own issuers. */
-enum id {
-    ID_NONE,
-    ROOT,
-    ROOT_RSA,
-    ROOT_SHORT,
-    ROOT_EXPIRED,
-    ROOT_UNKNOWN,
-    TRUSTED_END = ROOT_UNKNOWN, /* those before it are in the CA file */
-    INTER,
-    INTER_RSA,
-    INTER_LIMITED,
-    INTER_BELOW,
-    INTER_EXPIRED,
-    INTER_SHA1,
-    INTER_SHORT,
-    INTER_NOT_CA,
-    INTER_CLIENT,
-    INTER_PERMITTED,
-    INTER_EXCLUDED,
-    INTER_ODD,
-    INTER_IMPOSTOR,
-    CROSS,
-    LEAF,
-    LEAF_RSA,
-    LEAF_P384,
-    LEAF_P521,
-    LEAF_ED25519,
-    LEAF_BY_ROOT,
-    LEAF_PSS,
-    LEAF_PSS_SHA1,
-    LEAF_MD5,
-    LEAF_EXPIRED,
-    LEAF_EARLY,
-    LEAF_SELF,
-    LEAF_SELF_EXPIRED,
-    LEAF_UNKNOWN,
-    LEAF_LIMITED,
-    LEAF_BELOW,
-    LEAF_INTER_EXPIRED,
-    LEAF_SHA1,
-    LEAF_INTER_SHA1,
-    LEAF_SHORT,
-    LEAF_INTER_SHORT,
-    LEAF_ROOT_SHORT,
-    LEAF_ROOT_EXPIRED,
-    LEAF_NOT_CA,
-    LEAF_CLIENT,
-    LEAF_INTER_CLIENT,
-    LEAF_PERMITTED,
-    LEAF_NOT_PERMITTED,
-    LEAF_EXCLUDED,
-    LEAF_ODD,
-    LEAF_INTER_ODD,
-    LEAF_IMPOSTOR,
-    LEAF_WILDCARD,
-    LEAF_CN,
-    LEAF_WRONG_NAME,
-    LEAF_NUL,
-    LEAF_MANY,
-    LEAF_IP,
-    LEAF_STRANGE,
-    LEAF_DATED,
-    IDS,
-};
-
-#define CA(name) .cn = name, .ca = true
-#define MX .cn = HOST, .sans = HOST
-
-static const struct plan {
-    enum id issuer; /* ID_NONE: itself */
-    struct cert_spec spec;
-} plans[IDS] = {
-    [ROOT] = { ID_NONE, { CA("Root") } },
-    [ROOT_RSA] = { ID_NONE, { CA("RSA root"), .key = CERT_KEY_RSA2048, .digest = CERT_SHA1 } },
-    [ROOT_SHORT] = { ID_NONE, { CA("Short root"), .key = CERT_KEY_RSA1024 } },
-    [ROOT_EXPIRED] = { ID_NONE, { CA("Old root"), .from_s = -LATER, .until_s = -1 } },
-    [ROOT_UNKNOWN] = { ID_NONE, { CA("Unknown root") } },
-    [INTER] = { ROOT, { CA("Inter") } },
-    [INTER_RSA] = { ROOT_RSA, { CA("RSA inter"), .key = CERT_KEY_RSA2048 } },
-    [INTER_LIMITED] = { ROOT, { CA("Limited"), .pathlen = 1 } },
-    [INTER_BELOW] = { INTER_LIMITED, { CA("Below limited") } },
-    [INTER_EXPIRED] = { ROOT, { CA("Old inter"), .from_s = -LATER, .until_s = -1 } },
-    [INTER_SHA1] = { ROOT_RSA, { CA("SHA-1 inter"), .digest = CERT_SHA1 } },
-    [INTER_SHORT] = { ROOT, { CA("Short inter"), .key = CERT_KEY_RSA1024 } },
-    [INTER_NOT_CA] = { ROOT, { .cn = "No CA" } },
-    [INTER_CLIENT] = { ROOT, { CA("Client inter"), .usage = NID_client_auth } },
-    [INTER_PERMITTED] = { ROOT, { CA("Permitted"), .permitted = "example.com" } },
-    [INTER_EXCLUDED] = { ROOT, { CA("Excluded"), .excluded = "example.com" } },
-    [INTER_ODD] = { ROOT, { CA("Odd inter"), .odd_critical = true } },
-    [INTER_IMPOSTOR] = { ROOT_UNKNOWN, { CA("Inter") } }, /* INTER's name, another key */
-    [CROSS] = { ROOT_EXPIRED, { CA("Root"), .from_s = -LATER, .until_s = -1 } },
-    [LEAF] = { INTER, { MX } },
-    [LEAF_RSA] = { INTER_RSA, { MX, .key = CERT_KEY_RSA2048 } },
-    [LEAF_P384] = { INTER, { MX, .key = CERT_KEY_P384, .digest = CERT_SHA384 } },
-    [LEAF_P521] = { INTER, { MX, .key = CERT_KEY_P521 } },
-    [LEAF_ED25519] = { INTER, { MX, .key = CERT_KEY_ED25519 } },
-    [LEAF_BY_ROOT] = { ROOT, { MX } },
-    [LEAF_PSS] = { INTER_RSA, { MX, .digest = CERT_PSS_SHA256 } },
-    [LEAF_PSS_SHA1] = { INTER_RSA, { MX, .digest = CERT_PSS_SHA1 } },
-    [LEAF_MD5] = { INTER_RSA, { MX, .digest = CERT_MD5 } },
-    [LEAF_EXPIRED] = { INTER, { MX, .from_s = -LATER, .until_s = -1 } },
-    [LEAF_EARLY] = { INTER, { MX, .from_s = 1, .until_s = LATER } },
-    [LEAF_SELF] = { ID_NONE, { MX } },
-    [LEAF_SELF_EXPIRED] = { ID_NONE, { MX, .from_s = -LATER, .until_s = -1 } },
-    [LEAF_UNKNOWN] = { ROOT_UNKNOWN, { MX } },
-    [LEAF_LIMITED] = { INTER_LIMITED, { MX } },
-    [LEAF_BELOW] = { INTER_BELOW, { MX } },
-    [LEAF_INTER_EXPIRED] = { INTER_EXPIRED, { MX } },
-    [LEAF_SHA1] = { INTER_RSA, { MX, .digest = CERT_SHA1 } },
-    [LEAF_INTER_SHA1] = { INTER_SHA1, { MX } },
-    [LEAF_SHORT] = { INTER, { MX, .key = CERT_KEY_RSA1024 } },
-    [LEAF_INTER_SHORT] = { INTER_SHORT, { MX } },
-    [LEAF_ROOT_SHORT] = { ROOT_SHORT, { MX } },
-    [LEAF_ROOT_EXPIRED] = { ROOT_EXPIRED, { MX } },
-    [LEAF_NOT_CA] = { INTER_NOT_CA, { MX } },
-    [LEAF_CLIENT] = { INTER, { MX, .usage = NID_client_auth } },
-    [LEAF_INTER_CLIENT] = { INTER_CLIENT, { MX } },
-    [LEAF_PERMITTED] = { INTER_PERMITTED, { MX } },
-    [LEAF_NOT_PERMITTED] = { INTER_PERMITTED, { .sans = HOST ",mx.example.net" } },
-    [LEAF_EXCLUDED] = { INTER_EXCLUDED, { MX } },
-    [LEAF_ODD] = { INTER, { MX, .odd_critical = true } },
-    [LEAF_INTER_ODD] = { INTER_ODD, { MX } },
-    [LEAF_IMPOSTOR] = { INTER_IMPOSTOR, { MX } },
-    [LEAF_WILDCARD] = { INTER, { .cn = "x", .sans = "*.example.com,MX2.Example.Com." } },
-    [LEAF_CN] = { INTER, { .cn = HOST } },
-    [LEAF_WRONG_NAME] = { INTER, { .cn = HOST, .sans = "example.com" } },
-    [LEAF_NUL] = { INTER, { .cn = HOST, .sans = HOST "\001.evil.example,ok.example.com,\001" } },
-    [LEAF_MANY] = { INTER, { MX, .more_sans = 999 } },
-    [LEAF_IP] = { INTER, { .cn = HOST, .san_ip = true } },
-    [LEAF_STRANGE] = { INTER,
-                       { .cn = "a\r\nb",
-                         .sans = "a b.example,\x1b[2J.example,,\xc3\xa9.example" } },
-    [LEAF_DATED] = { INTER, { MX, .from_s = -LATER, .until_s = LATER } },
-};
+#define HOST CERT_HOST
+#define LATER CERT_LATER
 
 #define GOOD .chain = CHAIN_GOOD, .error = "X509_V_OK", .reason = "ok"
 #define EXPIRED                                                                                    \
@@ -171,7 +34,7 @@ static const struct plan {
 
 static const struct chain_case {
     const char *name;
-    enum id presented[TLS_PEER_CHAIN_MAX];
+    enum cert_id presented[TLS_PEER_CHAIN_MAX];
     enum chain_state chain;
     const char *error, *reason;
     const char *sans;  /* joined by commas; NULL: HOST */
@@ -301,8 +164,7 @@ static const struct chain_case {
 };
 
 static struct world {
-    struct cert_factory factory;
-    struct cert certs[IDS];
+    struct cert_family family;
     struct tls_context *ctx;
     char ca_file[64];
 } world;
@@ -316,15 +178,10 @@ make_world(void **state)
     int fd;
 
     (void)state;
-    for (enum id id = ROOT; id < IDS; id++) {
-        const struct plan *plan = &plans[id];
-
-        if (!cert_make(&world.factory, &plan->spec,
-                       plan->issuer ? &world.certs[plan->issuer] : NULL, &world.certs[id]))
-            continue; /* the rows that present it are skipped */
-        if (id < TRUSTED_END)
-            trusted[count++] = &world.certs[id];
-    }
+    cert_family_make(&world.family);
+    for (enum cert_id id = ROOT; id < TRUSTED_END; id++)
+        if (world.family.certs[id].x509)
+            trusted[count++] = &world.family.certs[id];
     snprintf(world.ca_file, sizeof world.ca_file, "/tmp/stsgate-ca-XXXXXX");
     fd = mkstemp(world.ca_file);
     if (fd < 0)
@@ -339,9 +196,7 @@ free_world(void **state)
 {
     (void)state;
     tls_context_free(world.ctx);
-    for (enum id id = ROOT; id < IDS; id++)
-        cert_clear(&world.certs[id]);
-    cert_factory_clear(&world.factory);
+    cert_family_clear(&world.family);
     return unlink(world.ca_file);
 }
 
@@ -386,7 +241,7 @@ check_certs(const struct peer_chain *chain, const struct chain_case *c)
     assert_non_null(chain);
     for (; count < TLS_PEER_CHAIN_MAX && c->presented[count]; count++) {
         uint8_t *der = NULL;
-        int len = i2d_X509(world.certs[c->presented[count]].x509, &der);
+        int len = i2d_X509(world.family.certs[c->presented[count]].x509, &der);
 
         assert_true(count < chain->count);
         assert_int_equal(chain->certs[count].len, len);
@@ -408,12 +263,12 @@ test_chain(void **state)
     uint8_t digest[SHA256_DIGEST_LENGTH];
     int fds[2];
 
-    if (!world.certs[c->presented[0]].x509)
+    if (!world.family.certs[c->presented[0]].x509)
         skip();
     obs = observation_new();
     assert_non_null(obs);
     for (size_t i = 0; i < TLS_PEER_CHAIN_MAX && c->presented[i]; i++)
-        spec.chain[i] = &world.certs[c->presented[i]];
+        spec.chain[i] = &world.family.certs[c->presented[i]];
     tls_peer_pair(fds);
     tls_peer_open(&peer, &spec, fds[1]);
     assert_int_equal(tls_client_new(world.ctx, fds[0], HOST, TLS_VERSION_1_2, &client), RES_OK);
@@ -486,7 +341,7 @@ test_ca_file(void **state)
 static void
 test_ca_file_with_odd_root(void **state)
 {
-    const struct cert *root = &world.certs[ROOT];
+    const struct cert *root = &world.family.certs[ROOT];
     char path[] = "/tmp/stsgate-ca-XXXXXX";
     struct tls_context *ctx;
     const char *error;
