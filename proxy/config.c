@@ -121,6 +121,8 @@ static const struct config_key keys[] = {
       "How far enforcement reaches", CONFIG_ROLLOUT, 0, 0, offsetof(struct config, rules.rollout) },
     NUMBER(requirement_cache_max, requirement_cache_max_s, CONFIG_NUMBER, "s", "0 .. 3600", 0, 3600,
            60, "Longest time that a worker reuses what it was told of a domain"),
+    TEXT(chunking, CONFIG_BOOL, "true or false", "true",
+         "Whether clients are shown the MX's CHUNKING and BINARYMIME"),
     SECONDS(connect_timeout, 1, 86400, 30, "TCP connection to the MX"),
     SECONDS(greeting_timeout, 1, 86400, 300, "Greeting of the MX"),
     SECONDS(command_timeout, 1, 86400, 300, "Reply of the MX to a command"),

@@ -78,6 +78,9 @@ struct config {
     /* what the operator says beside: overrides, smart hosts, roll-out */
     struct rules rules;
 
+    /* SMTP */
+    bool chunking; /* CHUNKING and BINARYMIME may be shown (CHNK-001) */
+
     /* waits, RFC 5321 4.5.3.2 */
     unsigned connect_timeout_ms, greeting_timeout_ms, command_timeout_ms, data_timeout_ms,
         block_timeout_ms, final_timeout_ms, client_timeout_ms, handshake_timeout_ms;

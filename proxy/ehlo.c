@@ -11,6 +11,7 @@ static const struct keyword_entry {
     { "DSN", EHLO_DSN },           { "ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES },
     { "SMTPUTF8", EHLO_SMTPUTF8 }, { "DELIVERBY", EHLO_DELIVERBY },
     { "LIMITS", EHLO_LIMITS },     { "MT-PRIORITY", EHLO_MT_PRIORITY },
+    { "CHUNKING", EHLO_CHUNKING }, { "BINARYMIME", EHLO_BINARYMIME },
 };
 
 static unsigned
@@ -51,6 +52,16 @@ ehlo_keywords(const struct smtp_reply *reply)
         rest = span_from(rest, span_find(rest, '\n') + 1);
     }
     return found;
+}
+
+unsigned
+ehlo_offer(unsigned listed, bool chunking)
+{
+    unsigned offer = listed & EHLO_OFFERED;
+
+    if (!chunking || !(offer & EHLO_CHUNKING))
+        offer &= ~(unsigned)(EHLO_CHUNKING | EHLO_BINARYMIME);
+    return offer;
 }
 
 /* Append "250-", the text and CRLF. out_start: where in list, since the last line of all is to have

@@ -18,17 +18,24 @@ enum ehlo_keyword {
     EHLO_DELIVERBY = 1u << 7,
     EHLO_MT_PRIORITY = 1u << 8,
     EHLO_LIMITS = 1u << 9,
+    EHLO_CHUNKING = 1u << 10,
+    EHLO_BINARYMIME = 1u << 11,
 };
 
 /* Passed to the client when the MX offers them (SMTP-038). STARTTLS is hidden (PRX-039, hide). */
 #define EHLO_OFFERED                                                                               \
     (EHLO_PIPELINING | EHLO_SIZE | EHLO_8BITMIME | EHLO_DSN | EHLO_ENHANCEDSTATUSCODES |           \
-     EHLO_SMTPUTF8 | EHLO_DELIVERBY | EHLO_MT_PRIORITY | EHLO_LIMITS)
+     EHLO_SMTPUTF8 | EHLO_DELIVERBY | EHLO_MT_PRIORITY | EHLO_LIMITS | EHLO_CHUNKING |             \
+     EHLO_BINARYMIME)
 
 /** The set of known keywords that a 2xx EHLO reply lists; exact words in any case, parameters after
  * a blank are ignored (TLS-001: XSTARTTLS and STARTTLSX are not STARTTLS; nor is STARTTLS with a
  * parameter). The first line of the reply is the greeting and no keyword. */
 unsigned ehlo_keywords(const struct smtp_reply *reply);
+
+/** What of a list may be shown to a client: EHLO_OFFERED; no CHUNKING where the site has switched
+ * it off, and no BINARYMIME without it (CHNK-001). */
+unsigned ehlo_offer(unsigned listed, bool chunking);
 
 /** Write the client's EHLO reply: the MX's first line, then the MX's own keyword lines that are in
  * `allowed`, unchanged and in order; "SIZE" without its number unless with_size_number (PRX-029).

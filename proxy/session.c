@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct session *
@@ -71,14 +72,15 @@ session_observation(const struct session *s)
 bool
 session_wants_client(const struct session *s)
 {
-    return s->state == SES_COMMAND || s->state == SES_CONTENT || s->state == SES_SWALLOW ||
-           s->state == SES_LOST || s->state == SES_REFUSED;
+    return s->state == SES_COMMAND || s->state == SES_LOST || s->state == SES_REFUSED ||
+           session_is_streaming(s);
 }
 
 bool
 session_is_streaming(const struct session *s)
 {
-    return s->state == SES_CONTENT || s->state == SES_SWALLOW;
+    return s->state == SES_CONTENT || s->state == SES_CHUNK || s->state == SES_DISCARD ||
+           s->state == SES_SWALLOW;
 }
 
 /* What a handshake that failed tells of the next connection, which may go on in clear (TLS-031). */
@@ -172,6 +174,19 @@ enter_mail(struct session *s)
     return SEV_NONE;
 }
 
+/* The command and its octets leave in one write. Of nothing the end is here at once. */
+static enum session_event
+enter_chunk(struct session *s)
+{
+    char line[64];
+    int len =
+        snprintf(line, sizeof line, "BDAT %llu%s\r\n", s->chunk_left, s->chunk_last ? " LAST" : "");
+
+    s->chunked = true;
+    session_tell_mx(s, span_make(line, (size_t)len));
+    return session_chunk_over(s);
+}
+
 /* What is owed to the client when its message text has been swallowed: the MX's early refusal,
  * which stands in parting already, else a row of ours. A 2xx before the end of data is never one
  * (SMTP-032). */
@@ -216,6 +231,8 @@ closing_row(enum session_state from, enum session_event event)
     case SEV_CMD_RCPT:
     case SEV_CMD_RSET:
     case SEV_CMD_DATA:
+    case SEV_CMD_BDAT:
+    case SEV_CMD_DISCARD:
     case SEV_CMD_QUIT:
     case SEV_RESUME_EHLO:
     case SEV_REQUIREMENT:
@@ -228,6 +245,8 @@ closing_row(enum session_state from, enum session_event event)
     case SEV_TOO_LATE:
     case SEV_STALE_MAIL:
     case SEV_END_OF_DATA:
+    case SEV_END_OF_CHUNK:
+    case SEV_EARLY_REFUSAL:
     case SEV_AMBIGUOUS:
     case SEV_EVENTS:
         break;
@@ -241,12 +260,12 @@ closing_row(enum session_state from, enum session_event event)
 static bool
 mx_awaits_command(enum session_state from, enum session_event event)
 {
-    if (event == SEV_MX_LOST || from == SES_CONTENT || from == SES_FINAL)
+    if (event == SEV_MX_LOST || from == SES_CONTENT || from == SES_CHUNK || from == SES_FINAL)
         return false;
     if (event >= SEV_REPLY_READY && event <= SEV_REPLY_CLOSING) /* it has just replied */
         return true;
     return from == SES_COMMAND || from == SES_REQUIREMENT || from == SES_JUDGE ||
-           from == SES_REFUSED;
+           from == SES_DISCARD || from == SES_REFUSED;
 }
 
 static void
@@ -288,6 +307,7 @@ state_timeout_ms(const struct session *s)
     case SES_COMMAND:
     case SES_LOST:
     case SES_REFUSED:
+    case SES_DISCARD:
     case SES_SWALLOW:
         return c->client_timeout_ms;
     case SES_EHLO:
@@ -309,7 +329,9 @@ state_timeout_ms(const struct session *s)
     case SES_DATA:
         return c->data_timeout_ms;
     case SES_CONTENT:
+    case SES_CHUNK:
         return c->block_timeout_ms;
+    case SES_CHUNK_REPLY:
     case SES_FINAL:
         return c->final_timeout_ms;
     case SES_JUDGE:
@@ -389,12 +411,19 @@ enter(struct session *s, enum session_state from, enum session_event event)
         break;
     case SES_CONTENT:
         data_scan_init(&s->scan);
+        s->chunked = false;
         break;
+    case SES_CHUNK:
+        return enter_chunk(s);
+    case SES_DISCARD:
+        s->chunked = true;
+        return session_chunk_over(s);
     case SES_SWALLOW:
         enter_swallow(s, event);
         break;
     case SES_LOST:
-        if (from == SES_FINAL) /* whether the MX took it nobody knows: the client tries again */
+        /* Whether the MX took it nobody knows: the client tries again. */
+        if ((from == SES_FINAL || from == SES_CHUNK_REPLY) && event == SEV_MX_LOST)
             session_reply(s, REPLY_UPSTREAM_LOST_DATA);
         if (event == SEV_TOO_LATE) {
             s->ops->forget(s->io);
@@ -419,6 +448,7 @@ enter(struct session *s, enum session_state from, enum session_event event)
         break;
     case SES_GREETING:
     case SES_REGREETING:
+    case SES_CHUNK_REPLY:
     case SES_FINAL:
     case SES_REFUSED:
     case SES_STATES:
@@ -529,6 +559,8 @@ expects_reply(const struct session *s)
     case SES_PASS:
     case SES_DATA:
     case SES_CONTENT: /* an early one ends the message, see session_next() */
+    case SES_CHUNK:
+    case SES_CHUNK_REPLY:
     case SES_FINAL:
     case SES_QUIT:
         return true;
@@ -538,6 +570,7 @@ expects_reply(const struct session *s)
     case SES_JUDGE:
     case SES_HANDSHAKE:
     case SES_RECONNECT:
+    case SES_DISCARD:
     case SES_SWALLOW:
     case SES_LOST:
     case SES_REFUSED:
@@ -620,10 +653,12 @@ session_timeout(struct session *s)
     case SES_COMMAND:
     case SES_LOST:
     case SES_REFUSED:
+    case SES_DISCARD:
     case SES_SWALLOW:
         session_step(s, SEV_CLIENT_IDLE);
         return;
     case SES_CONTENT:
+    case SES_CHUNK:
         session_step(s, s->ops->mx_backlog(s->io) ? SEV_MX_LOST : SEV_CLIENT_IDLE);
         return;
     case SES_REQUIREMENT:
@@ -647,6 +682,7 @@ session_timeout(struct session *s)
     case SES_RCPT:
     case SES_PASS:
     case SES_DATA:
+    case SES_CHUNK_REPLY:
     case SES_FINAL:
     case SES_QUIT:
         session_mx_gone(s);

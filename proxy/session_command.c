@@ -114,7 +114,7 @@ on_rcpt(struct session *s, const struct smtp_command *cmd)
     bool offered;
     unsigned used = extensions_used(s, cmd, &offered);
 
-    if (!s->mail_open) {
+    if (!s->mail_open || s->chunked) { /* text has gone to those before it already */
         reject(s, REPLY_BAD_SEQUENCE);
         return;
     }
@@ -160,7 +160,7 @@ data_refused(struct session *s, bool more)
 static void
 on_data(struct session *s, bool more)
 {
-    if (!s->mail_open) {
+    if (!s->mail_open || s->chunked || s->mail_extensions & EHLO_BINARYMIME) { /* CHNK-008, 009 */
         reject(s, REPLY_BAD_SEQUENCE);
         data_refused(s, more);
         return;
@@ -174,6 +174,50 @@ on_data(struct session *s, bool more)
     if (s->rcpt_seen)
         session_end_transaction(s);
     data_refused(s, more);
+}
+
+/* Why no octet of this BDAT may go upstream; REPLY_NONE: it may. */
+static enum reply_row
+refuse_chunk(const struct session *s)
+{
+    if (!(s->announced & EHLO_CHUNKING))
+        return REPLY_NOT_IMPLEMENTED;
+    if (!s->mail_open) /* also behind LAST, and behind a chunk that was refused (CHNK-007, 008) */
+        return REPLY_BAD_SEQUENCE;
+    if (!s->accepted_count)
+        return s->rcpt_seen ? REPLY_NO_RECIPIENTS : REPLY_NO_RECIPIENTS_YET;
+    return s->mx_keywords & EHLO_CHUNKING ? REPLY_NONE : REPLY_EXTENSION_GONE; /* PRX-032 */
+}
+
+/* A malformed one leaves nobody knowing where its octets end (CHNK-002). A refused one is answered
+ * behind them, and ends the transaction, so that what was pipelined behind it is refused too. */
+static void
+on_bdat(struct session *s, const struct smtp_command *cmd)
+{
+    if (cmd->error != REPLY_NONE) {
+        session_reply(s, REPLY_BAD_PARAMETERS);
+        session_step(s, SEV_CMD_BYE);
+        return;
+    }
+    s->hand = SMTP_VERB_BDAT;
+    s->chunk_left = cmd->chunk_len;
+    s->chunk_last = cmd->chunk_last;
+    s->chunk_refusal = refuse_chunk(s);
+    session_step(s, s->chunk_refusal == REPLY_NONE ? SEV_CMD_BDAT : SEV_CMD_DISCARD);
+}
+
+enum session_event
+session_chunk_over(struct session *s)
+{
+    if (s->chunk_left)
+        return SEV_NONE;
+    if (s->state == SES_CHUNK)
+        return s->chunk_last ? SEV_END_OF_DATA : SEV_END_OF_CHUNK;
+    session_reply(s, s->chunk_refusal);
+    s->chunked = false;
+    if (s->chunk_refusal != REPLY_NOT_IMPLEMENTED)
+        session_end_transaction(s);
+    return SEV_END_OF_CHUNK;
 }
 
 static void
@@ -204,7 +248,7 @@ on_quit(struct session *s)
 static void
 on_command(struct session *s, const struct smtp_command *cmd, bool more)
 {
-    if (cmd->error != REPLY_NONE) {
+    if (cmd->error != REPLY_NONE && cmd->verb != SMTP_VERB_BDAT) {
         reject(s, cmd->error);
         return;
     }
@@ -221,6 +265,9 @@ on_command(struct session *s, const struct smtp_command *cmd, bool more)
         return;
     case SMTP_VERB_DATA:
         on_data(s, more);
+        return;
+    case SMTP_VERB_BDAT:
+        on_bdat(s, cmd);
         return;
     case SMTP_VERB_RSET:
         on_rset(s);
@@ -240,7 +287,6 @@ on_command(struct session *s, const struct smtp_command *cmd, bool more)
     case SMTP_VERB_STARTTLS:
         reject(s, REPLY_NO_STARTTLS);
         return;
-    case SMTP_VERB_BDAT:
     case SMTP_VERB_EXPN:
     case SMTP_VERB_AUTH:
     case SMTP_VERB_KNOWN:
@@ -359,12 +405,45 @@ serve_content(struct session *s, struct span input)
     return pass;
 }
 
+/* How many octets of input belong to the BDAT in hand. */
+static size_t
+take_chunk(struct session *s, struct span input)
+{
+    size_t n = input.len < s->chunk_left ? input.len : (size_t)s->chunk_left;
+
+    s->chunk_left -= n;
+    return n;
+}
+
+/* Binary, and counted: nothing in it ends anything (CHNK-003). */
+static size_t
+serve_chunk(struct session *s, struct span input)
+{
+    bool passes = s->state == SES_CHUNK;
+    size_t n = take_chunk(s, input);
+
+    if (passes)
+        session_tell_mx(s, span_first(input, n));
+    s->ops->set_timer(s->io, passes ? s->config->block_timeout_ms : s->config->client_timeout_ms);
+    session_step(s, session_chunk_over(s));
+    return n;
+}
+
+static bool
+swallow(struct session *s, struct span input, size_t *out_used)
+{
+    if (!s->chunked)
+        return data_scan_swallow(&s->scan, input, out_used);
+    *out_used = take_chunk(s, input);
+    return s->chunk_left == 0;
+}
+
 static size_t
 serve_swallow(struct session *s, struct span input)
 {
     size_t used;
 
-    if (!data_scan_swallow(&s->scan, input, &used)) {
+    if (!swallow(s, input, &used)) {
         s->ops->set_timer(s->io, s->config->client_timeout_ms); /* progress (SMTP-054) */
         return used;
     }
@@ -378,6 +457,17 @@ serve_swallow(struct session *s, struct span input)
     return used;
 }
 
+/* Serve the front of input as the state wants it; how many bytes were used. */
+static size_t
+serve_some(struct session *s, struct span input)
+{
+    if (s->state == SES_CONTENT)
+        return serve_content(s, input);
+    if (s->state == SES_CHUNK || s->state == SES_DISCARD)
+        return serve_chunk(s, input);
+    return s->state == SES_SWALLOW ? serve_swallow(s, input) : serve_line(s, input);
+}
+
 size_t
 session_serve(struct session *s, struct span input)
 {
@@ -385,10 +475,7 @@ session_serve(struct session *s, struct span input)
     size_t used = 0;
 
     while (used < input.len && session_wants_client(s)) {
-        struct span rest = span_from(input, used);
-        size_t n = s->state == SES_CONTENT   ? serve_content(s, rest)
-                   : s->state == SES_SWALLOW ? serve_swallow(s, rest)
-                                             : serve_line(s, rest);
+        size_t n = serve_some(s, span_from(input, used));
 
         /* Nothing used: a line, or the octet behind the dot, is not complete; or the text turned
          * out ambiguous, and the rest is to be swallowed. */
@@ -398,7 +485,8 @@ session_serve(struct session *s, struct span input)
     }
     /* The client's patience is measured from what it said last, also where that changed no state
      * (SMTP-051), and from its last octet while it sends text that goes nowhere (SMTP-054). */
-    if (used && s->state == before && session_wants_client(s) && before != SES_CONTENT)
+    if (used && s->state == before && session_wants_client(s) && before != SES_CONTENT &&
+        before != SES_CHUNK)
         s->ops->set_timer(s->io, s->config->client_timeout_ms);
     return s->state == SES_CLOSED ? input.len : used;
 }

@@ -82,6 +82,10 @@ struct session {
     struct accepted *accepted; /* owned array */
     size_t accepted_count;
     struct data_scan scan;
+    bool chunked;                  /* text comes by BDAT, not by DATA */
+    unsigned long long chunk_left; /* octets of the BDAT in hand that are still to come */
+    bool chunk_last;
+    enum reply_row chunk_refusal; /* SES_DISCARD: the answer behind them */
 
     struct buffer parting; /* reply owed at the end of swallowed data, or to the next command */
 
@@ -98,6 +102,10 @@ void session_step(struct session *s, enum session_event event);
 
 /* session_command.c: serve the client's input as far as it goes; how many bytes were used. */
 size_t session_serve(struct session *s, struct span input);
+
+/* session_command.c: has the BDAT in hand all its octets? Which end it is, or SEV_NONE. Answers one
+ * that is refused. */
+enum session_event session_chunk_over(struct session *s);
 
 /* session_reply.c: serve one whole reply of the MX. more: bytes came behind it. */
 void session_serve_reply(struct session *s, const struct smtp_reply *reply, struct span more);

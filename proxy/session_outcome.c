@@ -208,6 +208,7 @@ session_end_transaction(struct session *s)
     buffer_clear(&s->mail_refusal);
     s->mail_open = false;
     s->mail_sent = false;
+    s->chunked = false;
     s->rcpt_seen = 0;
 }
 

@@ -36,7 +36,7 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
     if (s->obs->stage == TLS_STAGE_CLEAR)
         s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
     s->helo = s->hand == SMTP_VERB_HELO;
-    s->announced = s->helo ? 0 : s->mx_keywords & EHLO_OFFERED;
+    s->announced = s->helo ? 0 : ehlo_offer(s->mx_keywords, s->config->chunking);
     s->greeted = true;
     s->mx_mail_open = false;
     session_end_transaction(s);
@@ -164,19 +164,24 @@ on_data_reply(struct session *s, const struct smtp_reply *reply, enum session_ev
     }
 }
 
+/* The reply to the end of data, or to a chunk before it. */
 static void
 on_final_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
+    bool early = s->ops->mx_backlog(s->io) > 0, final = s->state == SES_FINAL;
+
     /* Nor is a success one that came before the end of data has left (SMTP-032). */
-    if (event == SEV_REPLY_MORE || (event == SEV_REPLY_OK && s->ops->mx_backlog(s->io))) {
+    if (event == SEV_REPLY_MORE || (event == SEV_REPLY_OK && early)) {
         session_step(s, SEV_MX_LOST);
         return;
     }
     session_say(s, reply->text);
-    s->mx_mail_open = false;
-    session_message_over(s, event == SEV_REPLY_OK, session_chomp(reply->text));
-    session_end_transaction(s);
-    session_step(s, event);
+    if (final || event != SEV_REPLY_OK) {
+        s->mx_mail_open &= !final; /* a refused chunk leaves MAIL open: RSET before the next */
+        session_message_over(s, final && event == SEV_REPLY_OK, session_chomp(reply->text));
+        session_end_transaction(s);
+    }
+    session_step(s, early ? SEV_EARLY_REFUSAL : event);
 }
 
 /* The MX goes away (RFC 5321 3.8): its 421 answers the command in hand, or, unasked, the next one
@@ -217,7 +222,7 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
         session_step(s, SEV_MX_LOST);
         return;
     }
-    if (event == SEV_REPLY_CLOSING && s->state != SES_CONTENT) {
+    if (event == SEV_REPLY_CLOSING && !session_is_streaming(s)) {
         on_closing(s, reply);
         return;
     }
@@ -266,8 +271,14 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
         on_data_reply(s, reply, event);
         return;
     case SES_CONTENT:
+    case SES_CHUNK:
         on_early_reply(s, reply, event);
         return;
+    case SES_DISCARD:
+        if (event != SEV_REPLY_CLOSING)
+            event = SEV_MX_LOST;
+        break;
+    case SES_CHUNK_REPLY:
     case SES_FINAL:
         on_final_reply(s, reply, event);
         return;

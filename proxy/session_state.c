@@ -1,14 +1,33 @@
 #include "proxy/session_state.h"
 
 static const char *const state_names[SES_STATES] = {
-    [SES_CONNECT] = "connect",   [SES_GREETING] = "greeting",   [SES_COMMAND] = "command",
-    [SES_EHLO] = "ehlo",         [SES_HELO] = "helo",           [SES_REQUIREMENT] = "requirement",
-    [SES_JUDGE] = "judge",       [SES_STARTTLS] = "starttls",   [SES_HANDSHAKE] = "handshake",
-    [SES_EHLO_TLS] = "ehlo-tls", [SES_RECONNECT] = "reconnect", [SES_REGREETING] = "regreeting",
-    [SES_REEHLO] = "reehlo",     [SES_CLEAN] = "clean",         [SES_MAIL] = "mail",
-    [SES_RCPT] = "rcpt",         [SES_PASS] = "pass",           [SES_DATA] = "data",
-    [SES_CONTENT] = "content",   [SES_FINAL] = "final",         [SES_SWALLOW] = "swallow",
-    [SES_LOST] = "lost",         [SES_REFUSED] = "refused",     [SES_QUIT] = "quit",
+    [SES_CONNECT] = "connect",
+    [SES_GREETING] = "greeting",
+    [SES_COMMAND] = "command",
+    [SES_EHLO] = "ehlo",
+    [SES_HELO] = "helo",
+    [SES_REQUIREMENT] = "requirement",
+    [SES_JUDGE] = "judge",
+    [SES_STARTTLS] = "starttls",
+    [SES_HANDSHAKE] = "handshake",
+    [SES_EHLO_TLS] = "ehlo-tls",
+    [SES_RECONNECT] = "reconnect",
+    [SES_REGREETING] = "regreeting",
+    [SES_REEHLO] = "reehlo",
+    [SES_CLEAN] = "clean",
+    [SES_MAIL] = "mail",
+    [SES_RCPT] = "rcpt",
+    [SES_PASS] = "pass",
+    [SES_DATA] = "data",
+    [SES_CONTENT] = "content",
+    [SES_FINAL] = "final",
+    [SES_SWALLOW] = "swallow",
+    [SES_CHUNK] = "chunk",
+    [SES_CHUNK_REPLY] = "chunk-reply",
+    [SES_DISCARD] = "discard",
+    [SES_LOST] = "lost",
+    [SES_REFUSED] = "refused",
+    [SES_QUIT] = "quit",
     [SES_CLOSED] = "closed",
 };
 
@@ -30,6 +49,8 @@ static const char *const event_names[SEV_EVENTS] = {
     [SEV_CMD_RCPT] = "cmd-rcpt",
     [SEV_CMD_RSET] = "cmd-rset",
     [SEV_CMD_DATA] = "cmd-data",
+    [SEV_CMD_BDAT] = "cmd-bdat",
+    [SEV_CMD_DISCARD] = "cmd-discard",
     [SEV_CMD_QUIT] = "cmd-quit",
     [SEV_CMD_BYE] = "cmd-bye",
     [SEV_RESUME_EHLO] = "resume-ehlo",
@@ -44,6 +65,8 @@ static const char *const event_names[SEV_EVENTS] = {
     [SEV_TOO_LATE] = "too-late",
     [SEV_STALE_MAIL] = "stale-mail",
     [SEV_END_OF_DATA] = "end-of-data",
+    [SEV_END_OF_CHUNK] = "end-of-chunk",
+    [SEV_EARLY_REFUSAL] = "early-refusal",
     [SEV_AMBIGUOUS] = "ambiguous",
     [SEV_CLIENT_GONE] = "client-gone",
     [SEV_CLIENT_IDLE] = "client-idle",
@@ -77,6 +100,8 @@ static const struct transition {
     { SES_COMMAND, SEV_CMD_RCPT, SES_REQUIREMENT },
     { SES_COMMAND, SEV_CMD_RSET, SES_PASS },
     { SES_COMMAND, SEV_CMD_DATA, SES_DATA },
+    { SES_COMMAND, SEV_CMD_BDAT, SES_CHUNK },
+    { SES_COMMAND, SEV_CMD_DISCARD, SES_DISCARD },
     { SES_COMMAND, SEV_CMD_QUIT, SES_QUIT },
     { SES_COMMAND, SEV_NEW_CONNECTION, SES_RECONNECT }, /* EHLO, and the MX leg had failed */
     { SES_COMMAND, SEV_REPLY_CLOSING, SES_LOST },       /* unasked: given to the next command */
@@ -152,7 +177,25 @@ static const struct transition {
     { SES_FINAL, SEV_REPLY_OK, SES_COMMAND },
     { SES_FINAL, SEV_REPLY_LATER, SES_COMMAND },
     { SES_FINAL, SEV_REPLY_NO, SES_COMMAND },
-    { SES_FINAL, SEV_MX_LOST, SES_LOST }, /* 451: never a 2xx of our own (PRX-008) */
+    { SES_FINAL, SEV_MX_LOST, SES_LOST },       /* 451: never a 2xx of our own (PRX-008) */
+    { SES_FINAL, SEV_EARLY_REFUSAL, SES_LOST }, /* what has not left never does */
+
+    { SES_CHUNK, SEV_END_OF_CHUNK, SES_CHUNK_REPLY },
+    { SES_CHUNK, SEV_END_OF_DATA, SES_FINAL },
+    { SES_CHUNK, SEV_MX_LOST, SES_SWALLOW },
+    { SES_CHUNK, SEV_REPLY_OK, SES_SWALLOW }, /* as in SES_CONTENT */
+    { SES_CHUNK, SEV_REPLY_MORE, SES_SWALLOW },
+    { SES_CHUNK, SEV_REPLY_LATER, SES_SWALLOW },
+    { SES_CHUNK, SEV_REPLY_NO, SES_SWALLOW },
+    { SES_CHUNK, SEV_REPLY_CLOSING, SES_SWALLOW },
+    { SES_CHUNK_REPLY, SEV_REPLY_OK, SES_COMMAND },
+    { SES_CHUNK_REPLY, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_CHUNK_REPLY, SEV_REPLY_NO, SES_COMMAND },
+    { SES_CHUNK_REPLY, SEV_MX_LOST, SES_LOST },
+    { SES_CHUNK_REPLY, SEV_EARLY_REFUSAL, SES_LOST },
+    { SES_DISCARD, SEV_END_OF_CHUNK, SES_COMMAND },
+    { SES_DISCARD, SEV_MX_LOST, SES_SWALLOW }, /* the rest of the chunk still comes */
+    { SES_DISCARD, SEV_REPLY_CLOSING, SES_SWALLOW },
 
     { SES_REFUSED, SEV_CMD_QUIT, SES_QUIT },
     { SES_REFUSED, SEV_MX_LOST, SES_REFUSED }, /* it may hang up; the client still has to */

@@ -25,7 +25,10 @@ enum session_state {
     SES_PASS,        /* reply to the client's RSET, passed on */
     SES_DATA,        /* 354 */
     SES_CONTENT,     /* the client's message text, streaming through */
-    SES_FINAL,       /* reply to the end of data */
+    SES_CHUNK,       /* the octets of a BDAT, streaming through */
+    SES_CHUNK_REPLY, /* reply to one that is not the last */
+    SES_FINAL,       /* reply to the end of data: the final dot or the last chunk */
+    SES_DISCARD,     /* the octets of a BDAT that is refused here (CHNK-004) */
     SES_SWALLOW,     /* the client's message text, going nowhere (SMTP-035, SMTP-044) */
     SES_LOST,        /* the client's next command, which gets 421: the MX is gone */
     SES_REFUSED,     /* the client's QUIT: the MX's greeting was a refusal (SMTP-037) */
@@ -52,6 +55,8 @@ enum session_event {
     SEV_CMD_RCPT,       /* a well-formed recipient in an open transaction */
     SEV_CMD_RSET,       /* RSET while the MX has a transaction */
     SEV_CMD_DATA,       /* DATA with a recipient accepted upstream */
+    SEV_CMD_BDAT,       /* BDAT with a recipient accepted upstream */
+    SEV_CMD_DISCARD,    /* BDAT that is refused, once its octets are read away */
     SEV_CMD_QUIT,       /* QUIT while the MX is there */
     SEV_CMD_BYE,        /* QUIT, and the MX is gone; or a violation that ends the session */
     SEV_RESUME_EHLO,    /* greeted again, and the command in hand is EHLO */
@@ -62,14 +67,16 @@ enum session_event {
     SEV_START_TLS,
     SEV_NEW_CONNECTION,
     SEV_GIVE_UP,
-    SEV_RECHECK,     /* would be refused: is that still the policy? (STS-103) */
-    SEV_TOO_LATE,    /* the recipient in hand has taken too long (PRX-053) */
-    SEV_STALE_MAIL,  /* allowed, but an earlier MAIL is still open upstream */
-    SEV_END_OF_DATA, /* CRLF "." CRLF from the client */
-    SEV_AMBIGUOUS,   /* a look-alike of it (SMTP-044) */
-    SEV_CLIENT_GONE, /* end of file or error on the client's leg */
-    SEV_CLIENT_IDLE, /* time-out of the client */
-    SEV_EVENTS,      /* how many there are */
+    SEV_RECHECK,       /* would be refused: is that still the policy? (STS-103) */
+    SEV_TOO_LATE,      /* the recipient in hand has taken too long (PRX-053) */
+    SEV_STALE_MAIL,    /* allowed, but an earlier MAIL is still open upstream */
+    SEV_END_OF_DATA,   /* CRLF "." CRLF from the client, or the end of the last chunk */
+    SEV_END_OF_CHUNK,  /* of any other */
+    SEV_EARLY_REFUSAL, /* 4xx or 5xx to text that is not all sent yet */
+    SEV_AMBIGUOUS,     /* a look-alike of it (SMTP-044) */
+    SEV_CLIENT_GONE,   /* end of file or error on the client's leg */
+    SEV_CLIENT_IDLE,   /* time-out of the client */
+    SEV_EVENTS,        /* how many there are */
 };
 
 /** Where the session goes next. A pair that is not listed closes the session: an answer that was

@@ -4,13 +4,15 @@
 
 #include <assert.h>
 
+#define CHUNK_DIGITS_MAX 20u /* leading zeros are digits, too */
 #define CLIENT_NAME_MAX 255u /* RFC 5321 4.5.3.1.2; it goes upstream in every EHLO */
 
 enum argument_rule {
-    ARG_ANY,  /* whatever it is, it is not for us or never goes upstream */
-    ARG_NONE, /* SMTP-014, RFC 3207 4 */
-    ARG_NAME, /* EHLO, HELO */
-    ARG_PATH, /* MAIL, RCPT */
+    ARG_ANY,   /* whatever it is, it is not for us or never goes upstream */
+    ARG_NONE,  /* SMTP-014, RFC 3207 4 */
+    ARG_NAME,  /* EHLO, HELO */
+    ARG_PATH,  /* MAIL, RCPT */
+    ARG_CHUNK, /* BDAT */
 };
 
 static const struct verb_entry {
@@ -23,7 +25,7 @@ static const struct verb_entry {
     { "MAIL", SMTP_VERB_MAIL, ARG_PATH },
     { "RCPT", SMTP_VERB_RCPT, ARG_PATH },
     { "DATA", SMTP_VERB_DATA, ARG_NONE },
-    { "BDAT", SMTP_VERB_BDAT, ARG_ANY },
+    { "BDAT", SMTP_VERB_BDAT, ARG_CHUNK },
     { "RSET", SMTP_VERB_RSET, ARG_NONE },
     { "NOOP", SMTP_VERB_NOOP, ARG_ANY },
     { "QUIT", SMTP_VERB_QUIT, ARG_NONE },
@@ -220,6 +222,18 @@ parse_path_argument(struct span text, struct smtp_command *out)
     return row != REPLY_NONE ? row : parse_parameters(span_from(text, used), out);
 }
 
+/* RFC 3030 2: chunk-size [ SP end-marker ]. */
+static bool
+parse_chunk(struct smtp_command *out)
+{
+    struct span size = span_first(out->argument, span_find(out->argument, ' '));
+    struct span marker = span_trim(span_from(out->argument, size.len));
+
+    out->chunk_last = span_equal_nocase(marker, span_of("LAST"));
+    return span_to_u64(size, CHUNK_DIGITS_MAX, &out->chunk_len) &&
+           out->chunk_len <= SMTP_CHUNK_MAX && (out->chunk_last || marker.len == 0);
+}
+
 static enum reply_row
 parse_argument(enum argument_rule rule, struct smtp_command *out)
 {
@@ -238,6 +252,9 @@ parse_argument(enum argument_rule rule, struct smtp_command *out)
         break;
     case ARG_PATH:
         return parse_path_argument(argument, out);
+    case ARG_CHUNK:
+        ok = parse_chunk(out);
+        break;
     }
     return ok ? REPLY_NONE : REPLY_BAD_PARAMETERS;
 }

@@ -12,6 +12,7 @@
 #define SMTP_PATH_MAX 256u         /* RFC 5321 4.5.3.1.3, with < and > */
 #define SMTP_LOCAL_PART_MAX 64u    /* RFC 5321 4.5.3.1.1 */
 #define SMTP_PARAMETERS_MAX 16u    /* ours; more is a syntax error */
+#define SMTP_CHUNK_MAX 0x7fffffffffffffffu /* CHNK-002 */
 
 enum smtp_verb {
     SMTP_VERB_UNKNOWN, /* answered 500 */
@@ -53,6 +54,8 @@ struct smtp_command {
     struct smtp_path path;                                 /* MAIL, RCPT */
     struct smtp_parameter parameters[SMTP_PARAMETERS_MAX]; /* MAIL, RCPT, in order */
     size_t parameter_count;
+    unsigned long long chunk_len; /* BDAT: octets that follow, 0 .. SMTP_CHUNK_MAX */
+    bool chunk_last;              /* and none after them */
     enum reply_row error; /* REPLY_NONE, or the answer to a malformed line (REP-049 ... REP-058) */
 };
 
@@ -80,13 +83,13 @@ MUST_CHECK enum result smtp_line_take(struct span input, bool *skipping, struct 
 /** Parse one line without CRLF. Always fills *out; out->error says what is wrong with it. Spans
  * point into line. smtputf8: UTF-8 is permitted in RCPT, and in a MAIL that says SMTPUTF8 (EXT-005,
  * RFC 6531 3.3); otherwise error is REPLY_BAD_CHARACTER for octets >= 0x80 (SMTP-005). Trailing
- * blanks are dropped (SMTP-004). Controls: REPLY_BAD_CHARACTER. MAIL and RCPT: REPLY_BAD_PARAMETERS for the shape of the line,
- * REPLY_BAD_SENDER or REPLY_BAD_RECIPIENT for the address itself (REP-053), REPLY_BAD_IDN_SENDER or
- * REPLY_BAD_IDN_RECIPIENT where IDNA fails. REPLY_SHUTDOWN: no memory for IDNA. A local-part may
- * have dots anywhere, since such addresses exist (RFC 5321 4.1.2 has single ones inside only). EHLO
- * and HELO need one argument of 1 .. 255 octets of printable ASCII without blanks; DATA, RSET and
- * QUIT take none, STARTTLS neither (REPLY_BAD_PARAMETERS). Source routes are parsed and dropped
- * (SMTP-023). */
+ * blanks are dropped (SMTP-004). Controls: REPLY_BAD_CHARACTER. MAIL and RCPT: REPLY_BAD_PARAMETERS
+ * for the shape of the line, REPLY_BAD_SENDER or REPLY_BAD_RECIPIENT for the address itself
+ * (REP-053), REPLY_BAD_IDN_SENDER or REPLY_BAD_IDN_RECIPIENT where IDNA fails. REPLY_SHUTDOWN: no
+ * memory for IDNA. A local-part may have dots anywhere, since such addresses exist (RFC 5321 4.1.2
+ * has single ones inside only). EHLO and HELO need one argument of 1 .. 255 octets of printable
+ * ASCII without blanks; DATA, RSET and QUIT take none, STARTTLS neither; BDAT takes a size and
+ * perhaps LAST (REPLY_BAD_PARAMETERS). Source routes are parsed and dropped (SMTP-023). */
 void smtp_command_parse(struct span line, bool smtputf8, struct smtp_command *out);
 
 /** Write the canonical MAIL or RCPT line with CRLF, e.g. "RCPT TO:<u@example.com> NOTIFY=NEVER\r\n"

@@ -63,6 +63,8 @@ check_line(struct span line, bool smtputf8)
     if (cmd.verb == SMTP_VERB_MAIL || cmd.verb == SMTP_VERB_RCPT) {
         check_path(&cmd.path);
         check_written(&cmd, smtputf8);
+    } else if (cmd.verb == SMTP_VERB_BDAT) {
+        must(cmd.chunk_len <= SMTP_CHUNK_MAX && cmd.argument.len > 0);
     } else if (cmd.verb == SMTP_VERB_EHLO) {
         must(cmd.argument.len > 0 && span_find(cmd.argument, ' ') == cmd.argument.len);
     }

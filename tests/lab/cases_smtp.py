@@ -26,7 +26,7 @@ OUTSIDE = [  # line, reply; without an open transaction
     (b"XCLIENT ADDR=192.0.2.9", UNKNOWN),
     (b"ETRN example.test", NOT_IMPLEMENTED),
     (b"EXPN list", NOT_IMPLEMENTED),
-    (b"BDAT 5 LAST", NOT_IMPLEMENTED),
+    (b"BDAT 0 LAST", NOT_IMPLEMENTED),
     (b"STARTTLS", "502 5.5.1 STARTTLS not available"),
     (b"RCPT TO:<c@d.test>", BAD_SEQUENCE),
     (b"DATA", BAD_SEQUENCE),

@@ -60,7 +60,7 @@ def silent(connection, _line):
 @dataclass
 class Script:
     """What the MX does differently. Steps are keyed by verb: "GREETING", "EHLO", "HELO", "STARTTLS",
-    "MAIL", "RCPT", "DATA", "." (after the end of data), "RSET", "NOOP", "QUIT". A step is the bytes
+    "MAIL", "RCPT", "DATA", "BDAT" (but the last one), "." (after the end of data), "RSET", "NOOP", "QUIT". A step is the bytes
     of a reply, a function of (connection, line) that does anything and may return such bytes, or a
     list of steps for the first, second ... time in one connection; the last one stays."""
 
@@ -102,6 +102,7 @@ class Connection:
         self._buffer = bytearray()
         self._times = {}
         self._mail, self._rcpt = b"", []
+        self._chunks = bytearray()
 
     # bytes
 
@@ -151,6 +152,14 @@ class Connection:
         del self._buffer[:end[1]]
         return content
 
+    def read_octets(self, count):
+        while len(self._buffer) < count:
+            if not self.receive():
+                raise Close
+        octets = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return octets
+
     # script
 
     def run(self):
@@ -192,7 +201,7 @@ class Connection:
         self.commands.append((bool(self.tls_version), line))
         verb = line[:8].split(b" ")[0].split(b":")[0].upper().decode("latin-1")
         handler = {"EHLO": self._ehlo, "HELO": self._helo, "STARTTLS": self._starttls,
-                   "MAIL": self._mail_from, "RCPT": self._rcpt_to, "DATA": self._data,
+                   "MAIL": self._mail_from, "RCPT": self._rcpt_to, "DATA": self._data, "BDAT": self._bdat,
                    "RSET": self._rset, "QUIT": self._quit}.get(verb)
         if handler:
             handler(line)
@@ -257,7 +266,19 @@ class Connection:
     def _data(self, line):
         if not self._answer("DATA", line, b"354 Go on\r\n").startswith(b"354"):
             return
-        content = self.read_content()
+        self._take(self.read_content())
+
+    def _bdat(self, line):
+        words = line.split()
+        self._chunks += self.read_octets(int(words[1]))
+        if len(words) == 2:
+            self._answer("BDAT", line, b"250 2.0.0 Go on\r\n")
+            return
+        self._take(bytes(self._chunks))
+
+    def _take(self, content):
+        """The end of data has come."""
+        self._chunks.clear()
         reply = self._reply(".", b"", b"250 2.0.0 Queued as LAB\r\n")
         if reply.startswith(b"2"):
             self.mx.deliver(Message(self._mail, self._rcpt, content, self.tls_version))
@@ -266,6 +287,7 @@ class Connection:
 
     def _rset(self, line):
         self._mail, self._rcpt = b"", []
+        self._chunks.clear()
         self._answer("RSET", line, b"250 2.0.0 OK\r\n")
 
     def _quit(self, line):

@@ -13,6 +13,7 @@ import time
 import traceback
 
 import cases_delivery
+import cases_extensions
 import cases_faults
 import cases_identity
 import cases_policy
@@ -31,7 +32,7 @@ import world
 from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
-           cases_proof, cases_session, cases_zones)
+           cases_proof, cases_session, cases_zones, cases_extensions)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS = 120

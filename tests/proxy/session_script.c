@@ -488,6 +488,8 @@ do_set(struct script *s, char **words)
         s->w->config.cleartext_fallback = strcmp(words[2], "true") == 0;
     else if (strcmp(words[1], "recipient_budget") == 0)
         s->w->config.recipient_budget_ms = value * 1000;
+    else if (strcmp(words[1], "chunking") == 0)
+        s->w->config.chunking = value;
     else if (strcmp(words[1], "backlog") == 0)
         s->w->backlog = value;
     else
@@ -621,10 +623,12 @@ run_line(struct script *s)
         run_bytes(s);
         return;
     }
+    if (s->now->text[0] == '#')
+        return;
     copy = strdup(s->now->text);
     assert_non_null(copy);
     count = split(copy, words);
-    if (count && words[0][0] != '#' && strcmp(words[0], "ways") != 0 && !do_look(s, words, count)) {
+    if (count && strcmp(words[0], "ways") != 0 && !do_look(s, words, count)) {
         expect_silence(s);
         do_event(s, words, count);
     }

@@ -70,7 +70,8 @@ op_to_mx(void *io, struct span bytes)
     must_be_open(w, "to_mx");
     if (w->leg != LEG_CLEAR && w->leg != LEG_TLS)
         fail_msg("bytes for an MX that is not there: \"%.*s\"", (int)bytes.len, bytes.ptr);
-    if (w->mx_owes && !w->line_open && session_state(w->session) != SES_CONTENT)
+    if (w->mx_owes && !w->line_open && session_state(w->session) != SES_CONTENT &&
+        session_state(w->session) != SES_CHUNK)
         fail_msg("said to the MX before its reply: \"%.*s\"", (int)bytes.len, bytes.ptr);
     if (bytes.len == 0)
         return;
@@ -345,6 +346,7 @@ configure(struct config *c)
     c->final_timeout_ms = 600000;
     c->client_timeout_ms = 300000;
     c->handshake_timeout_ms = 60000;
+    c->chunking = true;
     c->recipients_max = 1000;
     c->recipient_budget_ms = 900000; /* beyond every wait, unless a test says otherwise */
 }

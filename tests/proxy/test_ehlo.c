@@ -41,9 +41,9 @@ static struct keyword_case {
     { "every one",
       "250-mx\r\n250-PIPELINING\r\n250-SIZE 1\r\n250-8bitmime\r\n250-Dsn\r\n"
       "250-ENHANCEDSTATUSCODES\r\n250-SMTPUTF8\r\n250-deliverby 60\r\n250-MT-PRIORITY\r\n"
-      "250-LIMITS RCPTMAX=5\r\n250 STARTTLS\r\n",
+      "250-LIMITS RCPTMAX=5\r\n250-Chunking\r\n250-BINARYMIME\r\n250 STARTTLS\r\n",
       ALL_KNOWN },
-    { "ones that are not known", "250-mx\r\n250-CHUNKING\r\n250-XCLIENT\r\n250 AUTH PLAIN\r\n", 0 },
+    { "ones that are not known", "250-mx\r\n250-CHUNK\r\n250-XCLIENT\r\n250 AUTH PLAIN\r\n", 0 },
     { "a refusal lists nothing", "502-no\r\n502 STARTTLS\r\n", 0 },
 };
 
@@ -59,7 +59,7 @@ static struct filter_case {
       "250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250-XCLIENT NAME\r\n250 CHUNKING\r\n",
       EHLO_OFFERED, true,
       "250-mx.example greets you\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n"
-      "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8\r\n" },
+      "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250 CHUNKING\r\n" },
     { "EXT-007 SMTP-038 extensions with parameters",
       "250-mx\r\n250-LIMITS RCPTMAX=5 MAILMAX=2\r\n250-DELIVERBY 1800\r\n"
       "250-MT-PRIORITY MIXER\r\n250 LIMITSX\r\n",
@@ -111,6 +111,18 @@ test_keywords(void **state)
     assert_int_equal(ehlo_keywords(&reply), c->want);
 }
 
+/* CHNK-001. */
+static void
+test_offer(void **state)
+{
+    (void)state;
+    assert_int_equal(ehlo_offer(ALL_KNOWN, true), EHLO_OFFERED);
+    assert_int_equal(ehlo_offer(EHLO_CHUNKING | EHLO_DSN, true), EHLO_CHUNKING | EHLO_DSN);
+    assert_int_equal(ehlo_offer(EHLO_BINARYMIME | EHLO_DSN, true), EHLO_DSN);
+    assert_int_equal(ehlo_offer(EHLO_CHUNKING | EHLO_BINARYMIME, false), 0);
+    assert_int_equal(ehlo_offer(EHLO_STARTTLS, true), 0);
+}
+
 static void
 test_filter(void **state)
 {
@@ -160,13 +172,17 @@ test_extensions(void **state)
         { "BODY", "8BITMIME", SMTP_VERB_MAIL, EHLO_8BITMIME },
         { "RET", "HDRS", SMTP_VERB_MAIL, EHLO_DSN },
         { "NOTIFY", "NEVER", SMTP_VERB_RCPT, EHLO_DSN },
-        { "BODY", "BINARYMIME", SMTP_VERB_MAIL, 0 },
+        { "BODY", "BINARYMIME", SMTP_VERB_MAIL, EHLO_BINARYMIME },
+        { "SMTPUTF8", NULL, SMTP_VERB_MAIL, EHLO_SMTPUTF8 },
+        { "BY", "1;R", SMTP_VERB_MAIL, EHLO_DELIVERBY },
+        { "MT-PRIORITY", "3", SMTP_VERB_MAIL, EHLO_MT_PRIORITY },
         { "FOO", "1", SMTP_VERB_MAIL, 0 },
     };
 
     (void)state;
     for (size_t i = 0; i < ROWS(needs); i++) {
-        const struct smtp_parameter p = { span_of(needs[i].keyword), span_of(needs[i].value) };
+        const struct smtp_parameter p = { span_of(needs[i].keyword),
+                                          needs[i].value ? span_of(needs[i].value) : span_of("") };
 
         assert_int_equal(ehlo_keyword_of(smtp_parameter_extension(needs[i].verb, &p)),
                          needs[i].bit);
@@ -231,9 +247,8 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_helo),
-        cmocka_unit_test(test_extensions),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_offer),      cmocka_unit_test(test_helo),
+        cmocka_unit_test(test_extensions), cmocka_unit_test(test_failures),
         cmocka_unit_test(test_longest),
     };
     struct CMUnitTest tests[ROWS(keyword_cases) + ROWS(filter_cases) + ROWS(others)] = { 0 };

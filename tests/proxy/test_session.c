@@ -36,6 +36,13 @@
 #define AT_CONTENT AT_DATA "M: 354 go\nc: 354 go\nC: Subject: x\nm: Subject: x\n"
 #define AT_FINAL AT_CONTENT "C: .\nm: .\n"
 
+#define HELLO_CHUNKING                                                                             \
+    "connect ok\nM: 220 hi\nc: 220 hi\nC: EHLO client.example\nm: EHLO client.example\n"           \
+    "M: 250-mx\nM: 250 CHUNKING\nc: 250-mx\nc: 250 CHUNKING\n"
+#define AT_CHUNK                                                                                   \
+    HELLO_CHUNKING OPEN_MAIL "m: MAIL FROM:<a@b.example>\nM: 250 ok\nm: RCPT TO:<u@c.example>\n"   \
+                             "M: 250 yes\nc: 250 yes\nC: BDAT 3\nC! ab\nm: BDAT 3\nm! ab\n"
+
 #define LOST "c: 421 4.4.2 gw.example Connection to destination lost\nhung-up abort\nclosed\n"
 #define LOST_IN_DATA "c: 451 4.4.2 gw.example Connection to destination lost\n"
 #define CLOSING "M: 421-4.3.2 so\nM: 421 4.3.2 long\nc: 421-4.3.2 so\nc: 421 4.3.2 long\n"
@@ -219,6 +226,37 @@ static const struct tour {
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
         [DRAIN] = "drain\nM: 250 ok\nc: 250 ok\nrecord outcome=delivered\n" SHUTDOWN
                   "m: QUIT\nclosed\n" } },
+    { SES_CHUNK,
+      AT_CHUNK,
+      { [MX_CLOSES] = "mx-close\nstate swallow\nhung-up abort\nC! c\n" LOST_IN_DATA
+                      "state lost\n" FAILED "C: QUIT\n" LOST,
+        [MX_SAYS_421] =
+            "M: 421 4.3.2 bye\nstate swallow\nC! c\n" LOST_IN_DATA FAILED "C: NOOP\n" LOST,
+        [MX_BABBLES] = "M: 250 thanks\nstate swallow\nhung-up abort\nC! c\n" LOST_IN_DATA FAILED
+                       "state lost\n",
+        [TIME_OUT] = "timeout 180\n" IDLE "hung-up abort\nclosed\n" FAILED,
+        [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
+        [DRAIN] =
+            "drain\nC! c\nm! c\nM: 250 ok\nc: 250 ok\nC: BDAT 0 LAST\nm: BDAT 0 LAST\n"
+            "M: 250 ok\nc: 250 ok\nrecord outcome=delivered\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+    { SES_CHUNK_REPLY,
+      AT_CHUNK "C! c\nm! c\n",
+      { [MX_CLOSES] =
+            "mx-close\n" LOST_IN_DATA "hung-up abort\nstate lost\n" FAILED "C: NOOP\n" LOST,
+        [MX_SAYS_421] = CLOSING "m: QUIT\nhung-up polite\nclosed\n" FAILED,
+        [MX_BABBLES] = "M: 354 more\n" LOST_IN_DATA "hung-up abort\nstate lost\n" FAILED,
+        [TIME_OUT] = "timeout 600\n" LOST_IN_DATA "hung-up abort\nstate lost\n" FAILED,
+        [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
+        [DRAIN] = "drain\nM: 452 full\nc: 452 full\n" FAILED SHUTDOWN "m: QUIT\nclosed\n" } },
+    { SES_DISCARD,
+      HELLO_CHUNKING "C: BDAT 3\nC! ab\n",
+      { [MX_CLOSES] = "mx-close\nstate swallow\nC! c\n" LOST_IN_DATA "state lost\n",
+        [MX_SAYS_421] = "M: 421 bye\nstate swallow\nC! c\n" LOST_IN_DATA "C: NOOP\n" LOST,
+        [MX_BABBLES] = "M: 250 what\nstate swallow\nC! c\n" LOST_IN_DATA "state lost\n",
+        [TIME_OUT] = "timeout 300\n" IDLE "m: QUIT\nhung-up polite\nclosed\n",
+        [CLIENT_LEAVES] = "client-close\nm: QUIT\nhung-up polite\nclosed\n",
+        [DRAIN] =
+            "drain\nC! c\nc: 503 5.5.1 Bad sequence of commands\n" SHUTDOWN "m: QUIT\nclosed\n" } },
     { SES_SWALLOW,
       AT_CONTENT "mx-close\n",
       { [TIME_OUT] = "timeout 300\n" IDLE "closed\n" FAILED,

@@ -33,7 +33,21 @@ static struct command_case {
     { "DATA", "data", SMTP_VERB_DATA, REPLY_NONE, "" },
     { "SMTP-004 trailing blanks", "DATA  ", SMTP_VERB_DATA, REPLY_NONE, "" },
     { "SMTP-004 trailing tab", "QUIT \t", SMTP_VERB_QUIT, REPLY_NONE, "" },
-    { "BDAT keeps its argument", "BDAT 10 LAST ", SMTP_VERB_BDAT, REPLY_NONE, "10 LAST" },
+    { "CHNK-002 BDAT keeps its argument", "BDAT 10 LAST ", SMTP_VERB_BDAT, REPLY_NONE, "10 LAST" },
+    { "CHNK-002 BDAT without a size", "BDAT", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS, NULL },
+    { "CHNK-002 LAST without a size", "BDAT LAST", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS, NULL },
+    { "CHNK-002 E8 a negative size", "BDAT -1", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS, NULL },
+    { "CHNK-002 a sign", "BDAT +1", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS, NULL },
+    { "CHNK-002 hexadecimal", "BDAT 0x10", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS, NULL },
+    { "CHNK-002 E8 2^63", "BDAT 9223372036854775808", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS, NULL },
+    { "CHNK-002 beyond 64 bits", "BDAT 99999999999999999999", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS,
+      NULL },
+    { "CHNK-002 21 digits", "BDAT 000000000000000000001", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS,
+      NULL },
+    { "CHNK-002 another marker", "BDAT 10 LASTX", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS, NULL },
+    { "CHNK-002 something behind LAST", "BDAT 10 LAST 1", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS,
+      NULL },
+    { "CHNK-002 a size behind LAST", "BDAT LAST 10", SMTP_VERB_BDAT, REPLY_BAD_PARAMETERS, NULL },
     { "RSET", "RSET", SMTP_VERB_RSET, REPLY_NONE, "" },
     { "SMTP-010 NOOP", "NOOP", SMTP_VERB_NOOP, REPLY_NONE, "" },
     { "SMTP-010 NOOP with any argument", "NOOP x <y> z", SMTP_VERB_NOOP, REPLY_NONE, "x <y> z" },
@@ -224,6 +238,32 @@ test_write(void **state)
 
 /* RFC 3629 4: what is not UTF-8 is a bad character, with SMTPUTF8 as well. */
 static void
+test_chunks(void **state)
+{
+    static const struct {
+        const char *line;
+        unsigned long long len;
+        bool last;
+    } rows[] = {
+        { "BDAT 0", 0, false },
+        { "BDAT 0 LAST", 0, true },
+        { "bdat 86 last", 86, true },
+        { "BDAT 0000000010", 10, false }, /* E8 */
+        { "BDAT 9223372036854775807 LAST", SMTP_CHUNK_MAX, true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct smtp_command cmd;
+
+        smtp_command_parse(span_of(rows[i].line), false, &cmd);
+        assert_int_equal(cmd.error, REPLY_NONE);
+        assert_true(cmd.chunk_len == rows[i].len);
+        assert_int_equal(cmd.chunk_last, rows[i].last);
+    }
+}
+
+static void
 test_utf8(void **state)
 {
     static const struct {
@@ -358,9 +398,9 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_utf8),    cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_extensions),
-        cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_chunks),     cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_parameters), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_extensions), cmocka_unit_test(test_longest),
     };
     struct CMUnitTest tests[ROWS(command_cases) + ROWS(write_cases) + ROWS(others)] = { 0 };
     size_t n = 0;

@@ -1,0 +1,96 @@
+"""Extensions: CHUNKING, SMTPUTF8, and what an MX lists before and under TLS."""
+
+from case import ONCE, case, equal, fields
+from world import Site
+
+CHUNKING = ("PIPELINING", "CHUNKING", "BINARYMIME")
+GONE = "451 4.3.0 Destination no longer offers a requested extension"
+
+
+def chunk(octets, last=False):
+    return b"BDAT %d%s\r\n" % (len(octets), b" LAST" if last else b"") + octets
+
+
+@case(Site("bdat", policy="enforce"), core=True)
+def chunks_pass_octet_for_octet(t, site):
+    """CHNK-003, CHNK-005, CHNK-014, TC-GW-07: pipelined, and one octet at a time."""
+    server = t.mx(site, keywords=CHUNKING)
+    octets = bytes(range(256)) + b"\r\n.\r\nRCPT TO:<victim@evil.test>\r\n"
+    peer = t.client(site)
+    equal(peer.greet().lines, [f"250-{site.mx}"] + ["250-" + w for w in CHUNKING[:2]]
+          + ["250 BINARYMIME"], "EHLO")
+    group = (b"MAIL FROM:<a@b.test> BODY=BINARYMIME\r\nRCPT TO:<user@bdat.test>\r\n"
+             + chunk(octets) + chunk(b"") + chunk(b"end", last=True))
+    peer.send(group)
+    equal([peer.reply().code for _ in range(5)], [250] * 5, "replies")
+    peer.send_slowly(group)
+    equal([peer.reply().code for _ in range(5)], [250] * 5, "replies, one octet at a time")
+    equal([m.content for m in server.mailbox], [octets + b"end"] * 2, "contents")
+    equal({m.tls for m in server.mailbox}, {"TLSv1.3"}, "TLS")
+    peer.quit()
+    equal([r["outcome"] for r in t.recipients(site, 2)], ["delivered"] * 2, "records")
+
+
+@case(Site("bigbdat", policy="enforce"), only=ONCE)
+def a_large_chunk_waits_for_its_verdict(t, site):
+    """CHNK-013: 64 MiB pipelined behind the recipient; memory stays small, which the gateway's limits see to."""
+    server = t.mx(site, keywords=CHUNKING)
+    octets = bytes(range(256)) * 4096 * 64
+    peer = t.ready(site)
+    peer.send(b"MAIL FROM:<a@b.test>\r\nRCPT TO:<user@bigbdat.test>\r\n" + chunk(octets, last=True))
+    equal([peer.reply().code for _ in range(3)], [250] * 3, "replies")
+    assert server.mailbox[0].content == octets, "the content differs"
+
+
+@case(Site("bdatno", policy="enforce", cert="self-signed"), only=ONCE)
+def refused_chunks_are_read_away(t, site):
+    """CHNK-004, CHNK-006, CHNK-007: nothing of it upstream."""
+    server = t.mx(site, keywords=CHUNKING)
+    peer = t.ready(site)
+    peer.send(b"MAIL FROM:<a@b.test>\r\nRCPT TO:<user@bdatno.test>\r\n" + chunk(b"secret" * 200000)
+              + chunk(b"secret", last=True) + b"RSET\r\n")
+    equal([peer.reply().code for _ in range(5)], [250, 451, 554, 503, 250], "replies")
+    peer.quit()
+    server.wait_idle()
+    equal(server.received("secret", "BDAT ", "MAIL"), [], "what the MX saw")
+
+
+@case(Site("bdatcut", policy="enforce"), only=ONCE)
+def a_client_that_leaves_completes_no_chunk(t, site):
+    """CHNK-011."""
+    server = t.mx(site, keywords=CHUNKING)
+    peer = t.ready(site)
+    peer.envelope("user@bdatcut.test")
+    peer.send(b"BDAT 100 LAST\r\n" + b"x" * 99)
+    server.wait(lambda mx: mx.received("x" * 99), "the octets")
+    peer.cut()
+    server.wait_idle()
+    equal(server.mailbox, [], "mails")
+    fields(t.recipients(site, 1)[0], outcome="failed")
+
+
+@case(Site("bdatgone", policy="enforce"), only=ONCE)
+def chunking_that_is_gone_under_tls(t, site):
+    """PRX-032, TC-GW-22."""
+    server = t.mx(site, keywords=CHUNKING, keywords_tls=("PIPELINING",))
+    peer = t.ready(site)
+    equal([r.code for r in peer.envelope("user@bdatgone.test")], [250, 250], "envelope")
+    peer.send(chunk(b"text", last=True))
+    equal(peer.reply(), GONE, "BDAT")
+    peer.quit()
+    server.wait_idle()
+    equal(server.received("BDAT ", "text"), [], "what the MX saw")
+
+
+@case(Site("xn--bcher-kva", policy="enforce"), only=ONCE)
+def an_international_domain_is_judged_by_its_alabels(t, site):
+    """EXT-005: the address goes on as it came."""
+    server = t.mx(site, keywords=("SMTPUTF8", "8BITMIME"))
+    peer = t.ready(site)
+    peer.send("MAIL FROM:<jürgen@b.test> SMTPUTF8\r\n")
+    equal(peer.reply().code, 250, "MAIL")
+    peer.send("RCPT TO:<ü@Bücher.test>\r\n")
+    equal(peer.reply().code, 250, "RCPT")
+    equal(peer.content(b"Subject: x").code, 250, "end of data")
+    equal(server.mailbox[0].recipients, ["RCPT TO:<ü@Bücher.test>".encode()], "recipient")
+    fields(t.recipients(site, 1)[0], domain=site.domain, outcome="delivered")
