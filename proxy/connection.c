@@ -135,6 +135,14 @@ op_ask(void *io, const char *domain, bool recheck, struct requirement **out)
     return c->question != NULL;
 }
 
+static unsigned
+op_policy_epoch(void *io)
+{
+    const struct connection *c = io;
+
+    return policy_client_epoch(c->shared->policy);
+}
+
 static void
 op_forget(void *io)
 {
@@ -230,6 +238,7 @@ static const struct session_ops ops = {
     .start_tls = op_start_tls,
     .hang_up = op_hang_up,
     .ask = op_ask,
+    .policy_epoch = op_policy_epoch,
     .forget = op_forget,
     .set_timer = op_set_timer,
     .record_recipient = op_record_recipient,

@@ -307,6 +307,12 @@ done:
     return question;
 }
 
+unsigned
+policy_client_epoch(const struct policy_client *client)
+{
+    return client->epoch;
+}
+
 void
 policy_question_forget(struct policy_question *question)
 {

@@ -45,6 +45,9 @@ struct policy_question *policy_client_ask(struct policy_client *client,
                                           const struct policy_subject *subject, bool recheck,
                                           policy_answered *answered, void *arg);
 
+/** A number that changes with everything that the cache has to forget. */
+unsigned policy_client_epoch(const struct policy_client *client);
+
 /** The callback will not come; the answer still goes into the cache. */
 void policy_question_forget(struct policy_question *question);
 

@@ -144,6 +144,20 @@ enter_reconnect(struct session *s)
     return SEV_NONE;
 }
 
+/* Has the transaction met this domain before? (PRX-038) */
+static bool
+remembers_requirement(struct session *s)
+{
+    const struct session_memo_entry *known = session_memo_find(
+        &s->memo, s->rcpt_domain, s->ops->policy_epoch(s->io), clock_mono_ms(&s->clock));
+
+    if (!known)
+        return false;
+    s->req = requirement_ref(known->req);
+    s->rcpt_rechecked = known->rechecked;
+    return true;
+}
+
 static enum session_event
 enter_requirement(struct session *s, enum session_event event)
 {
@@ -159,7 +173,7 @@ enter_requirement(struct session *s, enum session_event event)
         if (!s->req)
             return SEV_NO_REQUIREMENT;
         s->req->tls_floor = s->config->tls_opportunistic_minimum;
-    } else if (!s->ops->ask(s->io, s->rcpt_domain, false, &s->req)) {
+    } else if (!remembers_requirement(s) && !s->ops->ask(s->io, s->rcpt_domain, false, &s->req)) {
         return SEV_NO_REQUIREMENT;
     }
     return s->req ? SEV_REQUIREMENT : SEV_NONE;

@@ -44,6 +44,8 @@ struct session_ops {
      * takes; true with NULL: session_requirement() comes later; false: it cannot be asked now
      * (REP-065). domain is borrowed for the call. recheck: past all caches (STS-103). */
     bool (*ask)(void *io, const char *domain, bool recheck, struct requirement **out);
+    /** A number that changes whenever something that was answered is out of date. */
+    unsigned (*policy_epoch)(void *io);
     /** The answer is not wanted any more. */
     void (*forget)(void *io);
     /** One timer: session_timeout() once, in ms; replaces the one before; 0: none. */

@@ -3,6 +3,7 @@
  *   session.c            life, the step function, what entering each state does
  *   session_command.c    the client's commands and message text
  *   session_reply.c      the MX's replies
+ *   session_memo.c       requirements that the transaction has met
  *   session_outcome.c    judging, replies of our own, records */
 #ifndef STSGATE_PROXY_SESSION_IMPL_H
 #define STSGATE_PROXY_SESSION_IMPL_H
@@ -12,6 +13,7 @@
 #include "proxy/data_scan.h"
 #include "proxy/ehlo.h"
 #include "proxy/session.h"
+#include "proxy/session_memo.h"
 #include "proxy/smtp_command.h"
 #include "proxy/smtp_reply.h"
 
@@ -79,6 +81,7 @@ struct session {
     unsigned mail_extensions;
     struct buffer mail_refusal; /* the MX's reply to MAIL, for every later RCPT (PRX-014) */
     unsigned rcpt_seen;
+    struct session_memo memo;
     struct accepted *accepted; /* owned array */
     size_t accepted_count;
     struct data_scan scan;

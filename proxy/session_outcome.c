@@ -206,6 +206,7 @@ session_end_transaction(struct session *s)
     session_message_over(s, false, span_of(""));
     buffer_clear(&s->mail_line);
     buffer_clear(&s->mail_refusal);
+    session_memo_clear(&s->memo); /* the next one is judged anew (PRX-037) */
     s->mail_open = false;
     s->mail_sent = false;
     s->chunked = false;
@@ -258,6 +259,15 @@ session_floor(const struct session *s)
     return judge_floor(s->req, &demand);
 }
 
+/* For the further recipients of that domain (PRX-038). */
+static void
+remember_requirement(struct session *s)
+{
+    if (!s->rcpt_without_policy)
+        session_memo_keep(&s->memo, s->rcpt_domain, s->req, s->rcpt_rechecked,
+                          s->ops->policy_epoch(s->io), clock_mono_ms(&s->clock));
+}
+
 enum session_event
 session_judge(struct session *s)
 {
@@ -275,6 +285,7 @@ session_judge(struct session *s)
             s->rcpt_rechecked = true;
             return SEV_RECHECK;
         }
+        remember_requirement(s);
         session_refuse_recipient(s, s->verdict.reply);
         return SEV_REFUSE;
     case VERDICT_START_TLS:
@@ -288,6 +299,7 @@ session_judge(struct session *s)
     case VERDICT_ALLOW:
         break;
     }
+    remember_requirement(s);
     if (!s->mx_up)
         return SEV_MX_LOST; /* judged on a connection that is gone: nothing to send it on */
     if (!extensions_there(s)) {

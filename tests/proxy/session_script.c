@@ -556,6 +556,8 @@ do_look(struct script *s, char **words, size_t count)
         expect(s, w->questions == strtoul(words[1], NULL, 10), "another number of questions");
     } else if (strcmp(verb, "require") == 0) {
         do_require(s, words, count);
+    } else if (strcmp(verb, "news") == 0) { /* something that was answered is out of date */
+        s->w->epoch++;
     } else if (strcmp(verb, "set") == 0) {
         do_set(s, words);
     } else {

@@ -193,6 +193,12 @@ op_ask(void *io, const char *domain, bool recheck, struct requirement **out)
     return w->waiting || *out;
 }
 
+static unsigned
+op_policy_epoch(void *io)
+{
+    return ((struct world *)io)->epoch;
+}
+
 static void
 op_forget(void *io)
 {
@@ -306,6 +312,7 @@ static const struct session_ops ops = {
     .start_tls = op_start_tls,
     .hang_up = op_hang_up,
     .ask = op_ask,
+    .policy_epoch = op_policy_epoch,
     .forget = op_forget,
     .set_timer = op_set_timer,
     .record_recipient = op_record_recipient,

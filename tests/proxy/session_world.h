@@ -55,6 +55,7 @@ struct world {
     bool waiting; /* an answer is owed */
     char asked[HOSTNAME_MAX + 1];
     bool asked_recheck;
+    unsigned epoch;  /* of what was answered */
     unsigned questions, rechecks; /* the latter are not among the former */
 
     bool closed;

@@ -1,0 +1,38 @@
+/* proxy/session_memo.h: requirements that one transaction has met, so that a hundred recipients of
+ * one domain cost one evaluation (PRX-038). Plain data and pure.
+ * Context: worker, one thread at a time per object. */
+#ifndef STSGATE_PROXY_SESSION_MEMO_H
+#define STSGATE_PROXY_SESSION_MEMO_H
+
+#include "base/hostname.h"
+#include "base/requirement.h"
+
+#define SESSION_MEMO_S 60u   /* PRX-038 */
+#define SESSION_MEMO_MAX 64u /* domains; of more the oldest goes */
+
+struct session_memo_entry {
+    char domain[HOSTNAME_MAX + 1]; /* of the address */
+    struct requirement *req;       /* a reference */
+    bool rechecked;                /* looked up anew, past all caches (STS-103) */
+    int64_t until_ms;              /* monotonic clock */
+};
+
+struct session_memo {
+    struct session_memo_entry *entries; /* owned array */
+    size_t count, oldest;
+    unsigned epoch; /* of what the policy process has told; when it moves on, all is out of date */
+};
+
+/** What is remembered of domain, borrowed until the next call; NULL: nothing. */
+const struct session_memo_entry *session_memo_find(struct session_memo *memo, const char *domain,
+                                                   unsigned epoch, int64_t now_ms);
+
+/** Remember, from now on or, where the same was remembered already, as long as that. Without memory
+ * nothing is remembered. req: not NULL; a reference is taken. */
+void session_memo_keep(struct session_memo *memo, const char *domain, struct requirement *req,
+                       bool rechecked, unsigned epoch, int64_t now_ms);
+
+/** Frees what it owns; empty, and may be used again. */
+void session_memo_clear(struct session_memo *memo);
+
+#endif
