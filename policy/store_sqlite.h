@@ -1,11 +1,8 @@
-/* policy/store_sqlite.h: policies in one SQLite file. Context: policy process. The only caller of
- * SQLite. */
+/* policy/store_sqlite.h: policies in one SQLite file. Context: policy process. */
 #ifndef STSGATE_POLICY_STORE_SQLITE_H
 #define STSGATE_POLICY_STORE_SQLITE_H
 
 #include "policy/store.h"
-
-#define STORE_SQLITE_BUSY_MS 2000 /* another process may have it open for the time of a reload */
 
 /** Open the file, or make it with mode 0600 in a directory that exists.
  *
@@ -18,9 +15,5 @@
  * RES_TEMPFAIL  it cannot be opened or made; RES_NOMEM */
 MUST_CHECK enum result store_sqlite_open(const char *path, struct store **out, char *error,
                                          size_t error_size);
-
-/** Move a file that cannot be used out of the way, to PATH.bad, with what belongs to it; one that
- * was there is replaced. False: it could not be moved. */
-bool store_sqlite_set_aside(const char *path);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/hash_key.h"
 #include "base/hostname.h"
 #include "base/log.h"
+#include "policy/sqlite_file.h"
 #include "policy/store_sqlite.h"
 
 #include <stdio.h>
@@ -176,7 +177,7 @@ open_store(struct sts_keeper *keeper, char *reason, size_t reason_size)
     log_error("event=store-damaged file=%s reason=\"%s\" action=\"moved to %s.bad\" "
               "consequence=\"its policies are gone until they are fetched again\"",
               keeper->path, reason, keeper->path);
-    if (!store_sqlite_set_aside(keeper->path)) {
+    if (!sqlite_file_set_aside(keeper->path)) {
         snprintf(reason, reason_size, "damaged, and it cannot be moved");
         return RES_TEMPFAIL;
     }

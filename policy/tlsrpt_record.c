@@ -5,8 +5,9 @@
 
 #include <stdio.h>
 
-#define VERSION "v=TLSRPTv1;" /* %s in the ABNF: compared with case; records without are dropped   \
-                               */
+#define VERSION                                                                                    \
+    "v=TLSRPTv1;" /* %s in the ABNF: compared with case; records without are dropped               \
+                   */
 
 const char *
 tlsrpt_finding_name(enum tlsrpt_finding finding)

@@ -1,0 +1,573 @@
+#include "policy/tlsrpt_store.h"
+
+#include "base/hash_key.h"
+#include "base/log.h"
+#include "base/tls_report_msg.h"
+#include "policy/sqlite_file.h"
+#include "policy/tlsrpt_read.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+/* Lists are texts with a line for each element: none of them holds a line end. */
+static const struct sqlite_kind kind = {
+    .what = "store of TLS reports",
+    .schema =
+        "CREATE TABLE domain (id INTEGER PRIMARY KEY, day INTEGER NOT NULL, name TEXT NOT NULL,"
+        " failed INTEGER NOT NULL, UNIQUE (day, name));"
+        "CREATE TABLE policy (id INTEGER PRIMARY KEY,"
+        " domain INTEGER NOT NULL REFERENCES domain(id) ON DELETE CASCADE, type INTEGER NOT NULL,"
+        " policy_domain TEXT NOT NULL, text_sha256 BLOB NOT NULL, strings TEXT NOT NULL,"
+        " mx TEXT NOT NULL, succeeded INTEGER NOT NULL, failed INTEGER NOT NULL,"
+        " UNIQUE (domain, type, policy_domain, text_sha256, strings, mx));"
+        "CREATE TABLE detail (policy INTEGER NOT NULL REFERENCES policy(id) ON DELETE CASCADE,"
+        " result INTEGER NOT NULL, reason TEXT NOT NULL, sending TEXT NOT NULL,"
+        " receiving TEXT NOT NULL, mx_host TEXT NOT NULL, helo TEXT NOT NULL,"
+        " count INTEGER NOT NULL,"
+        " PRIMARY KEY (policy, result, reason, sending, receiving, mx_host, helo)) WITHOUT ROWID;"
+        "CREATE TABLE text (sha256 BLOB PRIMARY KEY, day INTEGER NOT NULL, body BLOB NOT NULL)"
+        " WITHOUT ROWID;",
+    .application_id = 0x53545352, /* "STSR" */
+    .version = 1,
+};
+
+enum statement {
+    FIND_DOMAIN,
+    ADD_DOMAIN,
+    MARK_DOMAIN,
+    MAKE_ROOM,
+    COUNT_DOMAINS,
+    FIND_POLICY,
+    ADD_POLICY,
+    COUNT_POLICIES,
+    ADD_SESSIONS,
+    ADD_TO_DETAIL,
+    ADD_DETAIL,
+    COUNT_DETAILS,
+    PUT_TEXT,
+    GET_TEXT,
+    DROP,
+    STATEMENTS,
+};
+
+static const char *const statements[STATEMENTS] = {
+    [FIND_DOMAIN] = "SELECT id FROM domain WHERE day = ?1 AND name = ?2",
+    [ADD_DOMAIN] = "INSERT INTO domain (day, name, failed) VALUES (?1, ?2, 0) RETURNING id",
+    [MARK_DOMAIN] = "UPDATE domain SET failed = 1 WHERE id = ?1 AND failed = 0",
+    /* RPT-034: what goes first is what only says that all is well */
+    [MAKE_ROOM] = "DELETE FROM domain WHERE id IN (SELECT id FROM domain WHERE day = ?1 AND"
+                  " failed = 0 LIMIT 1000)",
+    [COUNT_DOMAINS] = "SELECT count(*) FROM domain WHERE day = ?1",
+    [FIND_POLICY] = "SELECT id FROM policy WHERE domain = ?1 AND type = ?2 AND policy_domain = ?3"
+                    " AND text_sha256 = ?4 AND strings = ?5 AND mx = ?6",
+    [ADD_POLICY] = "INSERT INTO policy (domain, type, policy_domain, text_sha256, strings, mx,"
+                   " succeeded, failed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0) RETURNING id",
+    [COUNT_POLICIES] = "SELECT count(*) FROM policy WHERE domain = ?1",
+    [ADD_SESSIONS] =
+        "UPDATE policy SET succeeded = succeeded + ?2, failed = failed + ?3 WHERE id = ?1",
+    [ADD_TO_DETAIL] = "UPDATE detail SET count = count + ?8 WHERE policy = ?1 AND result = ?2 AND"
+                      " reason = ?3 AND sending = ?4 AND receiving = ?5 AND mx_host = ?6 AND"
+                      " helo = ?7",
+    [ADD_DETAIL] = "INSERT INTO detail VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [COUNT_DETAILS] = "SELECT count(*) FROM detail WHERE policy = ?1",
+    [PUT_TEXT] = "INSERT INTO text VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET day = ?2",
+    [GET_TEXT] = "SELECT body FROM text WHERE sha256 = ?1",
+    [DROP] = "DELETE FROM domain WHERE day = ?1 AND name = ?2",
+};
+
+/* Equal reports of one day; the key is their encoding. */
+struct pending {
+    uint64_t count;
+    UT_hash_handle hh;
+    size_t len;
+    char bytes[];
+};
+
+struct tlsrpt_store {
+    struct sqlite_file file;
+    sqlite3_stmt *prepared[STATEMENTS];
+    struct pending *pending;
+    int64_t counted_day_s; /* of domain_count */
+    int64_t domain_count;  /* domains of that day; -1: not counted yet */
+    uint64_t lost;
+    struct buffer scratch;
+};
+
+int64_t
+tlsrpt_day(int64_t at_s)
+{
+    return at_s - ((at_s % TLSRPT_DAY_S) + TLSRPT_DAY_S) % TLSRPT_DAY_S;
+}
+
+uint64_t
+tlsrpt_store_lost(const struct tlsrpt_store *store)
+{
+    return store->lost;
+}
+
+/* ---- statements ---- */
+
+static void
+bind_text(sqlite3_stmt *stmt, int at, const char *text)
+{
+    (void)sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC); /* no memory: the step says so */
+}
+
+static void
+bind_sha256(sqlite3_stmt *stmt, int at, const uint8_t sha256[32])
+{
+    (void)sqlite3_bind_blob(stmt, at, sha256, 32, SQLITE_STATIC);
+}
+
+static enum result
+run(struct tlsrpt_store *s, enum statement which)
+{
+    return sqlite_file_run(&s->file, s->prepared[which]);
+}
+
+/* The number in the only row; RES_AGAIN: there is no row. */
+static enum result
+run_for_number(struct tlsrpt_store *s, enum statement which, int64_t *out)
+{
+    sqlite3_stmt *stmt = s->prepared[which];
+    int rc = sqlite3_step(stmt);
+    enum result res = rc == SQLITE_DONE ? RES_AGAIN : sqlite_file_result(&s->file, rc);
+
+    if (rc == SQLITE_ROW)
+        *out = sqlite3_column_int64(stmt, 0);
+    if (rc == SQLITE_ROW) /* RETURNING is over only at its end */
+        res = sqlite_file_result(&s->file, sqlite3_step(stmt));
+    (void)sqlite3_reset(stmt);
+    (void)sqlite3_clear_bindings(stmt);
+    return res;
+}
+
+/* ---- writing ---- */
+
+static enum result
+count_domains(struct tlsrpt_store *s, int64_t day_s)
+{
+    (void)sqlite3_bind_int64(s->prepared[COUNT_DOMAINS], 1, day_s);
+    s->counted_day_s = day_s;
+    return run_for_number(s, COUNT_DOMAINS, &s->domain_count);
+}
+
+/* Is there room for one more domain of the day? A failure drives out what only succeeded. */
+static enum result
+make_room(struct tlsrpt_store *s, int64_t day_s, bool failed, bool *out_room)
+{
+    enum result res = RES_OK;
+
+    if (s->domain_count < 0 || s->counted_day_s != day_s)
+        res = count_domains(s, day_s);
+    if (res == RES_OK && s->domain_count >= TLSRPT_DOMAINS_MAX && failed) {
+        (void)sqlite3_bind_int64(s->prepared[MAKE_ROOM], 1, day_s);
+        res = run(s, MAKE_ROOM);
+        if (res == RES_OK)
+            res = count_domains(s, day_s);
+        log_warn("event=tlsrpt-overflow domains=%u reason=\"domains without a failure are left "
+                 "out of the day's reports\"",
+                 TLSRPT_DOMAINS_MAX);
+    }
+    *out_room = res == RES_OK && s->domain_count < TLSRPT_DOMAINS_MAX;
+    return res;
+}
+
+static enum result
+domain_row(struct tlsrpt_store *s, int64_t day_s, const struct tls_report *report, int64_t *out)
+{
+    enum result res;
+    bool room;
+
+    (void)sqlite3_bind_int64(s->prepared[FIND_DOMAIN], 1, day_s);
+    bind_text(s->prepared[FIND_DOMAIN], 2, report->domain);
+    res = run_for_number(s, FIND_DOMAIN, out);
+    if (res != RES_AGAIN)
+        return res;
+    res = make_room(s, day_s, report->failed, &room);
+    if (res != RES_OK || !room)
+        return res == RES_OK ? RES_LIMIT : res;
+    (void)sqlite3_bind_int64(s->prepared[ADD_DOMAIN], 1, day_s);
+    bind_text(s->prepared[ADD_DOMAIN], 2, report->domain);
+    res = run_for_number(s, ADD_DOMAIN, out);
+    if (res == RES_OK)
+        s->domain_count++;
+    return res;
+}
+
+static enum result
+join(struct buffer *out, const struct name_list *list)
+{
+    enum result res = RES_OK;
+
+    buffer_clear(out);
+    for (size_t i = 0; i < list->count && res == RES_OK; i++) {
+        res = buffer_append(out, span_of(list->names[i]));
+        if (res == RES_OK)
+            res = buffer_append(out, span_of("\n"));
+    }
+    return res;
+}
+
+static void
+bind_policy(sqlite3_stmt *stmt, int64_t domain_id, const struct tls_report *report,
+            struct span strings, struct span mx)
+{
+    (void)sqlite3_bind_int64(stmt, 1, domain_id);
+    (void)sqlite3_bind_int64(stmt, 2, report->type);
+    bind_text(stmt, 3, report->policy_domain);
+    bind_sha256(stmt, 4, report->text_sha256);
+    (void)sqlite3_bind_text(stmt, 5, strings.len ? strings.ptr : "", (int)strings.len,
+                            SQLITE_STATIC);
+    (void)sqlite3_bind_text(stmt, 6, mx.len ? mx.ptr : "", (int)mx.len, SQLITE_STATIC);
+}
+
+static enum result
+add_policy(struct tlsrpt_store *s, int64_t domain_id, const struct tls_report *report,
+           struct span strings, struct span mx, int64_t *out)
+{
+    int64_t count;
+    enum result res;
+
+    (void)sqlite3_bind_int64(s->prepared[COUNT_POLICIES], 1, domain_id);
+    res = run_for_number(s, COUNT_POLICIES, &count);
+    if (res != RES_OK)
+        return res;
+    if (count >= TLSRPT_POLICIES_MAX)
+        return RES_LIMIT; /* a policy that changes with every look: more says nothing */
+    bind_policy(s->prepared[ADD_POLICY], domain_id, report, strings, mx);
+    return run_for_number(s, ADD_POLICY, out);
+}
+
+static enum result
+policy_row(struct tlsrpt_store *s, int64_t domain_id, const struct tls_report *report, int64_t *out)
+{
+    struct buffer strings;
+    enum result res;
+
+    buffer_init(&strings, 1u << 20);
+    res = join(&strings, &report->strings);
+    if (res == RES_OK)
+        res = join(&s->scratch, &report->mx);
+    if (res == RES_OK) {
+        bind_policy(s->prepared[FIND_POLICY], domain_id, report, buffer_span(&strings),
+                    buffer_span(&s->scratch));
+        res = run_for_number(s, FIND_POLICY, out);
+    }
+    if (res == RES_AGAIN)
+        res =
+            add_policy(s, domain_id, report, buffer_span(&strings), buffer_span(&s->scratch), out);
+    buffer_clear(&strings);
+    return res;
+}
+
+static void
+bind_detail(sqlite3_stmt *stmt, int64_t policy_id, const struct tlsrpt_detail *detail)
+{
+    (void)sqlite3_bind_int64(stmt, 1, policy_id);
+    (void)sqlite3_bind_int64(stmt, 2, detail->result);
+    bind_text(stmt, 3, detail->reason);
+    bind_text(stmt, 4, detail->sending);
+    bind_text(stmt, 5, detail->receiving);
+    bind_text(stmt, 6, detail->mx_host);
+    bind_text(stmt, 7, detail->helo);
+    (void)sqlite3_bind_int64(stmt, 8, (int64_t)detail->count);
+}
+
+/* RES_AGAIN: there is no such row. */
+static enum result
+add_to_detail(struct tlsrpt_store *s, int64_t policy_id, const struct tlsrpt_detail *detail)
+{
+    enum result res;
+
+    bind_detail(s->prepared[ADD_TO_DETAIL], policy_id, detail);
+    res = run(s, ADD_TO_DETAIL);
+    return res == RES_OK && sqlite3_changes(s->file.db) == 0 ? RES_AGAIN : res;
+}
+
+static enum result
+add_detail(struct tlsrpt_store *s, int64_t policy_id, const struct tlsrpt_detail *detail)
+{
+    static const struct tlsrpt_detail nowhere = {
+        .reason = TLSRPT_OVERFLOW_REASON, .sending = "", .receiving = "", .mx_host = "", .helo = ""
+    };
+    struct tlsrpt_detail other = nowhere;
+    enum result res = add_to_detail(s, policy_id, detail);
+    int64_t count;
+
+    if (res != RES_AGAIN)
+        return res;
+    (void)sqlite3_bind_int64(s->prepared[COUNT_DETAILS], 1, policy_id);
+    res = run_for_number(s, COUNT_DETAILS, &count);
+    if (res != RES_OK)
+        return res;
+    other.result = detail->result;
+    other.count = detail->count;
+    if (count >= TLSRPT_DETAILS_MAX) {
+        detail = &other;
+        res = add_to_detail(s, policy_id, detail);
+        if (res != RES_AGAIN)
+            return res;
+    }
+    bind_detail(s->prepared[ADD_DETAIL], policy_id, detail);
+    return run(s, ADD_DETAIL);
+}
+
+static enum result
+add_details(struct tlsrpt_store *s, int64_t policy_id, const struct tls_report *report,
+            uint64_t count)
+{
+    char sending[IP_ADDR_TEXT_MAX] = "", receiving[IP_ADDR_TEXT_MAX] = "";
+    enum result res = RES_OK;
+
+    if (report->sending.len)
+        ip_addr_text(&report->sending, sending);
+    if (report->receiving.len)
+        ip_addr_text(&report->receiving, receiving);
+    for (size_t i = 0; i < report->detail_count && res == RES_OK; i++) {
+        const struct tls_report_detail *d = &report->details[i];
+        const struct tlsrpt_detail detail = {
+            .result = d->result,
+            .reason = d->reason,
+            .sending = d->fetch ? "" : sending,
+            .receiving = d->fetch ? "" : receiving,
+            .mx_host = d->fetch ? "" : report->mx_host,
+            .helo = d->fetch ? "" : report->helo,
+            .count = count,
+        };
+
+        res = add_detail(s, policy_id, &detail);
+    }
+    return res;
+}
+
+/* RES_LIMIT: there is no room for it. */
+static enum result
+write_report(struct tlsrpt_store *s, const struct tls_report *report, uint64_t count)
+{
+    int64_t domain_id, policy_id;
+    enum result res = domain_row(s, tlsrpt_day(report->at_s), report, &domain_id);
+
+    if (res != RES_OK)
+        return res;
+    if (report->failed) {
+        (void)sqlite3_bind_int64(s->prepared[MARK_DOMAIN], 1, domain_id);
+        res = run(s, MARK_DOMAIN);
+    }
+    if (res == RES_OK)
+        res = policy_row(s, domain_id, report, &policy_id);
+    if (res != RES_OK)
+        return res;
+    (void)sqlite3_bind_int64(s->prepared[ADD_SESSIONS], 1, policy_id);
+    (void)sqlite3_bind_int64(s->prepared[ADD_SESSIONS], 2, report->failed ? 0 : (int64_t)count);
+    (void)sqlite3_bind_int64(s->prepared[ADD_SESSIONS], 3, report->failed ? (int64_t)count : 0);
+    res = run(s, ADD_SESSIONS);
+    return res == RES_OK ? add_details(s, policy_id, report, count) : res;
+}
+
+static enum result
+write_pending(struct tlsrpt_store *s, const struct pending *p, uint64_t *lost)
+{
+    struct tls_report report;
+    struct pack_reader r;
+    enum result res;
+
+    pack_reader_init(&r, span_make(p->bytes, p->len));
+    res = tls_report_decode(&r, &report);
+    if (res != RES_OK)
+        return res;
+    res = write_report(s, &report, p->count);
+    tls_report_clear(&report);
+    if (res != RES_LIMIT)
+        return res;
+    *lost += p->count;
+    return RES_OK;
+}
+
+static void
+forget_pending(struct tlsrpt_store *s)
+{
+    struct pending *p, *next;
+
+    HASH_ITER(hh, s->pending, p, next)
+    {
+        HASH_DEL(s->pending, p);
+        free(p);
+    }
+}
+
+enum result
+tlsrpt_store_flush(struct tlsrpt_store *s)
+{
+    uint64_t lost = 0;
+    enum result res;
+
+    if (!s->pending)
+        return RES_OK;
+    res = sqlite_file_execute(&s->file, "BEGIN IMMEDIATE");
+    for (struct pending *p = s->pending; p && res == RES_OK; p = p->hh.next)
+        res = write_pending(s, p, &lost);
+    if (res == RES_OK)
+        res = sqlite_file_execute(&s->file, "COMMIT");
+    if (res == RES_OK) {
+        s->lost += lost;
+        forget_pending(s);
+        return RES_OK;
+    }
+    sqlite_file_rollback(&s->file);
+    s->domain_count = -1;
+    return res;
+}
+
+/* One more of the same, or the first of its kind. */
+static enum result
+add_pending(struct tlsrpt_store *s, struct span bytes)
+{
+    struct pending *p;
+
+    HASH_FIND(hh, s->pending, bytes.ptr, bytes.len, p);
+    if (p) {
+        p->count++;
+        return RES_OK;
+    }
+    p = calloc(1, sizeof *p + bytes.len);
+    if (!p)
+        return RES_NOMEM;
+    p->count = 1;
+    p->len = bytes.len;
+    memcpy(p->bytes, bytes.ptr, bytes.len);
+    HASH_ADD(hh, s->pending, bytes[0], bytes.len, p);
+    if (HASH_ENTERED(p))
+        return RES_OK;
+    free(p);
+    return RES_NOMEM;
+}
+
+enum result
+tlsrpt_store_count(struct tlsrpt_store *s, const struct tls_report *report)
+{
+    struct tls_report of_day = *report; /* its lists stay the caller's */
+    struct pack_writer w;
+    enum result res;
+
+    if (HASH_COUNT(s->pending) >= TLSRPT_PENDING_MAX && tlsrpt_store_flush(s) != RES_OK) {
+        s->lost++;
+        return RES_TEMPFAIL;
+    }
+    of_day.at_s = tlsrpt_day(report->at_s);
+    buffer_clear(&s->scratch);
+    pack_begin(&w, &s->scratch);
+    tls_report_encode(&of_day, &w);
+    res = pack_end(&w);
+    if (res == RES_OK)
+        res = add_pending(s, buffer_span(&s->scratch));
+    if (res != RES_OK)
+        s->lost++;
+    return res;
+}
+
+/* ---- texts ---- */
+
+enum result
+tlsrpt_store_text(struct tlsrpt_store *s, const uint8_t sha256[32], struct span text, int64_t now_s)
+{
+    sqlite3_stmt *stmt = s->prepared[PUT_TEXT];
+
+    bind_sha256(stmt, 1, sha256);
+    (void)sqlite3_bind_int64(stmt, 2, tlsrpt_day(now_s));
+    (void)sqlite3_bind_blob(stmt, 3, text.len ? text.ptr : "", (int)text.len, SQLITE_STATIC);
+    return run(s, PUT_TEXT);
+}
+
+bool
+tlsrpt_store_has_text(struct tlsrpt_store *s, const uint8_t sha256[32])
+{
+    enum result res;
+    int64_t ignored;
+
+    bind_sha256(s->prepared[GET_TEXT], 1, sha256);
+    res = run_for_number(s, GET_TEXT, &ignored);
+    return res == RES_OK;
+}
+
+/* ---- forgetting ---- */
+
+enum result
+tlsrpt_store_drop(struct tlsrpt_store *s, int64_t day_s, const char *domain)
+{
+    enum result res = tlsrpt_store_flush(s);
+
+    if (res != RES_OK)
+        return res;
+    (void)sqlite3_bind_int64(s->prepared[DROP], 1, day_s);
+    bind_text(s->prepared[DROP], 2, domain);
+    s->domain_count = -1;
+    return run(s, DROP);
+}
+
+enum result
+tlsrpt_store_drop_before(struct tlsrpt_store *s, int64_t day_s)
+{
+    char sql[160];
+    enum result res = tlsrpt_store_flush(s);
+
+    if (res != RES_OK)
+        return res;
+    snprintf(sql, sizeof sql,
+             "DELETE FROM domain WHERE day < %lld; DELETE FROM text WHERE day < %lld AND sha256"
+             " NOT IN (SELECT text_sha256 FROM policy)",
+             (long long)day_s, (long long)day_s);
+    return sqlite_file_execute(&s->file, sql);
+}
+
+struct sqlite_file *
+tlsrpt_store_file(struct tlsrpt_store *s)
+{
+    return &s->file;
+}
+
+/* ---- opening and closing ---- */
+
+enum result
+tlsrpt_store_open(const char *path, struct tlsrpt_store **out, char *error, size_t error_size)
+{
+    struct tlsrpt_store *s = calloc(1, sizeof *s);
+    enum result res;
+
+    *out = NULL;
+    if (!s) {
+        snprintf(error, error_size, "no memory");
+        return RES_NOMEM;
+    }
+    buffer_init(&s->scratch, 1u << 20);
+    s->domain_count = -1;
+    res = sqlite_file_open(path, &kind, &s->file, error, error_size);
+    if (res == RES_OK)
+        res = sqlite_file_execute(&s->file, "PRAGMA foreign_keys=ON");
+    for (unsigned i = 0; i < STATEMENTS && res == RES_OK; i++) {
+        res = sqlite_file_prepare(&s->file, statements[i], &s->prepared[i]);
+        if (res != RES_OK)
+            snprintf(error, error_size, "has other tables than a store of TLS reports");
+    }
+    if (res == RES_OK)
+        *out = s;
+    else
+        tlsrpt_store_close(s);
+    return res;
+}
+
+void
+tlsrpt_store_close(struct tlsrpt_store *s)
+{
+    if (!s)
+        return;
+    if (s->file.db)
+        (void)tlsrpt_store_flush(s);
+    forget_pending(s);
+    for (unsigned i = 0; i < STATEMENTS; i++)
+        (void)sqlite3_finalize(s->prepared[i]);
+    sqlite_file_close(&s->file);
+    buffer_clear(&s->scratch);
+    free(s);
+}

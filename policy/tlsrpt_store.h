@@ -1,0 +1,61 @@
+/* policy/tlsrpt_store.h: what TLSRPT counts, by UTC day and domain, until it has been reported (RFC
+ * 8460 4; RPT-020 ... RPT-035): a fold over struct tls_report. Sums are kept in an SQLite file, so
+ * that they outlive the process; equal reports of the last moments are added up in memory first.
+ * Bounded: a flood of domains or of kinds of failure costs detail, never the count of a failure.
+ * Context: policy process; `stsgate report --from-log` with ":memory:". Calls may block for as long
+ * as a disk takes. */
+#ifndef STSGATE_POLICY_TLSRPT_STORE_H
+#define STSGATE_POLICY_TLSRPT_STORE_H
+
+#include "base/tls_report.h"
+
+#include <stdint.h>
+
+#define TLSRPT_DAY_S 86400
+#define TLSRPT_PENDING_MAX 20000u  /* different reports in memory; then they are written at once */
+#define TLSRPT_DOMAINS_MAX 100000u /* of one day (RPT-034) */
+#define TLSRPT_POLICIES_MAX 64u    /* of one domain and day */
+#define TLSRPT_DETAILS_MAX 256u    /* of one policy; the rest is one entry for each result-type */
+#define TLSRPT_OVERFLOW_REASON "other-hosts-and-reasons" /* of that entry */
+
+struct tlsrpt_store;
+
+/** path: of the file, made where there is none; ":memory:" for none.
+ * error: unless RES_OK what is wrong. Results are those of sqlite_file_open(). */
+MUST_CHECK enum result tlsrpt_store_open(const char *path, struct tlsrpt_store **out, char *error,
+                                         size_t error_size);
+
+/** What is pending is written if that works. NULL is allowed. */
+void tlsrpt_store_close(struct tlsrpt_store *store);
+
+/** Count one session under one policy. RES_NOMEM, RES_TEMPFAIL: it is not counted, or will be with
+ * the next flush that works; tlsrpt_store_lost() tells. */
+enum result tlsrpt_store_count(struct tlsrpt_store *store, const struct tls_report *report);
+
+/** The text that a report's text_sha256 stands for (RPT-056): kept as long as a report of its day
+ * may be made. Cheap when it is known already. */
+enum result tlsrpt_store_text(struct tlsrpt_store *store, const uint8_t sha256[32],
+                              struct span text, int64_t now_s);
+bool tlsrpt_store_has_text(struct tlsrpt_store *store, const uint8_t sha256[32]);
+
+/** Write what is pending, all of it or nothing. Often: what is pending is lost by a crash. */
+enum result tlsrpt_store_flush(struct tlsrpt_store *store);
+
+/** Reports that could not be counted, since the start. */
+uint64_t tlsrpt_store_lost(const struct tlsrpt_store *store);
+
+/** The day of a moment: seconds since 1970 of its 00:00:00 UTC. */
+int64_t tlsrpt_day(int64_t at_s);
+
+/** Forget a domain's day: it has been reported, or nobody wants to know; and all days before
+ * day_s. */
+MUST_CHECK enum result tlsrpt_store_drop(struct tlsrpt_store *store, int64_t day_s,
+                                         const char *domain);
+MUST_CHECK enum result tlsrpt_store_drop_before(struct tlsrpt_store *store, int64_t day_s);
+
+struct sqlite_file;
+
+/** The file, for policy/tlsrpt_read.c and what else keeps tables there. Borrowed. */
+struct sqlite_file *tlsrpt_store_file(struct tlsrpt_store *store);
+
+#endif
