@@ -65,13 +65,16 @@ struct observation {
      * connection before: this one was made to go on without (TLS-031). */
     enum tls_stage stage;
     enum tls_failure failure;   /* with TLS_STAGE_FAILED */
+    char alert[48];             /* fatal alert that ended the handshake: "received handshake
+                                 * failure", "sent protocol version"; "" for none */
     char failure_reason[96];    /* printable ASCII, e.g. "tlsv1 alert protocol version" */
     char sni[HOSTNAME_MAX + 1]; /* as sent in the ClientHello, "" for none */
     uint16_t floor;             /* lowest version the ClientHello allowed, 0 before */
-    uint16_t version; /* of the ServerHello, also when the handshake failed later; 0 unknown */
-    char cipher[48];  /* IANA (RFC) name, "" before */
-    char group[24];   /* key exchange group, "" when unknown */
-    bool resumed;
+    uint16_t version;    /* of the ServerHello, also when the handshake failed later; 0 unknown */
+    char cipher[48];     /* IANA (RFC) name, "" before */
+    char group[24];      /* key exchange group, "" when unknown */
+    bool ticket_offered; /* of an earlier session; a failure may be its fault */
+    bool resumed;        /* and taken: what is said of the chain is about the stored one */
 
     uint16_t trust;         /* which roots the chain was held against (requirement, local.trust) */
     enum chain_state chain; /* meaningful with TLS_STAGE_DONE */

@@ -11,7 +11,7 @@
 #define POLICY_PAIRS 9u
 #define NO_POLICY_PAIRS 2u
 #define OVERRIDE_PAIRS 5u
-#define TLS_PAIRS 14u
+#define TLS_PAIRS 16u
 #define CERTIFICATE_PAIRS 6u
 #define END_PAIRS 14u
 #define SURVEY_PAIRS 11u
@@ -181,12 +181,14 @@ put_tls(struct pack_writer *w, const struct observation *obs)
     put_text(w, "failure", tls_failure_name(obs->failure));
     put_text(w, "failure_reason", obs->failure_reason);
     put_bool(w, "fallback", obs->stage == TLS_STAGE_CLEAR && obs->failure != TLS_FAILURE_NONE);
+    put_text(w, "alert", obs->alert);
     put_text(w, "sni", obs->sni);
     put_uint(w, "trust", obs->trust);
     put_text(w, "floor", tls_version_name(obs->floor));
     put_text(w, "version", tls_version_name(obs->version));
     put_text(w, "cipher", obs->cipher);
     put_text(w, "group", obs->group);
+    put_bool(w, "ticket_offered", obs->ticket_offered);
     put_bool(w, "resumed", obs->resumed);
     if (!done)
         return;

@@ -20,10 +20,11 @@
 #endif
 
 /* P-521 comes last: it is slow here, but some MX hosts have such a certificate. */
+#define BSSL_GROUPS_CLASSIC "X25519:P-256:P-384:P-521"
 #ifdef SSL_GROUP_X25519_MLKEM768
-#define BSSL_GROUPS "X25519MLKEM768:X25519:P-256:P-384:P-521"
+#define BSSL_GROUPS "X25519MLKEM768:" BSSL_GROUPS_CLASSIC
 #else
-#define BSSL_GROUPS "X25519:P-256:P-384:P-521"
+#define BSSL_GROUPS BSSL_GROUPS_CLASSIC
 #endif
 
 #endif

@@ -72,7 +72,7 @@ chain_keep(const STACK_OF(CRYPTO_BUFFER) * certs, struct peer_chain **out)
 
 enum result
 chain_observe(X509_STORE *roots, const STACK_OF(CRYPTO_BUFFER) * certs, int64_t now_s,
-              struct observation *obs)
+              struct observation *obs, struct path_validity *out_valid)
 {
     const CRYPTO_BUFFER *der;
     STACK_OF(X509) *others = NULL;
@@ -82,6 +82,7 @@ chain_observe(X509_STORE *roots, const STACK_OF(CRYPTO_BUFFER) * certs, int64_t 
 
     path_set(&facts, CHAIN_UNTRUSTED, "X509_V_ERR_UNSPECIFIED", "no certificate that can be read");
     set_chain(obs, &facts);
+    *out_valid = (struct path_validity){ .from_s = INT64_MAX, .until_s = INT64_MIN };
     if (!certs || sk_CRYPTO_BUFFER_num(certs) == 0)
         return RES_OK;
     der = sk_CRYPTO_BUFFER_value(certs, 0);
@@ -97,6 +98,8 @@ chain_observe(X509_STORE *roots, const STACK_OF(CRYPTO_BUFFER) * certs, int64_t 
     if (res == RES_OK)
         res = path_verify(roots, PATH_TO_ROOT, leaf, others, now_s, &facts);
     set_chain(obs, &facts);
+    if (facts.state == CHAIN_GOOD)
+        *out_valid = facts.valid;
 done:
     ERR_clear_error();
     sk_X509_pop_free(others, X509_free);

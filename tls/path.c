@@ -228,6 +228,45 @@ judge_path(STACK_OF(X509) * path, enum path_anchor kind, struct path_facts *out)
         set_error(out, error);
 }
 
+/* Seconds since 1970; false: no time the library can read. */
+static bool
+time_of(const ASN1_TIME *time, const ASN1_TIME *epoch, int64_t *out_s)
+{
+    int days, seconds;
+
+    if (!ASN1_TIME_diff(&days, &seconds, epoch, time))
+        return false;
+    *out_s = (int64_t)days * 86400 + seconds;
+    return true;
+}
+
+static const struct path_validity never = { .from_s = INT64_MAX, .until_s = INT64_MIN };
+
+/* Not the second of a notAfter itself: versions of the library differ on it. */
+static enum result
+find_validity(STACK_OF(X509) * path, struct path_validity *out)
+{
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+
+    if (!epoch)
+        return RES_NOMEM;
+    *out = (struct path_validity){ .from_s = INT64_MIN, .until_s = INT64_MAX };
+    for (size_t i = 0; i < sk_X509_num(path); i++) {
+        const X509 *cert = sk_X509_value(path, i);
+        int64_t from_s, until_s;
+
+        if (!time_of(X509_get0_notBefore(cert), epoch, &from_s) ||
+            !time_of(X509_get0_notAfter(cert), epoch, &until_s)) {
+            *out = never; /* good now, and nothing to rely on later */
+            break;
+        }
+        out->from_s = from_s > out->from_s ? from_s : out->from_s;
+        out->until_s = until_s - 1 < out->until_s ? until_s - 1 : out->until_s;
+    }
+    ASN1_TIME_free(epoch);
+    return RES_OK;
+}
+
 enum result
 path_verify(X509_STORE *anchors, enum path_anchor kind, X509 *leaf, STACK_OF(X509) * others,
             int64_t now_s, struct path_facts *out)
@@ -238,6 +277,7 @@ path_verify(X509_STORE *anchors, enum path_anchor kind, X509 *leaf, STACK_OF(X50
 
     path_set(out, CHAIN_UNTRUSTED, "X509_V_ERR_UNSPECIFIED", "not verified");
     out->length = 0;
+    out->valid = never;
     if (!store_ctx || !X509_STORE_CTX_init(store_ctx, anchors, leaf, others) ||
         !X509_STORE_CTX_set_purpose(store_ctx, X509_PURPOSE_SSL_SERVER))
         goto done;
@@ -253,6 +293,10 @@ path_verify(X509_STORE *anchors, enum path_anchor kind, X509 *leaf, STACK_OF(X50
     else
         set_error(out, X509_STORE_CTX_get_error(store_ctx));
     res = X509_STORE_CTX_get_error(store_ctx) == X509_V_ERR_OUT_OF_MEM ? RES_NOMEM : RES_OK;
+    if (out->state == CHAIN_GOOD)
+        res = find_validity(X509_STORE_CTX_get0_chain(store_ctx), &out->valid);
+    if (res != RES_OK)
+        path_set(out, CHAIN_UNTRUSTED, "X509_V_ERR_OUT_OF_MEM", "no memory");
 done:
     X509_STORE_CTX_free(store_ctx);
     return res;

@@ -12,11 +12,17 @@
 #define PATH_RSA_MIN_BITS 2048 /* RFC 9325 4.5 */
 #define PATH_DEPTH_MAX 16 /* certificates between leaf and anchor; the field has four at most */
 
+/* When every certificate of a path is valid, wall clock: from_s <= t <= until_s. */
+struct path_validity {
+    int64_t from_s, until_s;
+};
+
 struct path_facts {
     enum chain_state state;
     char error[48];  /* "X509_V_ERR_CERT_HAS_EXPIRED"; "X509_V_OK" when good */
     char reason[96]; /* the library's short text; printable ASCII */
     size_t length;   /* certificates of the path, leaf and anchor included; 0 when there is none */
+    struct path_validity valid; /* of a path that is good; else never */
 };
 
 enum path_anchor {

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 #include "base/requirement.h"
-#include "tls/chain.h"
+#include "tls/chain_cache.h"
+#include "tls/client_tickets.h"
 #include "tls/reason.h"
 #include "tls/server_hello.h"
 #include "tls/tls_context.h"
@@ -20,8 +21,25 @@ static_assert(TLS_CLIENT_QUEUE_BYTES == TLS_STREAM_QUEUE_BYTES, "one queue, two 
 struct tls_client {
     const struct tls_context *ctx; /* borrowed */
     struct tls_stream stream;
+    struct client_tickets tickets;
+    char alert[sizeof((struct observation *)0)->alert];
     char sni[HOSTNAME_MAX + 1];
 };
+
+/* Two octets: level and number. The first fatal one says most. Before there is a ServerHello these
+ * two numbers are how a server says that no suite, or no group or signature, is common to both;
+ * which of them it does not say. */
+static void
+note_alert(struct tls_client *client, bool sent, const uint8_t *alert)
+{
+    if (alert[0] != SSL3_AL_FATAL || client->alert[0])
+        return;
+    snprintf(client->alert, sizeof client->alert, "%s %s", sent ? "sent" : "received",
+             SSL_alert_desc_string_long(alert[1]));
+    if (!sent && !client->stream.version &&
+        (alert[1] == SSL_AD_HANDSHAKE_FAILURE || alert[1] == SSL_AD_INSUFFICIENT_SECURITY))
+        client->stream.because = "no common cipher suite";
+}
 
 /* The library calls this for each message; it is the only place where the version can be learned of
  * a ServerHello that the library goes on to refuse (TLS-022). */
@@ -32,6 +50,8 @@ on_message(int is_write, int version, int type, const void *bytes, size_t len, S
     uint16_t chosen;
 
     (void)version, (void)ssl;
+    if (type == SSL3_RT_ALERT && len == 2)
+        note_alert(client, is_write, bytes);
     if (is_write || type != SSL3_RT_HANDSHAKE)
         return;
     if (server_hello_version(span_make(bytes, len), &chosen) == RES_OK)
@@ -46,6 +66,7 @@ set_up_ssl(struct tls_client *client)
     SSL_set_connect_state(ssl);
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, client);
+    SSL_set_app_data(ssl, client); /* for tls_client_take_session() */
     return client->sni[0] && !SSL_set_tlsext_host_name(ssl, client->sni) ? RES_NOMEM : RES_OK;
 }
 
@@ -91,7 +112,43 @@ tls_client_free(struct tls_client *client)
     if (!client)
         return;
     tls_stream_clear(&client->stream);
+    client_tickets_clear(&client->tickets);
     free(client);
+}
+
+void
+tls_client_use_tickets(struct tls_client *client, const struct ip_addr *addr, uint16_t port,
+                       bool offer, int64_t now_s)
+{
+    struct client_tickets *t = &client->tickets;
+    struct ticket_key key;
+
+    assert(client->stream.state == TLS_STREAM_HANDSHAKE && !t->cache);
+    ticket_key_make(addr, port, client->sni, client->stream.floor, &key);
+    client_tickets_init(t, client->ctx->tickets, &key, offer, now_s);
+    if (t->offered.session && !SSL_set_session(client->stream.ssl, t->offered.session))
+        ticket_clear(&t->offered); /* no memory: a full handshake */
+}
+
+void
+tls_client_keep_tickets(struct tls_client *client)
+{
+    client_tickets_keep(&client->tickets);
+}
+
+void
+tls_client_drop_tickets(struct tls_client *client)
+{
+    client_tickets_drop(&client->tickets);
+}
+
+int
+tls_client_take_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls_client *client = SSL_get_app_data(ssl);
+
+    client_tickets_add(&client->tickets, session);
+    return 1; /* it is ours now */
 }
 
 static void
@@ -108,12 +165,35 @@ observe_failure(const struct tls_client *client, struct observation *obs)
     }
 }
 
+/* What the chain proves at now_s, out of the cache where it has been proven before. */
 static enum result
-observe_success(const struct tls_client *client, int64_t now_s, struct observation *obs)
+prove_chain(const struct tls_client *client, int64_t now_s, struct observation *obs)
+{
+    const STACK_OF(CRYPTO_BUFFER) *certs = SSL_get0_peer_certificates(client->stream.ssl);
+    struct path_validity valid;
+    enum result res = RES_OK;
+
+    if (obs->resumed)
+        obs->certs = peer_chain_ref(client->tickets.offered.certs);
+    else
+        res = chain_keep(certs, &obs->certs);
+    if (res != RES_OK)
+        return res;
+    res = chain_cache_find(client->ctx->proven, now_s, obs);
+    if (res != RES_AGAIN)
+        return res;
+    res = chain_observe(client->ctx->roots, certs, now_s, obs, &valid);
+    if (res == RES_OK && certs &&
+        obs->certs->count == sk_CRYPTO_BUFFER_num(certs)) /* none is cut */
+        chain_cache_add(client->ctx->proven, &valid, now_s, obs);
+    return res;
+}
+
+static enum result
+observe_success(struct tls_client *client, int64_t now_s, struct observation *obs)
 {
     const SSL_CIPHER *cipher = SSL_get_current_cipher(client->stream.ssl);
     const char *group = SSL_get_group_name(SSL_get_group_id(client->stream.ssl));
-    const STACK_OF(CRYPTO_BUFFER) *certs = SSL_get0_peer_certificates(client->stream.ssl);
     enum result res;
 
     obs->stage = TLS_STAGE_DONE;
@@ -123,8 +203,10 @@ observe_success(const struct tls_client *client, int64_t now_s, struct observati
         reason_copy(obs->cipher, sizeof obs->cipher, SSL_CIPHER_standard_name(cipher));
     if (group)
         reason_copy(obs->group, sizeof obs->group, group);
-    res = chain_keep(certs, &obs->certs);
-    return res == RES_OK ? chain_observe(client->ctx->roots, certs, now_s, obs) : res;
+    res = prove_chain(client, now_s, obs);
+    if (res == RES_OK)
+        client_tickets_set_chain(&client->tickets, obs->certs);
+    return res;
 }
 
 static void
@@ -133,6 +215,7 @@ forget(struct observation *obs)
     obs->failure = TLS_FAILURE_NONE;
     obs->failure_reason[0] = '\0';
     obs->cipher[0] = obs->group[0] = '\0';
+    obs->alert[0] = '\0';
     obs->resumed = false;
     obs->chain = CHAIN_UNTRUSTED;
     obs->chain_error[0] = obs->chain_reason[0] = '\0';
@@ -150,6 +233,8 @@ tls_client_observe(struct tls_client *client, int64_t now_s, struct observation 
     memcpy(obs->sni, client->sni, sizeof obs->sni);
     obs->floor = client->stream.floor;
     obs->version = client->stream.version;
+    obs->ticket_offered = client->tickets.offered.session != NULL;
+    memcpy(obs->alert, client->alert, sizeof obs->alert);
     if (client->stream.failure != TLS_FAILURE_NONE || !client->stream.established) {
         observe_failure(client, obs);
         return RES_OK;
@@ -160,13 +245,23 @@ tls_client_observe(struct tls_client *client, int64_t now_s, struct observation 
 enum result
 tls_client_handshake(struct tls_client *client)
 {
-    return tls_stream_handshake(&client->stream);
+    enum result res = tls_stream_handshake(&client->stream);
+
+    if (res == RES_OK && SSL_session_reused(client->stream.ssl))
+        client_tickets_resumed(&client->tickets);
+    if (res == RES_TEMPFAIL) /* the ticket that was offered may be why */
+        client_tickets_drop(&client->tickets);
+    return res;
 }
 
 enum result
 tls_client_read(struct tls_client *client, char *dst, size_t cap, size_t *out_n)
 {
-    return tls_stream_read(&client->stream, dst, cap, out_n);
+    enum result res = tls_stream_read(&client->stream, dst, cap, out_n);
+
+    if (res == RES_TEMPFAIL && tls_client_was_refused(client))
+        client_tickets_drop(&client->tickets);
+    return res;
 }
 
 enum result
@@ -185,6 +280,12 @@ size_t
 tls_client_queued(const struct tls_client *client)
 {
     return tls_stream_queued(&client->stream);
+}
+
+bool
+tls_client_was_refused(const struct tls_client *client)
+{
+    return client->stream.established && client->stream.failure != TLS_FAILURE_NONE;
 }
 
 bool

@@ -7,6 +7,7 @@
 #define STSGATE_TLS_TLS_CLIENT_H
 
 #include "base/clock.h"
+#include "base/ip_addr.h"
 #include "base/observation.h"
 #include "base/result.h"
 #include "base/span.h"
@@ -16,12 +17,19 @@
 struct tls_context; /* settings and trusted roots of a process */
 struct tls_client;  /* one connection */
 
-/** ca_file: PEM bundle of the roots trusted for mail servers; borrowed for the call.
+/** ca_file: the roots trusted for mail servers: a file with certificates in PEM form, or a folder
+ * of such files, whatever their names (TLS-045). Read here and never again; borrowed for the call.
  * out_error: on failure a short text for the operator, naming the file; borrowed, static or until
  * the next call.
  * RES_SYNTAX: file unreadable or without a certificate; RES_NOMEM. */
 MUST_CHECK enum result tls_context_new(const char *ca_file, struct tls_context **out,
                                        const char **out_error);
+
+/** Whether to offer the hybrid post-quantum group where the library has it; it does at first. Its
+ * ClientHello is longer than one packet, which some broken firewalls drop (TC-TLS-25). Before the
+ * first client. RES_NOMEM. */
+MUST_CHECK enum result tls_context_set_post_quantum(struct tls_context *ctx, bool wanted);
+
 void tls_context_free(struct tls_context *ctx); /* NULL is allowed; after all its clients */
 
 /** A client on a connected, non-blocking socket. Nothing is sent before tls_client_handshake().
@@ -37,15 +45,30 @@ MUST_CHECK enum result tls_client_new(struct tls_context *ctx, int fd, const cha
 /** Wipes the secrets. Does not send a close_notify: tls_client_close() does. NULL is allowed. */
 void tls_client_free(struct tls_client *client);
 
+/** Before the handshake: tie the client to the tickets of its peer, which are told apart by
+ * address, port, SNI, floor and the context's roots. With offer one that an earlier client has kept
+ * there is resumed, if the peer agrees; never with 0-RTT data. Without this call the client neither
+ * resumes nor keeps any. now_s: wall clock. */
+void tls_client_use_tickets(struct tls_client *client, const struct ip_addr *addr, uint16_t port,
+                            bool offer, int64_t now_s);
+
+/** The verdict on what tls_client_observe() said: good, or nothing was demanded. Only now the
+ * tickets of this connection, here and still to come, may be resumed (TLS-026). */
+void tls_client_keep_tickets(struct tls_client *client);
+
+/** The verdict rests on a resumed session and is not good: no ticket of this peer is of use. */
+void tls_client_drop_tickets(struct tls_client *client);
+
 /** Go on with the handshake. RES_OK: done. RES_AGAIN: call again when the socket is readable, or
  * writable if tls_client_queued() > 0. RES_TEMPFAIL: failed; tls_client_observe() says why. */
 MUST_CHECK enum result tls_client_handshake(struct tls_client *client);
 
-/** Fill stage, failure, failure_reason, sni, floor, version, cipher, group, resumed, chain,
- * chain_error, chain_reason, sans, leaf_sha256, certs of obs, dane becomes unchecked; leaves the
- * rest alone. After the handshake
- * is over, well or badly, or at a time-out (then stage FAILED, failure TIMEOUT). Verifies the chain
- * as presented for server use at wall-clock time now_s (TLS-044). RES_NOMEM. */
+/** Fill stage, failure, failure_reason, alert, sni, floor, version, cipher, group, ticket_offered,
+ * resumed, chain, chain_error, chain_reason, sans, leaf_sha256, certs of obs, dane becomes
+ * unchecked; leaves the rest alone. After the handshake is over, well or badly, or at a time-out
+ * (then stage FAILED, failure TIMEOUT), or when tls_client_was_refused(). Verifies the chain as
+ * presented, of a resumed session as it was presented then, for server use at wall-clock time now_s
+ * (TLS-044); a chain that was good before is not verified twice. RES_NOMEM. */
 MUST_CHECK enum result tls_client_observe(struct tls_client *client, int64_t now_s,
                                           struct observation *obs);
 
@@ -66,6 +89,10 @@ MUST_CHECK enum result tls_client_flush(struct tls_client *client);
 
 /** Ciphertext bytes that wait to be sent. */
 size_t tls_client_queued(const struct tls_client *client);
+
+/** Reading failed because the peer sent an alert before anything else: in TLS 1.3 that is how it
+ * refuses our side of the handshake. tls_client_observe() then tells of a failure (TC-TLS-17). */
+bool tls_client_was_refused(const struct tls_client *client);
 
 /** Is plain text buffered inside, which no readiness of the socket will announce? */
 bool tls_client_has_pending(const struct tls_client *client);

@@ -4,11 +4,12 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
+#include "tls/chain_cache.h"
+#include "tls/roots.h"
+#include "tls/ticket_cache.h"
 #include "tls/tls_client.h"
 #include "tls/transport.h"
 
@@ -32,6 +33,9 @@ static const uint16_t signatures[] = {
 #define SIGNATURES_LENIENT (sizeof signatures / sizeof signatures[0])
 #define SIGNATURES_STRICT (SIGNATURES_LENIENT - 1)
 
+/* Of a Certificate message (FAULTS C5). The field has a tenth of it. */
+#define CERTIFICATES_BYTES_MAX (100u * 1024u)
+
 /* The chain is a fact to be judged per recipient, never a reason to abort (TLS-043). */
 static enum ssl_verify_result_t
 accept_any_chain(SSL *ssl, uint8_t *out_alert)
@@ -44,15 +48,18 @@ accept_any_chain(SSL *ssl, uint8_t *out_alert)
  * certificate it cannot read does not end it either. No ALPN, no OCSP request, no client
  * certificate (TLS-028), no renegotiation (TLS-024): BoringSSL's defaults. */
 static SSL_CTX *
-ssl_ctx_new(const char *suites, size_t signature_count)
+ssl_ctx_new(CRYPTO_BUFFER_POOL *pool, const char *suites, size_t signature_count)
 {
     SSL_CTX *ssl_ctx = SSL_CTX_new(TLS_with_buffers_method());
 
     if (!ssl_ctx)
         return NULL;
     SSL_CTX_set_custom_verify(ssl_ctx, SSL_VERIFY_PEER, accept_any_chain);
-    SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_TICKET); /* each verdict needs a chain (TLS-026) */
+    SSL_CTX_set0_buffer_pool(ssl_ctx, pool);
+    SSL_CTX_set_max_cert_list(ssl_ctx, CERTIFICATES_BYTES_MAX);
+    /* The library keeps none itself: which may be resumed is told by a verdict (TLS-026). */
+    SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ssl_ctx, tls_client_take_session);
     if (!SSL_CTX_set_max_proto_version(ssl_ctx, TLS1_3_VERSION) ||
         !SSL_CTX_set_strict_cipher_list(ssl_ctx, suites) ||
         !SSL_CTX_set1_groups_list(ssl_ctx, BSSL_GROUPS) ||
@@ -63,40 +70,6 @@ ssl_ctx_new(const char *suites, size_t signature_count)
     return ssl_ctx;
 }
 
-/* False at the end of the file. A block that is no certificate the library can read gives true and
- * NULL: the library has gone past it. */
-static bool
-next_certificate(BIO *file, X509 **out)
-{
-    uint32_t error;
-
-    ERR_clear_error();
-    *out = PEM_read_bio_X509(file, NULL, NULL, NULL);
-    error = ERR_peek_last_error();
-    return *out ||
-           !(ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE);
-}
-
-/* One odd root in a distribution's bundle costs that root, not the start of the program. */
-static enum result
-read_roots(X509_STORE *roots, BIO *file, unsigned *out_read, unsigned *out_skipped)
-{
-    X509 *root;
-
-    *out_read = *out_skipped = 0;
-    while (next_certificate(file, &root)) {
-        int added = root ? X509_STORE_add_cert(roots, root) : 0;
-
-        if (root && !added) {
-            X509_free(root);
-            return RES_NOMEM;
-        }
-        X509_free(root);
-        *(root ? out_read : out_skipped) += 1;
-    }
-    return RES_OK;
-}
-
 const char *
 tls_file_error(const char *file, const char *what)
 {
@@ -104,34 +77,6 @@ tls_file_error(const char *file, const char *what)
 
     snprintf(text, sizeof text, "%s: %s", file, what);
     return text;
-}
-
-static enum result
-load_roots(X509_STORE *roots, const char *ca_file, const char **out_error)
-{
-    unsigned read = 0, skipped = 0;
-    enum result res;
-    BIO *file;
-
-    errno = 0;
-    file = BIO_new_file(ca_file, "r");
-    if (!file) {
-        *out_error = tls_file_error(ca_file, errno ? strerror(errno) : "cannot be opened");
-        return RES_SYNTAX;
-    }
-    res = read_roots(roots, file, &read, &skipped);
-    BIO_free(file);
-    if (res == RES_OK && read == 0) {
-        *out_error = tls_file_error(ca_file, "holds no certificate in PEM form");
-        res = RES_SYNTAX;
-    }
-    if (res == RES_OK && skipped > 0) {
-        char quoted[ERROR_TEXT_BYTES];
-
-        log_warn("event=ca_file file=%s roots=%u skipped=%u",
-                 log_quote(quoted, sizeof quoted, span_of(ca_file)), read, skipped);
-    }
-    return res;
 }
 
 enum result
@@ -144,13 +89,19 @@ tls_context_new(const char *ca_file, struct tls_context **out, const char **out_
     *out_error = "no memory for TLS";
     if (!ctx)
         goto done;
-    ctx->strict = ssl_ctx_new(TLS_SUITES_FORWARD_SECRET, SIGNATURES_STRICT);
-    ctx->lenient = ssl_ctx_new(TLS_SUITES_FORWARD_SECRET ":" SUITES_STATIC_RSA, SIGNATURES_LENIENT);
+    ctx->pool = CRYPTO_BUFFER_POOL_new();
+    ctx->proven = chain_cache_new();
+    ctx->tickets = ticket_cache_new();
+    if (!ctx->pool || !ctx->proven || !ctx->tickets)
+        goto done;
+    ctx->strict = ssl_ctx_new(ctx->pool, TLS_SUITES_FORWARD_SECRET, SIGNATURES_STRICT);
+    ctx->lenient =
+        ssl_ctx_new(ctx->pool, TLS_SUITES_FORWARD_SECRET ":" SUITES_STATIC_RSA, SIGNATURES_LENIENT);
     ctx->roots = X509_STORE_new();
     ctx->transport = transport_method_new();
     if (!ctx->strict || !ctx->lenient || !ctx->roots || !ctx->transport)
         goto done;
-    res = load_roots(ctx->roots, ca_file, out_error);
+    res = roots_load(ctx->roots, ca_file, out_error);
     if (res != RES_OK)
         goto done;
     *out = ctx;
@@ -162,13 +113,27 @@ done:
     return res;
 }
 
+enum result
+tls_context_set_post_quantum(struct tls_context *ctx, bool wanted)
+{
+    const char *groups = wanted ? BSSL_GROUPS : BSSL_GROUPS_CLASSIC;
+
+    return SSL_CTX_set1_groups_list(ctx->strict, groups) &&
+                   SSL_CTX_set1_groups_list(ctx->lenient, groups)
+               ? RES_OK
+               : RES_NOMEM;
+}
+
 void
 tls_context_free(struct tls_context *ctx)
 {
     if (!ctx)
         return;
+    ticket_cache_free(ctx->tickets);
+    chain_cache_free(ctx->proven);
     SSL_CTX_free(ctx->strict);
     SSL_CTX_free(ctx->lenient);
+    CRYPTO_BUFFER_POOL_free(ctx->pool); /* after all whose certificates it holds */
     X509_STORE_free(ctx->roots);
     BIO_meth_free(ctx->transport);
     free(ctx);

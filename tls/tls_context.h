@@ -1,5 +1,5 @@
 /* tls/tls_context.h: what the clients of a process share; opaque outside tls/ (tls/tls_client.h).
- * Context: worker; read-only once made. */
+ * Context: worker; settings and roots are read-only once made, the caches belong to its thread. */
 #ifndef STSGATE_TLS_TLS_CONTEXT_H
 #define STSGATE_TLS_TLS_CONTEXT_H
 
@@ -17,12 +17,21 @@
     "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"                                                 \
     "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
 
+struct chain_cache;
+struct ticket_cache;
+
 struct tls_context {
-    SSL_CTX *strict;       /* owned; for a floor of TLS 1.2 or more */
-    SSL_CTX *lenient;      /* owned; for a lower floor: clear text would be worse (TLS-021) */
-    X509_STORE *roots;     /* owned */
-    BIO_METHOD *transport; /* owned */
+    CRYPTO_BUFFER_POOL *pool;   /* owned: each certificate that peers present, in one copy */
+    SSL_CTX *strict;            /* owned; for a floor of TLS 1.2 or more */
+    SSL_CTX *lenient;           /* owned; for a lower floor: clear text would be worse (TLS-021) */
+    X509_STORE *roots;          /* owned */
+    BIO_METHOD *transport;      /* owned */
+    struct chain_cache *proven; /* owned; by these roots */
+    struct ticket_cache *tickets; /* owned; their chains are judged by these roots */
 };
+
+/** The library's callback for each session that a server gives (tls/client_tickets.h). */
+int tls_client_take_session(SSL *ssl, SSL_SESSION *session);
 
 /** The library's context for handshakes with that floor. Borrowed. */
 SSL_CTX *tls_context_for_floor(const struct tls_context *ctx, uint16_t floor);

@@ -63,7 +63,7 @@ error_is_version(uint32_t error)
 static void
 describe_library_error(struct tls_stream *s, uint32_t error)
 {
-    const char *text = ERR_reason_error_string(error);
+    const char *text = s->because ? s->because : ERR_reason_error_string(error);
 
     reason_copy_error(s->reason, sizeof s->reason, text ? text : "tls library error");
     if (error_is_version(error) || (s->version && s->version < s->floor))

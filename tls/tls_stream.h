@@ -29,8 +29,9 @@ struct tls_stream {
     bool send_failed; /* but what the peer sent before can still be read */
     enum tls_failure failure;
     char reason[sizeof((struct observation *)0)->failure_reason];
-    uint16_t floor;   /* the lowest version we take part in */
-    uint16_t version; /* the one that was chosen, as far as the owner knows; 0 before */
+    const char *because; /* the owner's words for a failure, in place of the library's; or NULL */
+    uint16_t floor;      /* the lowest version we take part in */
+    uint16_t version;    /* the one that was chosen, as far as the owner knows; 0 before */
 };
 
 /** Zeroed memory becomes a stream over fd, which is borrowed. floor: TLS_VERSION_1_0 .. 1_3; 1.3 is

@@ -93,9 +93,9 @@ printed_clear(struct printed *p)
 #define TLS                                                                                        \
     "\"tls\":{\"stage\":\"done\",\"starttls_offered\":true,\"starttls_code\":220,"                 \
     "\"bound\":false,\"failure\":\"none\",\"failure_reason\":\"\",\"fallback\":false,"             \
-    "\"sni\":\"mx1.example.com\",\"trust\":0,"                                                     \
+    "\"alert\":\"\",\"sni\":\"mx1.example.com\",\"trust\":0,"                                      \
     "\"floor\":\"TLSv1.2\",\"version\":\"TLSv1.3\",\"cipher\":\"TLS_AES_128_GCM_SHA256\","         \
-    "\"group\":\"X25519\",\"resumed\":false,\"chain\":\"expired\","                                \
+    "\"group\":\"X25519\",\"ticket_offered\":false,\"resumed\":false,\"chain\":\"expired\","       \
     "\"chain_error\":\"X509_V_ERR_CERT_HAS_EXPIRED\","                                             \
     "\"chain_reason\":\"certificate has expired\",\"san\":[\"mx1.example.com\"],\"san_count\":1,"  \
     "\"leaf_sha256\":\"" HEX8("0f0f0f0f") "\"},"

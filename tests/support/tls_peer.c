@@ -86,6 +86,14 @@ tls_peer_open(struct tls_peer *peer, const struct tls_peer_spec *spec, int fd)
             peer->ctx,
             SSL_VERIFY_PEER | (spec->needs_certificate ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
             accept_any);
+    if (spec->ticket_key) {
+        uint8_t keys[48];
+
+        memset(keys, spec->ticket_key, sizeof keys);
+        must(SSL_CTX_set_tlsext_ticket_keys(peer->ctx, keys, sizeof keys) &&
+                 SSL_CTX_set_session_id_context(peer->ctx, keys, 1),
+             "ticket keys");
+    }
     use_chain(peer->ctx, spec);
     peer->ssl = SSL_new(peer->ctx);
     must(peer->ssl && SSL_set_fd(peer->ssl, fd), "SSL_new");

@@ -14,6 +14,7 @@ struct tls_peer_spec {
     const char *groups;                           /* NULL: the library's */
     bool asks_certificate;
     bool needs_certificate;
+    uint8_t ticket_key;     /* not 0: peers of the same key take each other's tickets */
     int leaf_version_octet; /* not 0: the version field of the leaf becomes it */
 };
 

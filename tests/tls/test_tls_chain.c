@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -362,10 +363,84 @@ test_ca_file_with_odd_root(void **state)
     unlink(path);
 }
 
+static bool
+is_trusted(struct tls_context *ctx, enum cert_id leaf, enum cert_id issuer)
+{
+    struct tls_peer_spec spec = { .chain = { &world.family.certs[leaf],
+                                             &world.family.certs[issuer] } };
+    struct observation *obs = observation_new();
+    struct tls_client *client;
+    struct tls_peer peer;
+    bool trusted;
+    int fds[2];
+
+    assert_non_null(obs);
+    tls_peer_pair(fds);
+    tls_peer_open(&peer, &spec, fds[1]);
+    assert_int_equal(tls_client_new(ctx, fds[0], HOST, TLS_VERSION_1_2, &client), RES_OK);
+    shake_hands(client, &peer);
+    assert_int_equal(tls_client_observe(client, CERTS_NOW, obs), RES_OK);
+    trusted = obs->chain == CHAIN_GOOD;
+    observation_unref(obs);
+    tls_client_free(client);
+    tls_peer_close(&peer);
+    close(fds[0]);
+    close(fds[1]);
+    return trusted;
+}
+
+/* TLS-045: a folder of roots, some under two names as a hashed one has them, with what else lies
+ * about in such a folder. */
+static void
+test_ca_folder(void **state)
+{
+    static const char *const names[] = { "root.pem",    "5ed36f99.0", "dead.0", "README",
+                                         "unknown.crt", ".hidden",    "more" };
+    const struct cert *root = &world.family.certs[ROOT],
+                      *unknown = &world.family.certs[ROOT_UNKNOWN];
+    char folder[] = "/tmp/stsgate-ca-XXXXXX", paths[ROWS(names)][64], want[128];
+    struct tls_context *ctx = (struct tls_context *)folder; /* must become NULL */
+    const char *error;
+    FILE *file;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    for (size_t i = 0; i < ROWS(names); i++)
+        snprintf(paths[i], sizeof paths[i], "%s/%s", folder, names[i]);
+    snprintf(want, sizeof want, "%s: holds no certificate in PEM form", folder);
+    assert_int_equal(tls_context_new(folder, &ctx, &error), RES_SYNTAX);
+    assert_string_equal(error, want);
+    assert_null(ctx);
+
+    certs_write(paths[0], &root, 1, false);
+    assert_int_equal(symlink(names[0], paths[1]), 0);
+    assert_int_equal(symlink("nowhere", paths[2]), 0);
+    file = fopen(paths[3], "w");
+    assert_non_null(file);
+    fputs("What this folder is for.\n", file);
+    fclose(file);
+    certs_write(paths[5], &unknown, 1, false);
+    assert_int_equal(mkdir(paths[6], 0700), 0);
+    assert_int_equal(tls_context_new(folder, &ctx, &error), RES_OK);
+    assert_true(is_trusted(ctx, LEAF, INTER));
+    assert_false(is_trusted(ctx, LEAF_UNKNOWN, ROOT_UNKNOWN));
+    tls_context_free(ctx);
+
+    certs_write(paths[4], &unknown, 1, false); /* a reload sees it */
+    assert_int_equal(tls_context_new(folder, &ctx, &error), RES_OK);
+    assert_true(is_trusted(ctx, LEAF, INTER));
+    assert_true(is_trusted(ctx, LEAF_UNKNOWN, ROOT_UNKNOWN));
+    tls_context_free(ctx);
+    for (size_t i = 0; i < ROWS(names); i++)
+        assert_int_equal(remove(paths[i]), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int
 main(void)
 {
     static const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_ca_folder),
         cmocka_unit_test(test_ca_file),
         cmocka_unit_test(test_ca_file_with_odd_root),
     };

@@ -103,8 +103,18 @@ static const struct raw_case {
       STAYS, TLS_FAILURE_VERSION, "unsupported protocol", 0x0300 },
     { "TLS-022 alert protocol_version: version unknown", TLS_VERSION_1_2, BYTES(ALERT("\x46")),
       CLOSES, TLS_FAILURE_VERSION, "tlsv1 alert protocol version", 0 },
-    { "alert handshake_failure", TLS_VERSION_1_2, BYTES(ALERT("\x28")), CLOSES,
-      TLS_FAILURE_HANDSHAKE, "sslv3 alert handshake failure", 0 },
+    { "TLS-022 alert handshake_failure in place of a ServerHello", TLS_VERSION_1_2,
+      BYTES(ALERT("\x28")), CLOSES, TLS_FAILURE_HANDSHAKE, "no common cipher suite", 0 },
+    { "alert insufficient_security in place of a ServerHello", TLS_VERSION_1_2,
+      BYTES(ALERT("\x47")), CLOSES, TLS_FAILURE_HANDSHAKE, "no common cipher suite", 0 },
+    { "alert handshake_failure behind a ServerHello is about something else", TLS_VERSION_1_2,
+      BYTES(HELLO("\x03", "\x03", "\xc0\x2b") "\x15\x03\x03\x00\x02\x02\x28"), CLOSES,
+      TLS_FAILURE_HANDSHAKE, "sslv3 alert handshake failure", 0x0303 },
+    { "FAULTS C2 ServerHello of TLS 1.2 with the mark of a downgrade from 1.3", TLS_VERSION_1_2,
+      BYTES("\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03"
+            "0123456789abcdef01234567"
+            "DOWNGRD\x01\x00\xc0\x2b\x00"),
+      STAYS, TLS_FAILURE_HANDSHAKE, "tls13 downgrade", 0x0303 },
     { "FAULTS C14 alert unrecognized_name", TLS_VERSION_1_2, BYTES(ALERT("\x70")), STAYS,
       TLS_FAILURE_HANDSHAKE, "tlsv1 alert unrecognized name", 0 },
     { "alert internal_error", TLS_VERSION_1_0, BYTES(ALERT("\x50")), STAYS, TLS_FAILURE_HANDSHAKE,
@@ -123,6 +133,23 @@ drain(int fd)
     for (int i = 0; i < TLS_PAIR_STEPS_MAX; i++)
         if (recv(fd, bytes, sizeof bytes, 0) <= 0)
             break;
+}
+
+/* Rows in which the peer sends an alert are those that hold one; ours goes out where the peer still
+ * speaks and is wrong. */
+static void
+check_alert(const char *alert, const struct raw_case *c)
+{
+    bool received = memmem(c->bytes, c->len, "\x00\x02\x02", 3) != NULL;
+
+    if (received)
+        assert_int_equal(strncmp(alert, "received ", 9), 0);
+    else
+        assert_int_not_equal(strncmp(alert, "received ", 9), 0);
+    if (c->failure == TLS_FAILURE_TIMEOUT)
+        assert_string_equal(alert, "");
+    if (c->failure == TLS_FAILURE_VERSION && !received)
+        assert_string_equal(alert, "sent protocol version");
 }
 
 static void
@@ -150,6 +177,7 @@ test_raw(void **state)
     assert_int_equal(p.obs->version, c->version);
     assert_int_equal(p.obs->floor, c->floor);
     assert_string_equal(p.obs->sni, TLS_PAIR_HOST);
+    check_alert(p.obs->alert, c);
     assert_string_equal(p.obs->cipher, "");
     assert_string_equal(p.obs->chain_error, "");
     assert_int_equal(p.obs->chain, CHAIN_UNTRUSTED);
@@ -275,7 +303,7 @@ static const struct facts_case {
       { .max = TLS_VERSION_1_2, .suites = "AES128-GCM-SHA256" },
       .rsa = true,
       .failure = TLS_FAILURE_HANDSHAKE,
-      .reason = "sslv3 alert handshake failure" },
+      .reason = "no common cipher suite" },
     { "FAULTS C13 server insists on a certificate, TLS 1.2",
       TLS_VERSION_1_2,
       { .needs_certificate = true, .max = TLS_VERSION_1_2 },
@@ -393,6 +421,17 @@ suite_is_forward_secret(unsigned suite)
     return false;
 }
 
+/* extensions: with their length before them. */
+static bool
+hello_has_extension(const uint8_t *extensions, size_t len, unsigned type)
+{
+    for (size_t at = 2; at + 4 <= len;
+         at += 4u + (size_t)(extensions[at + 2] << 8 | extensions[at + 3]))
+        if ((unsigned)(extensions[at] << 8 | extensions[at + 1]) == type)
+            return true;
+    return false;
+}
+
 static void
 test_hello(void **state)
 {
@@ -420,7 +459,8 @@ test_hello(void **state)
     assert_int_equal(static_rsa, c->static_rsa);
     assert_int_equal(hello[at], 1); /* one compression method: none */
     assert_int_equal(hello[at + 1], 0);
-    assert_null(memmem(hello, (size_t)n, "\x00\x23\x00\x00", 4)); /* TLS-026: no session_ticket */
+    assert_false(hello_has_extension(hello + at + 2, (size_t)n - at - 2, 42)); /* no 0-RTT */
+    assert_false(hello_has_extension(hello + at + 2, (size_t)n - at - 2, 41)); /* nor a ticket */
     tls_pair_close(&p);
 }
 

@@ -461,8 +461,11 @@ test_no_memory_observe(void **state)
         alloc_fail_after(n);
         res = tls_client_observe(p.client, CERTS_NOW, p.obs);
         happened = alloc_fail_happened();
-        assert_int_equal(res, happened ? RES_NOMEM : RES_OK);
-        assert_int_equal(p.obs->chain, happened ? CHAIN_UNTRUSTED : CHAIN_GOOD);
+        if (res != RES_OK) { /* but a chain that finds no place in the cache is good as well */
+            assert_true(happened);
+            assert_int_equal(res, RES_NOMEM);
+        }
+        assert_int_equal(p.obs->chain, res == RES_OK ? CHAIN_GOOD : CHAIN_UNTRUSTED);
     }
     assert_true(n > 1 && n < 50);
     tls_pair_close(&p);
