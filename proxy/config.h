@@ -49,6 +49,7 @@ struct config {
     bool tls_required;                  /* nothing goes in clear, to nobody (TLS-011) */
     bool cleartext_fallback;            /* who demands no TLS is served without when it is broken
                                          * (TLS-031) */
+    bool tls_post_quantum;
 
     /* DNS */
     char *resolver_stub, *resolver_forward, *resolver_root_hints, *trust_anchor_file;

@@ -1,5 +1,6 @@
 #include "proxy/config_files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -26,14 +27,51 @@ has_line(const char *path, const char *mark)
     return found;
 }
 
-static enum result
-check_certificates(const char *key, const char *path, char *error, size_t error_size)
+static bool
+file_has_certificates(const char *path)
 {
-    if (has_line(path, "-----BEGIN CERTIFICATE-----") ||
-        has_line(path, "-----BEGIN TRUSTED CERTIFICATE-----"))
+    return has_line(path, "-----BEGIN CERTIFICATE-----") ||
+           has_line(path, "-----BEGIN TRUSTED CERTIFICATE-----");
+}
+
+/* In one of its files, as tls/roots.h reads them. errno is 0 after a "no". */
+static bool
+folder_has_certificates(DIR *folder, const char *path)
+{
+    char file[PATH_MAX];
+    bool found = false;
+
+    for (struct dirent *e = readdir(folder); e && !found; e = readdir(folder))
+        if (e->d_name[0] != '.' &&
+            snprintf(file, sizeof file, "%s/%s", path, e->d_name) < (int)sizeof file)
+            found = file_has_certificates(file);
+    errno = 0;
+    return found;
+}
+
+static enum result
+check_certificate_file(const char *key, const char *path, char *error, size_t error_size)
+{
+    if (file_has_certificates(path))
         return RES_OK;
     snprintf(error, error_size, "%s: %s: %s", key, path,
              errno ? strerror(errno) : "holds no certificate in PEM form");
+    return RES_SYNTAX;
+}
+
+static enum result
+check_certificates(const char *key, const char *path, char *error, size_t error_size)
+{
+    DIR *folder = opendir(path);
+    bool found;
+
+    if (!folder)
+        return check_certificate_file(key, path, error, error_size);
+    found = folder_has_certificates(folder, path);
+    (void)closedir(folder);
+    if (found)
+        return RES_OK;
+    snprintf(error, error_size, "%s: %s: holds no certificate in PEM form", key, path);
     return RES_SYNTAX;
 }
 
@@ -63,7 +101,7 @@ config_check_files(const struct config *config, char *error, size_t error_size)
     enum result res = check_certificates("mx_ca_file", config->mx_ca_file, error, error_size);
 
     if (res == RES_OK)
-        res = check_certificates("policy_ca_file", config->policy_ca_file, error, error_size);
+        res = check_certificate_file("policy_ca_file", config->policy_ca_file, error, error_size);
     for (size_t i = 0; i < config->rules.rule_count && res == RES_OK; i++) {
         const struct rule *rule = &config->rules.rules[i];
         char key[RULE_ID_MAX + 32];

@@ -27,7 +27,7 @@ static const struct config_section_key override_keys[] = {
       "What holds in place of, or beside, the domain's own policy" },
     { "mx", "list of names, \"*.\" stands for one label", true,
       "verify: MX hosts that are permitted; without it: those of the DNS" },
-    { "ca_file", "absolute path", false, "verify: CA certificates in place of mx_ca_file" },
+    { "ca_file", "absolute path", false, "verify: CA certificates in place of mx_ca_file, a file or a folder" },
     { "tls_minimum", "1.0, 1.1, 1.2 or 1.3", false,
       "floor, require, verify: lowest TLS version; without it: the site's" },
     { "reason", "text", false, "Why; needed" },

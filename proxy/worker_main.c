@@ -190,6 +190,16 @@ on_prepare(struct ev_loop *loop, ev_prepare *p, int revents)
         ev_break(loop, EVBREAK_ALL);
 }
 
+static bool
+open_context(const struct worker *w, const char *ca_file, struct tls_context **out,
+             const char **out_error)
+{
+    if (tls_context_new(ca_file, out, out_error) != RES_OK)
+        return false;
+    *out_error = "no memory for TLS";
+    return tls_context_set_post_quantum(*out, w->config->tls_post_quantum) == RES_OK;
+}
+
 /* The site's roots, and those of each override that brings its own (PRX-042). */
 static bool
 open_roots(struct worker *w)
@@ -202,14 +212,14 @@ open_roots(struct worker *w)
     if (!s->tls)
         return false;
     s->tls_count = 1 + rules->rule_count;
-    if (tls_context_new(w->config->mx_ca_file, &s->tls[0], &error) != RES_OK) {
+    if (!open_context(w, w->config->mx_ca_file, &s->tls[0], &error)) {
         log_error("event=start-failed what=tls reason=\"%s\"", error);
         return false;
     }
     for (size_t i = 0; i < rules->rule_count; i++) {
         const struct rule *rule = &rules->rules[i];
 
-        if (rule->ca_file && tls_context_new(rule->ca_file, &s->tls[1 + i], &error) != RES_OK) {
+        if (rule->ca_file && !open_context(w, rule->ca_file, &s->tls[1 + i], &error)) {
             log_error("event=start-failed what=tls override=\"%s\" reason=\"%s\"", rule->id, error);
             return false;
         }
