@@ -58,6 +58,8 @@ on_helo(struct session *s, const struct smtp_reply *reply, enum session_event ev
     if (event != SEV_REPLY_MORE) /* no reply to HELO */
         session_say(s, reply->text);
     if (event == SEV_REPLY_OK) {
+        if (s->obs->stage == TLS_STAGE_CLEAR)
+            s->obs->starttls_offered = false; /* whatever an earlier EHLO was told */
         s->mx_keywords = 0;
         s->announced = 0;
         s->helo = true;
