@@ -42,6 +42,13 @@ pipe_len(const struct pipe_bytes *p)
     return p->end - p->start;
 }
 
+static void
+tap(struct world *w, enum world_wire wire, struct span bytes)
+{
+    if (w->tap)
+        w->tap(w->tap_arg, wire, bytes);
+}
+
 /* ---- what the session asks for ---- */
 
 static void
@@ -57,6 +64,7 @@ op_to_client(void *io, struct span bytes)
     struct world *w = io;
 
     must_be_open(w, "to_client");
+    tap(w, WIRE_TO_CLIENT, bytes);
     pipe_append(&w->client, bytes);
 }
 
@@ -75,6 +83,7 @@ op_to_mx(void *io, struct span bytes)
         fail_msg("said to the MX before its reply: \"%.*s\"", (int)bytes.len, bytes.ptr);
     if (bytes.len == 0)
         return;
+    tap(w, WIRE_TO_MX, bytes);
     w->line_open = bytes.ptr[bytes.len - 1] != '\n';
     w->mx_owes = true;
     pipe_append(&w->mx, bytes);
@@ -449,6 +458,7 @@ deliver_client(struct world *w)
     if (w->closed || pipe_len(&w->from_client) == 0 || !session_wants_client(w->session))
         return false;
     bytes = take(&w->from_client, w->client_step, &len);
+    tap(w, WIRE_FROM_CLIENT, span_make(bytes, len));
     session_client_input(w->session, span_make(bytes, len));
     free(bytes);
     return true;
@@ -465,6 +475,7 @@ deliver_mx(struct world *w)
     bytes = take(&w->from_mx, w->mx_step, &len);
     if (memchr(bytes, '\n', len))
         w->mx_owes = false;
+    tap(w, WIRE_FROM_MX, span_make(bytes, len));
     session_mx_input(w->session, span_make(bytes, len));
     free(bytes);
     return true;

@@ -7,7 +7,9 @@
 #include "base/span.h"
 #include "proxy/session.h"
 
+#ifndef WORLD_PIPE_BYTES /* a fuzzer does with less */
 #define WORLD_PIPE_BYTES (2u << 20)
+#endif
 #define WORLD_RECORDS_MAX 600u
 #define WORLD_ANSWERS_MAX 16u
 #define WORLD_START_S 1700000000 /* wall clock */
@@ -29,8 +31,13 @@ struct world_answer {
                               * these for a domain a re-check cannot be asked */
 };
 
+/* Bytes as they pass between the session and its two sides. */
+enum world_wire { WIRE_FROM_CLIENT, WIRE_TO_CLIENT, WIRE_FROM_MX, WIRE_TO_MX };
+
 struct world {
-    struct session *session; /* owned */
+    struct session *session;                                         /* owned */
+    void (*tap)(void *arg, enum world_wire wire, struct span bytes); /* sees them first; or NULL */
+    void *tap_arg;
     struct config config;
     struct record_session_info info;
     int64_t now_ms;
