@@ -126,6 +126,9 @@ static const struct config_key keys[] = {
            60, "Longest time that a worker reuses what it was told of a domain"),
     TEXT(chunking, CONFIG_BOOL, "true or false", "true",
          "Whether clients are shown the MX's CHUNKING and BINARYMIME"),
+    CHOICE(bare_newline, bare_newline_any, "reject-ambiguous or reject-any", "reject-ambiguous",
+           "Which messages with a bare CR or LF are refused: ones where it might pass for the end, "
+           "or all"),
     SECONDS(connect_timeout, 1, 86400, 30, "TCP connection to the MX"),
     SECONDS(greeting_timeout, 1, 86400, 300, "Greeting of the MX"),
     SECONDS(command_timeout, 1, 86400, 300, "Reply of the MX to a command"),

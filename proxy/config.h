@@ -80,7 +80,8 @@ struct config {
     struct rules rules;
 
     /* SMTP */
-    bool chunking; /* CHUNKING and BINARYMIME may be shown (CHNK-001) */
+    bool chunking;         /* CHUNKING and BINARYMIME may be shown (CHNK-001) */
+    bool bare_newline_any; /* every bare CR or LF in message text is refused (SMTP-044) */
 
     /* waits, RFC 5321 4.5.3.2 */
     unsigned connect_timeout_ms, greeting_timeout_ms, command_timeout_ms, data_timeout_ms,

@@ -137,6 +137,33 @@ data_scan(struct data_scan *scan, struct span bytes, size_t *out_pass)
     return verdict;
 }
 
+/* Is one of the SCAN_BLOCK octets from p on an LF without a CR before it, or something else behind
+ * a CR? */
+static bool
+block_has_bare_newline(const char *p)
+{
+    const char *before = p - 1;
+    unsigned char found = 0;
+
+    for (size_t i = 0; i < SCAN_BLOCK; i++)
+        found |= (unsigned char)((p[i] == '\n') ^ (before[i] == '\r'));
+    return found;
+}
+
+size_t
+data_scan_bare_newline(const struct data_scan *scan, struct span bytes)
+{
+    size_t at = 1;
+
+    if (bytes.len == 0 || (bytes.ptr[0] == '\n') != (scan->state == SCAN_CR))
+        return 0;
+    while (bytes.len - at >= SCAN_BLOCK && !block_has_bare_newline(bytes.ptr + at))
+        at += SCAN_BLOCK;
+    while (at < bytes.len && (bytes.ptr[at] == '\n') == (bytes.ptr[at - 1] == '\r'))
+        at++;
+    return at;
+}
+
 bool
 data_scan_swallow(struct data_scan *scan, struct span bytes, size_t *out_used)
 {

@@ -25,6 +25,11 @@ void data_scan_init(struct data_scan *scan);
  * client's next command. */
 enum data_verdict data_scan(struct data_scan *scan, struct span bytes, size_t *out_pass);
 
+/** Before data_scan() of the same bytes, for `bare_newline = reject-any`: where the first bare CR
+ * or LF shows, be it of a look-alike or not; bytes.len when none does. What stands before that
+ * offset may be scanned; if the message does not end there, the connection must be cut. */
+size_t data_scan_bare_newline(const struct data_scan *scan, struct span bytes);
+
 /** After DATA_AMBIGUOUS or a lost MX: only look for the strict end, swallow everything (SMTP-035).
  * Returns true when the end was found; out_used: bytes to drop (all of them when false). */
 bool data_scan_swallow(struct data_scan *scan, struct span bytes, size_t *out_used);

@@ -1,6 +1,7 @@
 /* proxy/data_scan_fuzz.c: the first octet says in what parts the rest, message data, arrives.
  * Promises: parts change nothing; what has left holds the strict end at its end only, and no dot
- * alone on a line otherwise, whoever reads it; swallowing finds the strict end of the rest. */
+ * alone on a line otherwise, whoever reads it; what stands before the first bare CR or LF has none;
+ * swallowing finds the strict end of the rest. */
 #include "proxy/data_scan.h"
 
 #include <stdint.h>
@@ -66,6 +67,22 @@ check_swallow(struct data_scan scan, struct span rest, size_t part)
         must(memcmp(rest.ptr + done - 5, "\r\n.\r\n", 5) == 0);
 }
 
+/* Up to the first bare CR or LF there is none; "\r\n" stands before, as the DATA command's. */
+static void
+check_bare_newline(struct span input)
+{
+    struct data_scan scan;
+    size_t bare;
+
+    data_scan_init(&scan);
+    bare = data_scan_bare_newline(&scan, input);
+    must(bare <= input.len);
+    for (size_t i = 0; i < bare; i++)
+        must((input.ptr[i] == '\n') == (i > 0 && input.ptr[i - 1] == '\r'));
+    must(bare == input.len ||
+         (input.ptr[bare] == '\n') != (bare > 0 && input.ptr[bare - 1] == '\r'));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -94,5 +111,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     data_scan_init(&scan);
     check_swallow(scan, input, part);
+    check_bare_newline(input);
     return 0;
 }

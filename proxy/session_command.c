@@ -391,8 +391,14 @@ serve_line(struct session *s, struct span input)
 static size_t
 serve_content(struct session *s, struct span input)
 {
-    size_t pass;
-    enum data_verdict found = data_scan(&s->scan, input, &pass);
+    size_t pass, clean = input.len;
+    enum data_verdict found;
+
+    if (s->config->bare_newline_any)
+        clean = data_scan_bare_newline(&s->scan, input);
+    found = data_scan(&s->scan, span_first(input, clean), &pass);
+    if (found == DATA_MORE && clean < input.len)
+        found = DATA_AMBIGUOUS;
 
     if (pass) {
         session_tell_mx(s, span_first(input, pass));

@@ -490,6 +490,8 @@ do_set(struct script *s, char **words)
         s->w->config.recipient_budget_ms = value * 1000;
     else if (strcmp(words[1], "chunking") == 0)
         s->w->config.chunking = value;
+    else if (strcmp(words[1], "bare_newline_any") == 0)
+        s->w->config.bare_newline_any = value;
     else if (strcmp(words[1], "backlog") == 0)
         s->w->backlog = value;
     else

@@ -257,6 +257,39 @@ test_random(void **state)
     }
 }
 
+/* SMTP-044 reject-any: wherever it is cut, nothing leaves behind the first bare CR or LF. */
+static void
+test_bare_newline(void **state)
+{
+    static const char alphabet[] = { '\r', '\n', '.', 'x' };
+
+    (void)state;
+    for (unsigned long number = 0; number < 1ul << 12; number++)
+        for (size_t gap = 0; gap < 140; gap += gap == 2 ? 60 : 1) {
+            char text[160];
+            struct span input = { text, gap + 6 };
+            size_t want = 0;
+
+            memset(text, 'y', sizeof text);
+            for (size_t i = 0; i < 3; i++) {
+                text[i] = alphabet[number >> 2 * i & 3];
+                text[3 + gap + i] = alphabet[number >> (6 + 2 * i) & 3];
+            }
+            while (want < input.len && (text[want] == '\n') == (want > 0 && text[want - 1] == '\r'))
+                want++;
+            for (size_t first = 1; first <= input.len; first++) {
+                struct data_scan scan = { 0 }; /* text came before */
+                size_t got = data_scan_bare_newline(&scan, span_first(input, first)), pass;
+
+                if (got == first && data_scan(&scan, span_first(input, first), &pass) == DATA_MORE)
+                    got = pass + data_scan_bare_newline(&scan, span_from(input, pass));
+                else if (got == first)
+                    continue; /* the message is over */
+                assert_int_equal(got, want);
+            }
+        }
+}
+
 /* SMTP-035: what follows a look-alike is dropped up to the strict end, wherever it is cut. */
 static void
 check_swallow(struct data_scan scan, struct span input, size_t part, bool want, size_t want_used)
@@ -340,7 +373,7 @@ main(void)
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(test_exhaustive),       cmocka_unit_test(test_within_text),
         cmocka_unit_test(test_random),           cmocka_unit_test(test_swallow),
-        cmocka_unit_test(test_swallow_the_rest),
+        cmocka_unit_test(test_swallow_the_rest), cmocka_unit_test(test_bare_newline),
     };
     struct CMUnitTest tests[ROWS(cases) + ROWS(others)] = { 0 };
 
