@@ -1,6 +1,7 @@
 #include "proxy/connection.h"
 
 #include "base/log.h"
+#include "proxy/ehlo_memory.h"
 #include "proxy/mx_leg.h"
 
 #include <errno.h>
@@ -153,6 +154,26 @@ op_forget(void *io)
     c->question = NULL;
 }
 
+static struct span
+op_recall_list(void *io)
+{
+    struct connection *c = io;
+    const struct record_session_info *info = session_info(c->session);
+
+    return ehlo_memory_recall(c->shared->lists, &info->destination, info->destination_port,
+                              clock_mono_ms(&c->shared->clock) / 1000);
+}
+
+static void
+op_learn_list(void *io, struct span list, bool proven)
+{
+    struct connection *c = io;
+    const struct record_session_info *info = session_info(c->session);
+
+    ehlo_memory_learn(c->shared->lists, &info->destination, info->destination_port, list, proven,
+                      clock_mono_ms(&c->shared->clock) / 1000);
+}
+
 static void
 op_set_timer(void *io, unsigned ms)
 {
@@ -240,6 +261,8 @@ static const struct session_ops ops = {
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
     .forget = op_forget,
+    .recall_list = op_recall_list,
+    .learn_list = op_learn_list,
     .set_timer = op_set_timer,
     .record_recipient = op_record_recipient,
     .record_session = op_record_session,

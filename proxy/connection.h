@@ -22,6 +22,7 @@ struct connection_shared {
                                * an override brings none of its own */
     size_t tls_count;
     struct policy_client *policy;
+    struct ehlo_memory *lists;
     struct record_file *records; /* NULL: none are written */
     char *scratch;               /* MX_LEG_SCRATCH_BYTES, used within one event */
     unsigned open;               /* connections there are */

@@ -81,33 +81,51 @@ append_line(struct buffer *list, struct span code, struct span text, size_t *out
 }
 
 enum result
-ehlo_filter(const struct smtp_reply *reply, unsigned allowed, bool with_size_number,
-            struct buffer *out)
+ehlo_announce(const struct smtp_reply *reply, const struct smtp_reply *list, unsigned allowed,
+              bool with_size_number, struct buffer *out)
 {
-    struct span rest = reply->text, code = span_first(reply->text, 3);
-    struct buffer list;
-    enum result res = RES_OK;
-    size_t last = 0;
+    struct span rest = list->text, code = span_first(reply->text, 3);
+    struct buffer shown;
+    enum result res;
+    size_t last;
 
     /* A line of a code alone grows by the separator. */
-    buffer_init(&list, SMTP_REPLY_MAX_BYTES + SMTP_REPLY_MAX_LINES);
-    for (size_t n = 0; n < reply->lines && res == RES_OK; n++) {
-        const struct smtp_reply one = { reply->code, rest, 1 };
+    buffer_init(&shown, 2 * SMTP_REPLY_MAX_BYTES + SMTP_REPLY_MAX_LINES);
+    res = append_line(&shown, code, smtp_reply_line(reply, 0), &last);
+    for (size_t n = 1; n < list->lines && res == RES_OK; n++) {
+        struct smtp_reply one = { list->code, span_from(rest, span_find(rest, '\n') + 1), 1 };
         struct span line = smtp_reply_line(&one, 0);
-        unsigned bit = n ? bit_of_line(line) : 0;
+        unsigned bit = bit_of_line(line);
 
         if (bit == EHLO_SIZE && !with_size_number)
             line = span_first(line, span_find(line, ' '));
-        if (n == 0 || (bit & allowed))
-            res = append_line(&list, code, line, &last);
-        rest = span_from(rest, span_find(rest, '\n') + 1);
+        if (bit & allowed)
+            res = append_line(&shown, code, line, &last);
+        rest = one.text;
     }
     if (res == RES_OK) {
-        list.mem[list.start + last + 3] = ' ';
-        res = buffer_append(out, buffer_span(&list));
+        shown.mem[shown.start + last + 3] = ' ';
+        res = buffer_append(out, buffer_span(&shown));
     }
-    buffer_clear(&list);
+    buffer_clear(&shown);
     return res;
+}
+
+enum result
+ehlo_filter(const struct smtp_reply *reply, unsigned allowed, bool with_size_number,
+            struct buffer *out)
+{
+    return ehlo_announce(reply, reply, allowed, with_size_number, out);
+}
+
+struct smtp_reply
+ehlo_reread(struct span text)
+{
+    struct smtp_reply reply = { .code = 250, .text = text };
+
+    for (size_t i = 0; i < text.len; i++)
+        reply.lines += text.ptr[i] == '\n';
+    return reply;
 }
 
 enum result

@@ -22,6 +22,9 @@ enum ehlo_keyword {
     EHLO_BINARYMIME = 1u << 11,
 };
 
+/* Every keyword that is known and means anything under TLS. */
+#define EHLO_UNDER_TLS (~(unsigned)EHLO_STARTTLS)
+
 /* Passed to the client when the MX offers them (SMTP-038). STARTTLS is hidden (PRX-039, hide). */
 #define EHLO_OFFERED                                                                               \
     (EHLO_PIPELINING | EHLO_SIZE | EHLO_8BITMIME | EHLO_DSN | EHLO_ENHANCEDSTATUSCODES |           \
@@ -42,6 +45,14 @@ unsigned ehlo_offer(unsigned listed, bool chunking);
  * The last line has a blank after the code. RES_NOMEM, RES_LIMIT: out is unchanged. */
 MUST_CHECK enum result ehlo_filter(const struct smtp_reply *reply, unsigned allowed,
                                    bool with_size_number, struct buffer *out);
+
+/** The same with the keyword lines of another reply, `list`: the first line is reply's (PRX-029).
+ */
+MUST_CHECK enum result ehlo_announce(const struct smtp_reply *reply, const struct smtp_reply *list,
+                                     unsigned allowed, bool with_size_number, struct buffer *out);
+
+/** Read again what ehlo_filter() wrote; borrows text. */
+struct smtp_reply ehlo_reread(struct span text);
 
 /** A one-line HELO-style reply from an EHLO reply: its first line (PRX-047). */
 MUST_CHECK enum result ehlo_as_helo(const struct smtp_reply *reply, struct buffer *out);

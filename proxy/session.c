@@ -27,6 +27,7 @@ session_new(const struct session_ops *ops, void *io, const struct config *config
     s->info = *info;
     s->stats.started_ns = clock->wall_ns(clock->arg);
     buffer_init(&s->client_in, SESSION_INPUT_MAX);
+    buffer_init(&s->mx_list, SMTP_REPLY_MAX_BYTES);
     buffer_init(&s->rcpt_line, SESSION_LINE_BYTES);
     buffer_init(&s->mail_line, SESSION_LINE_BYTES);
     buffer_init(&s->mail_refusal, SMTP_REPLY_MAX_BYTES);
@@ -45,6 +46,7 @@ session_free(struct session *s)
     observation_unref(s->obs);
     smtp_reply_reader_clear(&s->reader);
     buffer_clear(&s->client_in);
+    buffer_clear(&s->mx_list);
     buffer_clear(&s->rcpt_line);
     buffer_clear(&s->parting);
     free(s->client_name);
@@ -107,6 +109,7 @@ fresh_observation(struct session *s)
         keep_failure(s->obs, obs);
     observation_unref(s->obs);
     s->obs = obs;
+    buffer_clear(&s->mx_list);
     return true;
 }
 

@@ -48,6 +48,10 @@ struct session_ops {
     unsigned (*policy_epoch)(void *io);
     /** The answer is not wanted any more. */
     void (*forget)(void *io);
+    /** What this destination listed last under TLS, as learn_list() had it; empty when nothing is
+     * remembered. Borrowed for the event in hand (PRX-029). */
+    struct span (*recall_list)(void *io);
+    void (*learn_list)(void *io, struct span list, bool proven);
     /** One timer: session_timeout() once, in ms; replaces the one before; 0: none. */
     void (*set_timer)(void *io, unsigned ms);
     void (*record_recipient)(void *io, const struct record_recipient *record);

@@ -57,6 +57,7 @@ struct session {
     bool mx_stale;           /* it failed in an earlier transaction: connect again before judging */
     bool mx_mail_open;       /* the MX has accepted a MAIL that is not over */
     unsigned mx_keywords;    /* of its latest EHLO reply */
+    struct buffer mx_list;   /* that reply, if it came under TLS, until a verdict has proven it */
     struct observation *obs; /* a reference; never NULL */
     struct smtp_reply_reader reader;
 

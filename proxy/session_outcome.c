@@ -231,6 +231,17 @@ wants_recheck(const struct session *s)
     return row >= REPLY_STS_MX_MISMATCH && row <= REPLY_STS_NAME_MISMATCH && !s->rcpt_rechecked;
 }
 
+/* The verdict allows this MX: what it lists is worth telling, and how much so (PRX-029). */
+static void
+tell_list(struct session *s)
+{
+    if (buffer_len(&s->mx_list) == 0)
+        return;
+    s->ops->learn_list(s->io, buffer_span(&s->mx_list), s->verdict.proven);
+    if (s->verdict.proven)
+        buffer_clear(&s->mx_list);
+}
+
 /* judge() ends by itself; should it ever go in circles, the client does not. */
 static enum session_event
 reconnect_once_more(struct session *s)
@@ -302,6 +313,7 @@ session_judge(struct session *s)
     remember_requirement(s);
     if (!s->mx_up)
         return SEV_MX_LOST; /* judged on a connection that is gone: nothing to send it on */
+    tell_list(s);
     if (!extensions_there(s)) {
         session_refuse_recipient(s, REPLY_EXTENSION_GONE);
         return SEV_REFUSE;

@@ -25,18 +25,45 @@ reply_event(const struct session *s, unsigned code)
     }
 }
 
-/* The keyword list of this connection, and what the client is shown of it. */
+/* A list under TLS, the only one that counts (TLS-007). It is told to whoever comes to this MX next
+ * once a verdict says what it is worth. */
+static void
+keep_list(struct session *s, const struct smtp_reply *reply)
+{
+    s->mx_keywords = ehlo_keywords(reply) & EHLO_UNDER_TLS;
+    buffer_clear(&s->mx_list);
+    if (ehlo_filter(reply, EHLO_UNDER_TLS, true, &s->mx_list) != RES_OK)
+        buffer_clear(&s->mx_list); /* then nobody is told */
+}
+
+/* What there is to show of in place of a list that came in clear and may be forged: the last one
+ * under TLS (PRX-029). Under TLS, or with none remembered, the reply itself. */
+static struct smtp_reply
+list_to_announce(struct session *s, const struct smtp_reply *reply)
+{
+    struct span remembered = span_of("");
+
+    if (s->obs->stage != TLS_STAGE_DONE)
+        remembered = s->ops->recall_list(s->io);
+    return remembered.len ? ehlo_reread(remembered) : *reply;
+}
+
+/* The keyword list of this connection, and what the client is shown. */
 static void
 on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
 {
+    bool under_tls = s->obs->stage == TLS_STAGE_DONE;
+    struct smtp_reply list = list_to_announce(s, reply);
     struct buffer shown;
     enum result res;
 
     s->mx_keywords = ehlo_keywords(reply);
+    if (under_tls)
+        keep_list(s, reply);
     if (s->obs->stage == TLS_STAGE_CLEAR)
         s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
     s->helo = s->hand == SMTP_VERB_HELO;
-    s->announced = s->helo ? 0 : ehlo_offer(s->mx_keywords, s->config->chunking);
+    s->announced = s->helo ? 0 : ehlo_offer(ehlo_keywords(&list), s->config->chunking);
     s->greeted = true;
     s->mx_mail_open = false;
     session_end_transaction(s);
@@ -44,7 +71,7 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
     buffer_init(&shown, SMTP_REPLY_MAX_BYTES);
     /* A SIZE that came in clear may be forged; its number is not shown (PRX-029). */
     res = s->helo ? ehlo_as_helo(reply, &shown)
-                  : ehlo_filter(reply, s->announced, s->obs->stage == TLS_STAGE_DONE, &shown);
+                  : ehlo_announce(reply, &list, s->announced, under_tls, &shown);
     if (res == RES_OK)
         session_say(s, buffer_span(&shown));
     buffer_clear(&shown);
@@ -244,8 +271,8 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
         on_starttls(s, reply, event, more);
         return;
     case SES_EHLO_TLS:
-        if (event == SEV_REPLY_OK) /* only the list under TLS counts (TLS-007) */
-            s->mx_keywords = ehlo_keywords(reply) & ~(unsigned)EHLO_STARTTLS;
+        if (event == SEV_REPLY_OK)
+            keep_list(s, reply);
         break;
     case SES_REGREETING:
         if (event == SEV_REPLY_READY && s->hand != SMTP_VERB_RCPT)

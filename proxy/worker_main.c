@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "proxy/child_channel.h"
 #include "proxy/connection.h"
+#include "proxy/ehlo_memory.h"
 #include "proxy/intercept.h"
 #include "proxy/mx_leg.h"
 #include "proxy/relay.h"
@@ -238,7 +239,8 @@ open_all(struct worker *w)
     s->clock = clock_system();
     s->scratch = malloc(MX_LEG_SCRATCH_BYTES);
     s->policy = policy_client_new(w->loop, &s->clock);
-    if (!s->scratch || !s->policy)
+    s->lists = ehlo_memory_new();
+    if (!s->scratch || !s->policy || !s->lists)
         return false;
     if (!open_roots(w))
         return false;
@@ -306,6 +308,7 @@ close_all(struct worker *w)
     connection_free_all(&w->shared);
     relay_free_all(&w->relays);
     policy_client_free(w->shared.policy);
+    ehlo_memory_free(w->shared.lists);
     for (size_t i = 0; i < w->shared.tls_count; i++)
         tls_context_free(w->shared.tls[i]);
     free(w->shared.tls);

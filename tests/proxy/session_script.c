@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/ehlo_memory.h"
 #include "tests/alloc_fail.h"
 #include "tests/proxy/session_world.h"
 
@@ -473,6 +474,44 @@ do_record(struct script *s, char **words, size_t count)
     expect_words(s, w->records[w->records_read++], words, count);
 }
 
+/* "KEYWORD,KEYWORD": an EHLO reply with these; "_" is a blank. */
+static struct span
+list_of(char *words, char text[EHLO_MEMORY_LIST_BYTES])
+{
+    size_t len =
+        (size_t)snprintf(text, EHLO_MEMORY_LIST_BYTES, "250-mx.example at your service\r\n");
+    size_t last = 0;
+    char *save;
+
+    for (char *word = strtok_r(words, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+        last = len;
+        len += (size_t)snprintf(text + len, EHLO_MEMORY_LIST_BYTES - len, "250-%s\r\n", word);
+    }
+    text[last + 3] = ' ';
+    for (size_t i = 0; i < len; i++)
+        text[i] = text[i] == '_' ? ' ' : text[i];
+    return span_make(text, len);
+}
+
+/* "remember proven|unproven LIST": of an earlier session. "remembered LIST|-": by now. */
+static void
+do_list(struct script *s, char **words)
+{
+    char text[EHLO_MEMORY_LIST_BYTES];
+    struct world *w = s->w;
+
+    if (strcmp(words[0], "remember") == 0) {
+        ehlo_memory_learn(w->lists, &w->info.destination, 25, list_of(words[2], text),
+                          strcmp(words[1], "proven") == 0, w->now_ms / 1000);
+    } else {
+        struct span want = strcmp(words[1], "-") == 0 ? span_of("") : list_of(words[1], text);
+        struct span got = ehlo_memory_recall(w->lists, &w->info.destination, 25, w->now_ms / 1000);
+
+        if (!s->loose && !span_equal(got, want))
+            FAIL(s, "it is \"%s\"", show(got, (char[400]){ 0 }));
+    }
+}
+
 static void
 do_set(struct script *s, char **words)
 {
@@ -556,6 +595,8 @@ do_look(struct script *s, char **words, size_t count)
         expect(s, w->rechecks == strtoul(words[1], NULL, 10), "another number of re-checks");
     } else if (strcmp(verb, "questions") == 0) {
         expect(s, w->questions == strtoul(words[1], NULL, 10), "another number of questions");
+    } else if (strcmp(verb, "remember") == 0 || strcmp(verb, "remembered") == 0) {
+        do_list(s, words);
     } else if (strcmp(verb, "require") == 0) {
         do_require(s, words, count);
     } else if (strcmp(verb, "news") == 0) { /* something that was answered is out of date */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/ehlo_memory.h"
 #include "proxy/replies.h"
 
 struct span
@@ -214,6 +215,22 @@ op_forget(void *io)
     ((struct world *)io)->waiting = false;
 }
 
+static struct span
+op_recall_list(void *io)
+{
+    struct world *w = io;
+
+    return ehlo_memory_recall(w->lists, &w->info.destination, 25, w->now_ms / 1000);
+}
+
+static void
+op_learn_list(void *io, struct span list, bool proven)
+{
+    struct world *w = io;
+
+    ehlo_memory_learn(w->lists, &w->info.destination, 25, list, proven, w->now_ms / 1000);
+}
+
 static void
 op_set_timer(void *io, unsigned ms)
 {
@@ -323,6 +340,8 @@ static const struct session_ops ops = {
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
     .forget = op_forget,
+    .recall_list = op_recall_list,
+    .learn_list = op_learn_list,
     .set_timer = op_set_timer,
     .record_recipient = op_record_recipient,
     .record_session = op_record_session,
@@ -373,6 +392,8 @@ world_new(void)
     struct world *w = calloc(1, sizeof *w);
 
     assert_non_null(w);
+    w->lists = ehlo_memory_new();
+    assert_non_null(w->lists);
     w->now_ms = 1000;
     configure(&w->config);
     snprintf(w->info.id, sizeof w->info.id, "0123456789abcdef");
@@ -400,6 +421,7 @@ world_free(struct world *w)
     if (!w)
         return;
     session_free(w->session);
+    ehlo_memory_free(w->lists);
     for (size_t i = 0; i < w->answer_count; i++)
         requirement_unref(w->answers[i].req);
     free(w);

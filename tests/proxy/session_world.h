@@ -65,6 +65,8 @@ struct world {
     unsigned epoch;  /* of what was answered */
     unsigned questions, rechecks; /* the latter are not among the former */
 
+    struct ehlo_memory *lists; /* owned */
+
     bool closed;
     char records[WORLD_RECORDS_MAX][512]; /* "outcome=refused domain=a.example ..." */
     size_t record_count, records_read;
