@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/hash_key.h"
+
 struct requirement *
 requirement_new(void)
 {
@@ -69,6 +71,41 @@ requirement_sni(const struct requirement *req)
     if (req->dane.host_count)
         return req->dane.hosts[0].base;
     return req->names.count ? req->names.names[0] : "";
+}
+
+static uint64_t
+mix(uint64_t key, const void *bytes, size_t len)
+{
+    const uint64_t pair[] = { key, hash_bytes(bytes, len) };
+
+    return hash_bytes(pair, sizeof pair);
+}
+
+static uint64_t
+mix_host(uint64_t key, const struct dane_host *host)
+{
+    key = mix(key, host->mx, strlen(host->mx));
+    key = mix(key, host->base, strlen(host->base));
+    for (size_t i = 0; i < host->references.count; i++)
+        key = mix(key, host->references.names[i], strlen(host->references.names[i]));
+    for (size_t i = 0; i < host->count; i++) {
+        const struct tlsa_record *r = &host->records[i];
+        const uint8_t head[] = { r->usage, r->selector, r->matching };
+
+        key = mix(key, head, sizeof head);
+        key = mix(key, r->data, r->len);
+    }
+    return key;
+}
+
+uint64_t
+requirement_dane_key(const struct requirement *req)
+{
+    uint64_t key = req->dane.host_count;
+
+    for (size_t i = 0; i < req->dane.host_count; i++)
+        key = mix_host(key, &req->dane.hosts[i]);
+    return key || req->dane.host_count == 0 ? key : 1;
 }
 
 const char *

@@ -124,4 +124,8 @@ const char *mx_match_name(enum mx_match matched);
  * is no candidate. Borrowed from req. */
 const char *requirement_sni(const struct requirement *req);
 
+/** A number for dane.hosts, names and records: which facts belong to it (observation, dane.key).
+ * 0 when there are none, and only then; it differs from run to run (base/hash_key.h). */
+uint64_t requirement_dane_key(const struct requirement *req);
+
 #endif

@@ -25,6 +25,12 @@ enum reply_row {
     REPLY_STS_TLS_VERSION,      /* REP-012 */
     REPLY_STS_CERTIFICATE,      /* REP-013 */
     REPLY_STS_NAME_MISMATCH,    /* REP-014 */
+    REPLY_DANE_STARTTLS,        /* REP-030 */
+    REPLY_DANE_DNSSEC,          /* REP-031 */
+    REPLY_DANE_INVALID,         /* REP-032 */
+    REPLY_DANE_EXPIRED,         /* REP-033 */
+    REPLY_DANE_MISNAMED,        /* REP-034 */
+    REPLY_DANE_REQUIRED,        /* REP-035 */
     REPLY_DNS_FAILURE,          /* REP-040 */
     REPLY_OTHER_IDENTITY,       /* REP-041 */
     REPLY_NO_RECIPIENTS,        /* REP-044, 554 */
@@ -79,6 +85,13 @@ enum result_type {
     RESULT_TYPES,
 };
 
+/* What one policy of the domain says of the session, whatever decided (RFC 8460 4.2, RPT-022). */
+struct policy_result {
+    bool judged;             /* the policy is there, and what is known suffices to say */
+    enum result_type result; /* with judged */
+    char reason[128];        /* as verdict.reason */
+};
+
 struct verdict {
     enum verdict_action action;
     enum reply_row reply; /* with VERDICT_REFUSE and VERDICT_CLOSE; REPLY_NONE otherwise */
@@ -90,6 +103,8 @@ struct verdict {
                          * requirement, "" for none */
     bool proven;        /* the certificate proved mx */
     const char *detail; /* <Reason> in the reply; static, or borrowed from the observation; "" */
+
+    struct policy_result sts, tlsa; /* each by itself, in enforcing form */
 
     /* What it would have been if everything applied in enforcing form: the same as action and reply
      * where it does. Recorded always (PRX-041). */

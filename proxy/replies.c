@@ -21,6 +21,18 @@ static const struct row {
     [REPLY_STS_NAME_MISMATCH] = { "REP-014",
                                   "451 4.7.5 Remote certificate MUST have a subject alternative "
                                   "name matching the hostname (MTA-STS)" },
+    [REPLY_DANE_STARTTLS] = { "REP-030", "451 4.7.321 starttls-not-supported: Destination mail "
+                                         "server must support TLS to receive mail." },
+    [REPLY_DANE_DNSSEC] = { "REP-031", "451 4.7.324 dnssec-invalid: Destination domain returned "
+                                       "invalid DNSSEC records." },
+    [REPLY_DANE_INVALID] = { "REP-032",
+                             "451 4.7.323 tlsa-invalid: The domain failed DANE validation." },
+    [REPLY_DANE_EXPIRED] = { "REP-033", "451 4.7.322 certificate-expired: Destination mail "
+                                        "server's certificate is expired." },
+    [REPLY_DANE_MISNAMED] = { "REP-034", "451 4.7.325 certificate-host-mismatch: The certificate "
+                                         "does not match the MX host." },
+    [REPLY_DANE_REQUIRED] = { "REP-035", "451 4.7.0 DANE is required for '<Domain>' but no "
+                                         "DNSSEC-validated TLSA records were found" },
     [REPLY_DNS_FAILURE] = { "REP-040", "451 4.4.3 Temporary DNS failure for '<Domain>'" },
     [REPLY_OTHER_IDENTITY] = { "REP-041", "452 4.5.3 Recipient domain needs another TLS identity, "
                                           "retry in a separate transaction" },

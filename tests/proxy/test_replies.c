@@ -38,6 +38,20 @@ static struct row_case {
     { "REP-014", REPLY_STS_NAME_MISMATCH,
       "451 4.7.5 Remote certificate MUST have a subject alternative name matching the hostname "
       "(MTA-STS)" },
+    { "REP-030", REPLY_DANE_STARTTLS,
+      "451 4.7.321 starttls-not-supported: Destination mail server must support TLS to receive "
+      "mail." },
+    { "REP-031", REPLY_DANE_DNSSEC,
+      "451 4.7.324 dnssec-invalid: Destination domain returned invalid DNSSEC records." },
+    { "REP-032", REPLY_DANE_INVALID,
+      "451 4.7.323 tlsa-invalid: The domain failed DANE validation." },
+    { "REP-033", REPLY_DANE_EXPIRED,
+      "451 4.7.322 certificate-expired: Destination mail server's certificate is expired." },
+    { "REP-034", REPLY_DANE_MISNAMED,
+      "451 4.7.325 certificate-host-mismatch: The certificate does not match the MX host." },
+    { "REP-035", REPLY_DANE_REQUIRED,
+      "451 4.7.0 DANE is required for 'xn--bcher-kva.example' but no DNSSEC-validated TLSA "
+      "records were found" },
     { "REP-040", REPLY_DNS_FAILURE, "451 4.4.3 Temporary DNS failure for 'xn--bcher-kva.example'" },
     { "REP-041", REPLY_OTHER_IDENTITY,
       "452 4.5.3 Recipient domain needs another TLS identity, retry in a separate transaction" },
