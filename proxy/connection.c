@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "proxy/ehlo_memory.h"
 #include "proxy/mx_leg.h"
+#include "tls/dane.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -96,6 +97,16 @@ op_start_tls(void *io, const char *sni, uint16_t floor, uint16_t trust)
 
     mx_leg_start_tls(&c->mx, trust < c->shared->tls_count ? c->shared->tls[trust] : NULL, sni,
                      floor, trust, session_observation(c->session));
+}
+
+static bool
+op_check_dane(void *io, const struct peer_chain *chain, const struct requirement *req,
+              struct dane_facts *out)
+{
+    const struct connection *c = io;
+
+    return dane_check(chain, req->dane.hosts, req->dane.host_count, clock_wall_s(&c->shared->clock),
+                      out) == RES_OK;
 }
 
 static void
@@ -257,6 +268,7 @@ static const struct session_ops ops = {
     .client_is_quiet = op_client_is_quiet,
     .connect = op_connect,
     .start_tls = op_start_tls,
+    .check_dane = op_check_dane,
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,

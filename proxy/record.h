@@ -41,6 +41,7 @@ struct record_recipient {
     const struct record_session_info *session;
     const struct requirement *req; /* an empty one with its domain: not known (REP-065) */
     const struct observation *obs;
+    const struct dane_facts *dane; /* of obs for req's records */
     const struct verdict *verdict;
     unsigned transaction;    /* of this session, 1 .. */
     const char *rcpt_domain; /* of the address, A-labels; the policy domain is req's */

@@ -39,6 +39,10 @@ struct session_ops {
     /** Handshake, nothing before it: session_tls_over() later. sni is borrowed for the call. trust:
      * which roots, as requirement.local.trust. */
     void (*start_tls)(void *io, const char *sni, uint16_t floor, uint16_t trust);
+    /** Hold the chain that the MX presented against the requirement's TLSA records (tls/dane.h):
+     * all of *out but its key. False: no memory. */
+    bool (*check_dane)(void *io, const struct peer_chain *chain, const struct requirement *req,
+                       struct dane_facts *out);
     void (*hang_up)(void *io, enum hang_up how);
     /** Ask for the requirement of a policy domain. True with a reference in *out that the caller
      * takes; true with NULL: session_requirement() comes later; false: it cannot be asked now

@@ -27,6 +27,7 @@
 struct accepted {
     struct requirement *req; /* a reference */
     struct observation *obs; /* a reference */
+    struct dane_facts dane;  /* for req; obs goes on to the next one's */
     struct verdict verdict;
     char domain[HOSTNAME_MAX + 1]; /* of the address */
     char *reply;                   /* owned: the MX's reply to RCPT, without the last CRLF */

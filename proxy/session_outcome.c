@@ -72,6 +72,8 @@ record(struct session *s, const struct requirement *req, const struct observatio
     details.obs = obs;
     details.verdict = verdict;
     details.transaction = s->transaction;
+    if (!details.dane)
+        details.dane = &obs->dane;
     if (!details.rcpt_domain)
         details.rcpt_domain = s->rcpt_domain;
     details.engine = obs->stage == TLS_STAGE_DONE ? "library" : "copy";
@@ -171,6 +173,7 @@ session_recipient_accepted(struct session *s, struct span reply)
     }
     s->accepted[s->accepted_count++] = (struct accepted){ .req = requirement_ref(s->req),
                                                           .obs = observation_ref(s->obs),
+                                                          .dane = s->obs->dane,
                                                           .verdict = s->verdict,
                                                           .reply = copy };
     memcpy(s->accepted[s->accepted_count - 1].domain, s->rcpt_domain, sizeof s->rcpt_domain);
@@ -184,6 +187,7 @@ session_message_over(struct session *s, bool delivered, struct span final_reply)
 
         record(s, a->req, a->obs, &a->verdict,
                (struct record_recipient){ .rcpt_domain = a->domain,
+                                          .dane = &a->dane,
                                           .outcome = delivered ? "delivered" : "failed",
                                           .reply = span_of(a->reply),
                                           .reply_by = "mx",
@@ -279,6 +283,19 @@ remember_requirement(struct session *s)
                           s->ops->policy_epoch(s->io), clock_mono_ms(&s->clock));
 }
 
+/* The facts of DANE are about one set of records; those of an earlier recipient stay with it.
+ * False: no memory. */
+static bool
+know_dane(struct session *s)
+{
+    uint64_t key = requirement_dane_key(s->req);
+
+    if (s->obs->stage != TLS_STAGE_DONE || key == 0 || s->obs->dane.key == key)
+        return true;
+    s->obs->dane = (struct dane_facts){ .key = key };
+    return s->ops->check_dane(s->io, s->obs->certs, s->req, &s->obs->dane);
+}
+
 enum session_event
 session_judge(struct session *s)
 {
@@ -286,6 +303,8 @@ session_judge(struct session *s)
 
     if (!s->mx_up && s->mx_stale)
         return SEV_NEW_CONNECTION;
+    if (!know_dane(s))
+        return SEV_MX_LOST;
     s->obs->bound = s->accepted_count > 0;
     s->verdict = judge(s->req, &demand, s->obs, clock_wall_s(&s->clock));
     log_debug("session=%s domain=%s mx=%s verdict=%s rule=\"%s\"", s->info.id, s->req->domain,

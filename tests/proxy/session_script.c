@@ -306,6 +306,30 @@ value_of(char *word, const char *key)
     return strncmp(word, key, len) == 0 && word[len] == '=' ? word + len + 1 : NULL;
 }
 
+/* "tlsa=ab": a record for each of two keys; a capital letter is one that nobody can use. */
+static void
+add_tlsa(struct requirement *req, const char *keys)
+{
+    struct dane_host *host = calloc(1, sizeof *host);
+
+    if (!host)
+        return;
+    req->dane.state = DANE_SECURE;
+    req->dane.mx_secure = true;
+    req->dane.hosts = host;
+    req->dane.host_count = 1;
+    req->tls_floor = TLS_VERSION_1_2;
+    snprintf(host->mx, sizeof host->mx, "%s", req->names.count ? req->names.names[0] : "");
+    snprintf(host->base, sizeof host->base, "%s", host->mx);
+    for (const char *key = keys; *key; key++) {
+        char digest[32] = { *key };
+        bool usable = *key >= 'a';
+
+        (void)!dane_host_add(host, usable ? TLSA_DANE_EE : TLSA_PKIX_EE, TLSA_SPKI, TLSA_SHA2_256,
+                             span_make(digest, sizeof digest));
+    }
+}
+
 static void
 read_requirement(struct world_answer *a, struct requirement *req, char *word)
 {
@@ -321,6 +345,19 @@ read_requirement(struct world_answer *a, struct requirement *req, char *word)
         req->sts.expires_at_s = WORLD_START_S + strtol(value, NULL, 10);
     else if (strcmp(word, "by=certificate") == 0)
         req->matched = MX_MATCH_CERTIFICATE;
+    else if ((value = value_of(word, "tlsa"))) /* behind names */
+        add_tlsa(req, value);
+    else if ((value = value_of(word, "base"))) {
+        if (req->dane.host_count)
+            snprintf(req->dane.hosts[0].base, sizeof req->dane.hosts[0].base, "%s", value);
+    } else if (strcmp(word, "dane=bogus") == 0 || strcmp(word, "dane=unknown") == 0) {
+        req->dane.state = DANE_FAILED;
+        req->dane.dnssec = strcmp(word, "dane=bogus") == 0;
+        snprintf(req->dane.reason, sizeof req->dane.reason, "tlsa servfail");
+    } else if (strcmp(word, "dane=required") == 0)
+        req->dane.required = true;
+    else if (strcmp(word, "dane=suffices") == 0)
+        req->dane.suffices = true;
     else if (strcmp(word, "lookup-failed") == 0)
         req->mx_lookup_failed = true;
     else if (strcmp(word, "late") == 0)
@@ -385,7 +422,7 @@ read_facts(struct observation *obs, char *word)
     }
 }
 
-/* "tls SNI [floor=1.2] [FACT...]": that handshake was asked for, and it ends so. */
+/* "tls SNI [floor=1.2] [key=a] [FACT...]": that handshake was asked for, and it ends so. */
 static void
 do_tls(struct script *s, char **words, size_t count)
 {
@@ -413,7 +450,10 @@ do_tls(struct script *s, char **words, size_t count)
         snprintf(obs->sni, sizeof obs->sni, "%s", sni);
         (void)!name_list_add(&obs->sans, span_of(sni));
         for (size_t i = floor ? 3 : 2; i < count; i++)
-            read_facts(obs, words[i]);
+            if (value_of(words[i], "key"))
+                w->key = *value_of(words[i], "key");
+            else
+                read_facts(obs, words[i]);
     }
     w->mx_owes = false;
     world_tls_over(w, obs);
@@ -597,6 +637,8 @@ do_look(struct script *s, char **words, size_t count)
         expect(s, w->questions == strtoul(words[1], NULL, 10), "another number of questions");
     } else if (strcmp(verb, "remember") == 0 || strcmp(verb, "remembered") == 0) {
         do_list(s, words);
+    } else if (strcmp(verb, "dane-checks") == 0) {
+        expect(s, w->dane_checks == strtoul(words[1], NULL, 10), "another number of checks");
     } else if (strcmp(verb, "require") == 0) {
         do_require(s, words, count);
     } else if (strcmp(verb, "news") == 0) { /* something that was answered is out of date */

@@ -138,6 +138,35 @@ op_start_tls(void *io, const char *sni, uint16_t floor, uint16_t trust)
     w->trust = trust;
 }
 
+/* A record matches the MX whose key has its name; one that nobody can use says so by its usage. */
+static bool
+op_check_dane(void *io, const struct peer_chain *chain, const struct requirement *req,
+              struct dane_facts *out)
+{
+    struct world *w = io;
+    const struct dane_host *host = &req->dane.hosts[0];
+    bool usable = false;
+
+    (void)chain;
+    must_be_open(w, "check_dane");
+    w->dane_checks++;
+    out->match = DANE_NO_MATCH;
+    snprintf(out->error, sizeof out->error, "X509_V_ERR_DANE_NO_MATCH");
+    for (size_t i = 0; i < host->count; i++) {
+        const struct tlsa_record *r = &host->records[i];
+
+        usable |= r->usage == TLSA_DANE_EE;
+        if (r->usage != TLSA_DANE_EE || r->data[0] != w->key)
+            continue;
+        out->match = DANE_MATCHED;
+        out->usage = r->usage;
+        snprintf(out->error, sizeof out->error, "X509_V_OK");
+    }
+    if (!usable)
+        out->match = DANE_UNUSABLE;
+    return true;
+}
+
 static void
 op_hang_up(void *io, enum hang_up how)
 {
@@ -278,6 +307,7 @@ op_record_recipient(void *io, const struct record_recipient *r)
     put_word(line, size, "transaction", span_of(number));
     put_word(line, size, "stage", span_of(tls_stage_name(r->obs->stage)));
     put_word(line, size, "proven", span_of(v->proven ? "yes" : "no"));
+    put_word(line, size, "dane", span_of(dane_match_name(r->dane->match)));
     put_word(line, size, "text", r->reply);
     put_word(line, size, "final", r->final_reply);
 }
@@ -336,6 +366,7 @@ static const struct session_ops ops = {
     .client_is_quiet = op_client_is_quiet,
     .connect = op_connect,
     .start_tls = op_start_tls,
+    .check_dane = op_check_dane,
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,

@@ -56,13 +56,15 @@ struct world {
     enum hang_up how; /* of the last hang up */
     char sni[HOSTNAME_MAX + 1];
     uint16_t floor, trust;
+    char key;             /* of the MX: what its TLSA records say */
+    unsigned dane_checks; /* chains held against records */
 
     struct world_answer answers[WORLD_ANSWERS_MAX];
     size_t answer_count;
     bool waiting; /* an answer is owed */
     char asked[HOSTNAME_MAX + 1];
     bool asked_recheck;
-    unsigned epoch;  /* of what was answered */
+    unsigned epoch;               /* of what was answered */
     unsigned questions, rechecks; /* the latter are not among the former */
 
     struct ehlo_memory *lists; /* owned */
