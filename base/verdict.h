@@ -61,6 +61,8 @@ enum reply_row {
     REPLY_TOO_MANY_RECIPIENTS,  /* REP-061 */
     REPLY_PROTOCOL_VIOLATION,   /* REP-064 */
     REPLY_POLICY_UNAVAILABLE,   /* REP-065 */
+    REPLY_STARTTLS_FIRST,       /* REP-063 */
+    REPLY_STARTTLS_READY,       /* 220 to the client's STARTTLS (RFC 3207 4) */
     REPLY_OK,                   /* 250 2.0.0, RSET and NOOP answered locally */
     REPLY_VRFY,                 /* SMTP-011, 252 */
     REPLY_HELP,                 /* SMTP-011, 214 */

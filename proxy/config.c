@@ -75,6 +75,12 @@ static const struct config_key keys[] = {
          "Serve them in clear, on a new connection, when the TLS handshake fails"),
     TEXT(tls_post_quantum, CONFIG_BOOL, "true or false", "true",
          "Offer the hybrid post-quantum key exchange, where the library has it"),
+    TEXT(client_certificate_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"\"",
+         "The site's certificate and its chain, shown to clients that begin TLS; empty: none may"),
+    TEXT(client_key_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"\"",
+         "Its private key, without a passphrase"),
+    NUMBER(client_tls_minimum, client_tls_minimum, CONFIG_TLS_VERSION, "", "1.0, 1.1, 1.2 or 1.3",
+           TLS_VERSION_1_0, TLS_VERSION_1_3, 1.2, "Lowest TLS version of clients"),
     TEXT(resolver_stub, CONFIG_RESOLVER, "ADDRESS or ADDRESS@PORT, or \"\"", "\"\"",
          "Name server of a private root, asked without recursion"),
     TEXT(resolver_forward, CONFIG_RESOLVER, "ADDRESS or ADDRESS@PORT, or \"\"", "\"\"",
@@ -169,6 +175,7 @@ struct parse {
     enum config_section section_kind;
     unsigned section_line;
     unsigned section_key_lines[SECTION_KEYS_MAX]; /* as `line` */
+    unsigned client_lines[CLIENT_RULES_MAX];      /* where each section of clients begins */
     enum result res;                              /* of the first problem */
     unsigned problem_line;
     bool unclosed; /* a brace; last_line is then the file's */
@@ -245,7 +252,7 @@ end_section(struct parse *parse)
     if (!parse->section)
         return;
     parse->section = NULL;
-    res = config_section_end(parse->section_kind, &parse->config->rules, problem, sizeof problem);
+    res = config_section_end(parse->section_kind, parse->config, problem, sizeof problem);
     if (res != RES_OK)
         note_problem(parse, res, parse->section_line, "%s", problem);
 }
@@ -262,7 +269,9 @@ enter_section(struct parse *parse, const cfg_t *cfg, enum config_section kind, c
     parse->section_kind = kind;
     parse->section_line = (unsigned)cfg->line;
     memset(parse->section_key_lines, 0, sizeof parse->section_key_lines);
-    return config_section_begin(kind, cfg->title, &parse->config->rules, problem, problem_size);
+    if (kind == CONFIG_CLIENT && parse->config->clients.count < CLIENT_RULES_MAX)
+        parse->client_lines[parse->config->clients.count] = parse->section_line;
+    return config_section_begin(kind, cfg->title, parse->config, problem, problem_size);
 }
 
 static int
@@ -284,7 +293,7 @@ on_section_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, enum config_sect
     }
     parse->section_key_lines[at] = line;
     if (res == RES_OK)
-        res = config_section_set(kind, &section_keys[at], value, &parse->config->rules, problem,
+        res = config_section_set(kind, &section_keys[at], value, parse->config, problem,
                                  sizeof problem);
     if (res != RES_OK) {
         parse->section = NULL; /* one complaint is enough */
@@ -306,6 +315,13 @@ on_smart_host(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 {
     *(const char **)result = value;
     return on_section_value(cfg, opt, value, CONFIG_SMART_HOST);
+}
+
+static int
+on_client(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    *(const char **)result = value;
+    return on_section_value(cfg, opt, value, CONFIG_CLIENT);
 }
 
 /* What the scanner of comments and quotes is in. */
@@ -389,14 +405,15 @@ clean_text(struct parse *parse, struct span text, char *clean)
 static void
 make_section_options(enum config_section kind, cfg_opt_t opts[SECTION_KEYS_MAX + 1])
 {
+    static const cfg_callback_t callbacks[CONFIG_SECTIONS] = { on_override, on_smart_host,
+                                                               on_client };
     size_t count;
     const struct config_section_key *section_keys = config_section_keys(kind, &count);
 
     for (size_t i = 0; i < count; i++) {
         cfg_flag_t flags = CFGF_NODEFAULT | (section_keys[i].is_list ? CFGF_LIST : CFGF_NONE);
 
-        opts[i] = (cfg_opt_t)CFG_STR_CB(section_keys[i].name, NULL, flags,
-                                        kind == CONFIG_OVERRIDE ? on_override : on_smart_host);
+        opts[i] = (cfg_opt_t)CFG_STR_CB(section_keys[i].name, NULL, flags, callbacks[kind]);
     }
     opts[count] = (cfg_opt_t)CFG_END();
 }
@@ -494,8 +511,7 @@ find_empty_sections(cfg_t *cfg)
 
     for (unsigned kind = 0; kind < CONFIG_SECTIONS; kind++) {
         const char *name = config_section_name((enum config_section)kind);
-        size_t filled = kind == CONFIG_OVERRIDE ? parse->config->rules.rule_count
-                                                : parse->config->rules.smart_host_count;
+        size_t filled = config_section_count((enum config_section)kind, parse->config);
 
         if (cfg_size(cfg, name) != filled)
             note_problem(parse, RES_SYNTAX, (unsigned)cfg->line, "%s: a section is empty", name);
@@ -536,6 +552,25 @@ check_together(struct parse *parse)
         note_problem(parse, RES_SYNTAX, later(parse, "policy_cache_min", "policy_cache_max"),
                      "policy_cache_min %u is above policy_cache_max %u", config->policy_cache_min_s,
                      config->policy_cache_max_s);
+}
+
+static void
+check_clients(struct parse *parse)
+{
+    const struct config *config = parse->config;
+    bool has_certificate = *config->client_certificate_file;
+
+    if (has_certificate != (*config->client_key_file != '\0'))
+        note_problem(parse, RES_SYNTAX, later(parse, "client_certificate_file", "client_key_file"),
+                     "client_certificate_file and client_key_file need each other");
+    for (size_t i = 0; i < config->clients.count; i++) {
+        const struct client_rule *rule = &config->clients.rules[i];
+        const char *why = client_rule_objection(rule, has_certificate);
+
+        if (why)
+            note_problem(parse, RES_SYNTAX, parse->client_lines[i], "client \"%s\": %s",
+                         rule->title, why);
+    }
 }
 
 /* What only the machine knows. */
@@ -614,6 +649,8 @@ config_parse(const char *name, struct span text, struct config **out, char *erro
     if (!parse->problem[0])
         check_together(parse);
     if (!parse->problem[0])
+        check_clients(parse);
+    if (!parse->problem[0])
         ask_machine(parse);
     res = parse->res;
     if (parse->problem[0]) {
@@ -640,6 +677,7 @@ config_free(struct config *config)
             keys[i].type == CONFIG_PATH_OR_NONE || keys[i].type == CONFIG_RESOLVER)
             free(*(char **)((char *)config + keys[i].offset));
     rules_clear(&config->rules);
+    client_rules_clear(&config->clients);
     free(config);
 }
 

@@ -9,6 +9,7 @@
 #include "base/name_list.h"
 #include "base/result.h"
 #include "policy/rules.h"
+#include "proxy/client_rule.h"
 
 #define CONFIG_LISTEN_MAX 16u
 #define CONFIG_NETS_MAX 64u
@@ -50,6 +51,11 @@ struct config {
     bool cleartext_fallback;            /* who demands no TLS is served without when it is broken
                                          * (TLS-031) */
     bool tls_post_quantum;
+
+    /* TLS of the clients */
+    char *client_certificate_file, *client_key_file; /* both, or "" (PRX-039) */
+    uint16_t client_tls_minimum;                     /* TLS_VERSION_1_0 .. 1_3 */
+    struct client_rules clients;
 
     /* DNS */
     char *resolver_stub, *resolver_forward, *resolver_root_hints, *trust_anchor_file;
@@ -144,7 +150,7 @@ struct config_key {
 const struct config_key *config_keys(size_t *out_count);
 
 /* Sections: `NAME "title" { key = value ... }`, any number of each. */
-enum config_section { CONFIG_OVERRIDE, CONFIG_SMART_HOST, CONFIG_SECTIONS };
+enum config_section { CONFIG_OVERRIDE, CONFIG_SMART_HOST, CONFIG_CLIENT, CONFIG_SECTIONS };
 
 struct config_section_key {
     const char *name;

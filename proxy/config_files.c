@@ -59,6 +59,23 @@ check_certificate_file(const char *key, const char *path, char *error, size_t er
     return RES_SYNTAX;
 }
 
+/* "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"; whether it belongs to the certificate the
+ * workers see when they start. */
+static enum result
+check_key(const char *key, const char *path, char *error, size_t error_size)
+{
+    static const char *const marks[] = { "-----BEGIN PRIVATE KEY-----",
+                                         "-----BEGIN RSA PRIVATE KEY-----",
+                                         "-----BEGIN EC PRIVATE KEY-----" };
+
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (has_line(path, marks[i]))
+            return RES_OK;
+    snprintf(error, error_size, "%s: %s: %s", key, path,
+             errno ? strerror(errno) : "holds no private key in PEM form without a passphrase");
+    return RES_SYNTAX;
+}
+
 static enum result
 check_certificates(const char *key, const char *path, char *error, size_t error_size)
 {
@@ -110,6 +127,11 @@ config_check_files(const struct config *config, char *error, size_t error_size)
         if (rule->ca_file)
             res = check_certificates(key, rule->ca_file, error, error_size);
     }
+    if (res == RES_OK && *config->client_certificate_file)
+        res = check_certificates("client_certificate_file", config->client_certificate_file, error,
+                                 error_size);
+    if (res == RES_OK && *config->client_key_file)
+        res = check_key("client_key_file", config->client_key_file, error, error_size);
     if (res == RES_OK)
         res = check_readable("trust_anchor_file", config->trust_anchor_file, error, error_size);
     if (res == RES_OK)

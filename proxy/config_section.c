@@ -15,6 +15,7 @@
 static const char *const names[] = {
     [CONFIG_OVERRIDE] = "override",
     [CONFIG_SMART_HOST] = "smart_host",
+    [CONFIG_CLIENT] = "client",
 };
 
 static const struct config_section_key override_keys[] = {
@@ -40,12 +41,30 @@ static const struct config_section_key smart_host_keys[] = {
       "Addresses of the smart host that the title names; needed" },
 };
 
+static const struct config_section_key client_keys[] = {
+    { "client", "list of ADDRESS/BITS or ADDRESS", true, "Who sends; without it: anybody" },
+    { "destination", "list of ADDRESS/BITS or ADDRESS", true,
+      "Where the connection goes; without it: anywhere" },
+    { "starttls", "hide or terminate", false,
+      "How the client's STARTTLS is met; without it: terminate with client_certificate_file, else "
+      "hide" },
+    { "require_tls", "true or false", false,
+      "Refuse mail from a client that has not begun TLS; needs terminate" },
+};
+
 const struct config_section_key *
 config_section_keys(enum config_section section, size_t *out_count)
 {
-    if (section == CONFIG_SMART_HOST) {
+    switch (section) {
+    case CONFIG_SMART_HOST:
         *out_count = sizeof smart_host_keys / sizeof *smart_host_keys;
         return smart_host_keys;
+    case CONFIG_CLIENT:
+        *out_count = sizeof client_keys / sizeof *client_keys;
+        return client_keys;
+    case CONFIG_OVERRIDE:
+    case CONFIG_SECTIONS:
+        break;
     }
     *out_count = sizeof override_keys / sizeof *override_keys;
     return override_keys;
@@ -224,6 +243,36 @@ set_smart_host(const struct config_section_key *key, const char *text, struct ru
     return RES_OK;
 }
 
+static bool
+set_starttls(const char *text, enum client_starttls *out)
+{
+    static const enum client_starttls ways[] = { CLIENT_STARTTLS_HIDE, CLIENT_STARTTLS_TERMINATE };
+
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (strcmp(text, client_starttls_name(ways[i])) == 0) {
+            *out = ways[i];
+            return true;
+        }
+    return false;
+}
+
+static enum result
+set_client(const struct config_section_key *key, const char *text, struct client_rule *rule,
+           char *error, size_t error_size)
+{
+    bool fits = false;
+
+    if (strcmp(key->name, "client") == 0)
+        return of_list(net_list_add(&rule->clients, text), key, text, error, error_size);
+    if (strcmp(key->name, "destination") == 0)
+        return of_list(net_list_add(&rule->destinations, text), key, text, error, error_size);
+    if (strcmp(key->name, "starttls") == 0)
+        fits = set_starttls(text, &rule->starttls);
+    else if (strcmp(key->name, "require_tls") == 0)
+        fits = config_bool(text, &rule->require_tls);
+    return fits ? RES_OK : wrong(key, text, error, error_size);
+}
+
 /* ---- sections ---- */
 
 static bool
@@ -276,21 +325,76 @@ begin_smart_host(const char *title, struct rules *rules, char *error, size_t err
     return RES_OK;
 }
 
+static enum result
+begin_client(const char *title, struct client_rules *rules, char *error, size_t error_size)
+{
+    if (!is_title(title))
+        return complain(RES_SYNTAX, error, error_size,
+                        "client: the title is 1 .. %u printable characters of ASCII", RULE_ID_MAX);
+    switch (client_rules_add(rules, title)) {
+    case RES_OK:
+        return RES_OK;
+    case RES_LIMIT:
+        return complain(RES_LIMIT, error, error_size, "more than %u clients", CLIENT_RULES_MAX);
+    case RES_NOMEM:
+    case RES_SYNTAX:
+    case RES_AGAIN:
+    case RES_TEMPFAIL:
+    case RES_DENIED:
+        break;
+    }
+    return complain(RES_NOMEM, error, error_size, "no memory");
+}
+
 enum result
-config_section_begin(enum config_section section, const char *title, struct rules *rules,
+config_section_begin(enum config_section section, const char *title, struct config *config,
                      char *error, size_t error_size)
 {
-    return section == CONFIG_OVERRIDE ? begin_override(title, rules, error, error_size)
-                                      : begin_smart_host(title, rules, error, error_size);
+    switch (section) {
+    case CONFIG_SMART_HOST:
+        return begin_smart_host(title, &config->rules, error, error_size);
+    case CONFIG_CLIENT:
+        return begin_client(title, &config->clients, error, error_size);
+    case CONFIG_OVERRIDE:
+    case CONFIG_SECTIONS:
+        break;
+    }
+    return begin_override(title, &config->rules, error, error_size);
 }
 
 enum result
 config_section_set(enum config_section section, const struct config_section_key *key,
-                   const char *text, struct rules *rules, char *error, size_t error_size)
+                   const char *text, struct config *config, char *error, size_t error_size)
 {
-    if (section == CONFIG_SMART_HOST)
+    struct rules *rules = &config->rules;
+    struct client_rules *clients = &config->clients;
+
+    switch (section) {
+    case CONFIG_SMART_HOST:
         return set_smart_host(key, text, rules, error, error_size);
+    case CONFIG_CLIENT:
+        return set_client(key, text, &clients->rules[clients->count - 1], error, error_size);
+    case CONFIG_OVERRIDE:
+    case CONFIG_SECTIONS:
+        break;
+    }
     return set_override(key, text, &rules->rules[rules->rule_count - 1], error, error_size);
+}
+
+size_t
+config_section_count(enum config_section section, const struct config *config)
+{
+    switch (section) {
+    case CONFIG_OVERRIDE:
+        return config->rules.rule_count;
+    case CONFIG_SMART_HOST:
+        return config->rules.smart_host_count;
+    case CONFIG_CLIENT:
+        return config->clients.count;
+    case CONFIG_SECTIONS:
+        break;
+    }
+    return 0;
 }
 
 /* What is missing or does not belong together; NULL: nothing. */
@@ -317,10 +421,14 @@ objection(const struct rule *rule)
 }
 
 enum result
-config_section_end(enum config_section section, struct rules *rules, char *error, size_t error_size)
+config_section_end(enum config_section section, struct config *config, char *error,
+                   size_t error_size)
 {
+    struct rules *rules = &config->rules;
     const char *why;
 
+    if (section == CONFIG_CLIENT) /* all of them, when the keys beside are known: config.c */
+        return RES_OK;
     if (section == CONFIG_SMART_HOST) {
         const struct smart_host *host = &rules->smart_hosts[rules->smart_host_count - 1];
 

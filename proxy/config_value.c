@@ -181,8 +181,8 @@ add_net(const struct config_key *key, const char *text, struct config *config, c
     return RES_OK;
 }
 
-static bool
-set_bool(const char *text, bool *field)
+bool
+config_bool(const char *text, bool *field)
 {
     bool on = strcmp(text, "true") == 0;
 
@@ -283,7 +283,7 @@ config_value_set(const struct config_key *key, const char *text, struct config *
         fits = set_number(key, text, field);
         break;
     case CONFIG_BOOL:
-        fits = set_bool(text, field);
+        fits = config_bool(text, field);
         break;
     case CONFIG_CHOICE:
         fits = set_choice(key, text, field);

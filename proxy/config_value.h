@@ -10,6 +10,9 @@ bool config_type_is_list(enum config_type type);
 /** Is text an absolute path without control characters? */
 bool config_is_path(const char *text);
 
+/** "true" and "false"; false: something else. */
+bool config_bool(const char *text, bool *out);
+
 /** "1.0" ... "1.3" as TLS_VERSION_...; false: something else. */
 bool config_tls_version(const char *text, uint16_t *out);
 

@@ -1,6 +1,7 @@
 #include "proxy/connection.h"
 
 #include "base/log.h"
+#include "proxy/client_leg.h"
 #include "proxy/ehlo_memory.h"
 #include "proxy/mx_leg.h"
 #include "tls/dane.h"
@@ -12,7 +13,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CLIENT_QUEUE_MAX (512u * 1024u)   /* replies that wait; one may have 64 KiB */
 #define CLIENT_HIGH_WATER (64u * 1024u)   /* beyond it the client is not read */
 #define COMMAND_READ_BYTES (16u * 1024u)  /* of pipelined commands at a time */
 #define CONTENT_READ_BYTES (128u * 1024u) /* with the high water: one gathered send (DESIGN 5) */
@@ -23,9 +23,7 @@ struct connection {
     struct connection_shared *shared;
     struct connection *next, **link; /* in shared->first, later in shared->finished */
     struct session *session;
-    int fd;            /* owned: the client */
-    struct buffer out; /* replies that wait for the client's socket */
-    bool client_broken;
+    struct client_leg client;
     bool closing; /* the session is over: what waits is sent, then the rest is read away */
     bool lingering;
     size_t lingered;
@@ -43,8 +41,7 @@ op_to_client(void *io, struct span bytes)
 {
     struct connection *c = io;
 
-    if (!c->client_broken && buffer_append(&c->out, bytes) != RES_OK)
-        c->client_broken = true; /* it does not read: update() ends the session */
+    client_leg_send(&c->client, bytes); /* if it breaks, update() ends the session */
 }
 
 static void
@@ -75,9 +72,8 @@ static bool
 op_client_is_quiet(void *io)
 {
     const struct connection *c = io;
-    char byte;
 
-    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+    return client_leg_is_quiet(&c->client);
 }
 
 static void
@@ -107,6 +103,15 @@ op_check_dane(void *io, const struct peer_chain *chain, const struct requirement
 
     return dane_check(chain, req->dane.hosts, req->dane.host_count, clock_wall_s(&c->shared->clock),
                       out) == RES_OK;
+}
+
+static void
+op_start_client_tls(void *io)
+{
+    struct connection *c = io;
+
+    client_leg_start_tls(&c->client, c->shared->client_tls, c->shared->scratch,
+                         MX_LEG_SCRATCH_BYTES);
 }
 
 static void
@@ -219,15 +224,23 @@ warn_of_unknown_address(const struct record_recipient *record)
                  ip_addr_text(&record->session->destination, ip));
 }
 
+static const char *
+leg_name(const struct record_client_tls *tls)
+{
+    return tls->version ? tls_version_name(tls->version) : "none";
+}
+
 static void
 op_record_recipient(void *io, const struct record_recipient *record)
 {
     struct connection *c = io;
     struct buffer bytes;
 
-    log_info("event=recipient session=%s domain=%s mx=%s outcome=%s tls=%s result=%s reply=%s",
+    log_info("event=recipient session=%s domain=%s mx=%s outcome=%s tls=%s client_tls=%s result=%s "
+             "reply=%s",
              record->session->id, record->req->domain, record->verdict->mx, record->outcome,
              record->obs->stage == TLS_STAGE_DONE ? tls_version_name(record->obs->version) : "none",
+             leg_name(&record->session->client_tls),
              record->verdict->result == RESULT_SUCCESS ? "success"
                                                        : result_type_name(record->verdict->result),
              record->reply_id);
@@ -244,8 +257,9 @@ op_record_session(void *io, const struct record_session_end *record)
     struct connection *c = io;
     struct buffer bytes;
 
-    log_info("event=session session=%s end=%s state=%s delivered=%u refused=%u",
-             record->session->id, record->end, record->state, record->delivered, record->refused);
+    log_info("event=session session=%s client_tls=%s end=%s state=%s delivered=%u refused=%u",
+             record->session->id, leg_name(&record->session->client_tls), record->end,
+             record->state, record->delivered, record->refused);
     if (!c->shared->records)
         return;
     buffer_init(&bytes, RECORD_MAX_BYTES);
@@ -269,6 +283,7 @@ static const struct session_ops ops = {
     .connect = op_connect,
     .start_tls = op_start_tls,
     .check_dane = op_check_dane,
+    .start_client_tls = op_start_client_tls,
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
@@ -315,31 +330,25 @@ watch(struct connection *c, ev_io *w, bool wanted)
         ev_io_stop(c->shared->loop, w);
 }
 
-static void
-flush_client(struct connection *c)
-{
-    while (!c->client_broken && buffer_len(&c->out)) {
-        struct span bytes = buffer_span(&c->out);
-        ssize_t n = send(c->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
-
-        if (n > 0)
-            buffer_consume(&c->out, (size_t)n);
-        else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return;
-        else if (n == 0 || errno != EINTR)
-            c->client_broken = true;
-    }
-}
-
 /* The last reply must reach the client: a close with unread bytes would reset the connection and
  * take the reply with it. So we say that nothing more comes, and read away what it still sends. */
 static void
 linger(struct connection *c)
 {
     c->lingering = true;
-    (void)shutdown(c->fd, SHUT_WR);
+    client_leg_end(&c->client);
     c->timer.repeat = LINGER_S;
     ev_timer_again(c->shared->loop, &c->timer);
+}
+
+static bool
+wants_to_read(const struct connection *c)
+{
+    if (client_leg_is_handshaking(&c->client))
+        return true;
+    return !c->closing && session_wants_client(c->session) &&
+           client_leg_backlog(&c->client) < CLIENT_HIGH_WATER &&
+           mx_leg_backlog(&c->mx) < MX_LEG_HIGH_WATER;
 }
 
 /* After every event: send what was said, read whom the session wants to hear. */
@@ -348,53 +357,101 @@ update(struct connection *c)
 {
     if (c->over)
         return;
-    flush_client(c);
+    client_leg_flush(&c->client);
     mx_leg_flush(&c->mx);
-    if (c->client_broken && !c->closing)
+    if (c->client.broken && !c->closing)
         session_client_gone(c->session); /* may close it: what follows looks again */
-    if (c->closing && (c->client_broken || (c->lingering && c->lingered > LINGER_BYTES_MAX))) {
+    if (c->closing && (c->client.broken || (c->lingering && c->lingered > LINGER_BYTES_MAX))) {
         retire(c);
         return;
     }
-    if (c->closing && !c->lingering && buffer_len(&c->out) == 0)
+    if (c->closing && !c->lingering && client_leg_backlog(&c->client) == 0)
         linger(c);
     else if (c->closing && !c->lingering && !ev_is_active(&c->timer)) {
         c->timer.repeat = LINGER_S; /* it does not take the last reply: not for ever */
         ev_timer_again(c->shared->loop, &c->timer);
     }
-    watch(c, &c->writable, buffer_len(&c->out) > 0);
-    watch(c, &c->readable,
-          c->lingering || (!c->closing && session_wants_client(c->session) &&
-                           buffer_len(&c->out) < CLIENT_HIGH_WATER &&
-                           mx_leg_backlog(&c->mx) < MX_LEG_HIGH_WATER));
+    watch(c, &c->writable, client_leg_backlog(&c->client) > 0);
+    watch(c, &c->readable, c->lingering || wants_to_read(c));
+    if (ev_is_active(&c->readable) && client_leg_has_pending(&c->client))
+        ev_feed_event(c->shared->loop, &c->readable, EV_READ); /* no readiness tells of it */
+}
+
+static void
+client_tls_failed(struct connection *c, const char *reason)
+{
+    const struct record_session_info *info = session_info(c->session);
+    char ip[IP_ADDR_TEXT_MAX];
+
+    log_info("event=client-tls-failed session=%s client=%s reason=\"%s\"", info->id,
+             ip_addr_text(&info->client, ip), reason);
+    c->client.broken = true; /* and no word in clear (REP-062) */
+    session_client_tls_over(c->session, NULL);
+}
+
+static void
+shake_hands(struct connection *c)
+{
+    struct record_client_tls tls;
+    char reason[CLIENT_LEG_REASON_BYTES];
+
+    switch (client_leg_handshake(&c->client, &tls, reason)) {
+    case RES_AGAIN:
+        return;
+    case RES_OK:
+        log_info("event=client-tls session=%s version=%s cipher=%s", session_info(c->session)->id,
+                 tls_version_name(tls.version), tls.cipher);
+        session_client_tls_over(c->session, &tls);
+        return;
+    case RES_TEMPFAIL:
+    case RES_DENIED:
+    case RES_NOMEM:
+    case RES_LIMIT:
+    case RES_SYNTAX:
+        break;
+    }
+    client_tls_failed(c, reason);
+}
+
+/* Bytes of the client, or of its end. */
+static void
+read_client(struct connection *c)
+{
+    size_t want = session_is_streaming(c->session) ? CONTENT_READ_BYTES : COMMAND_READ_BYTES, n;
+    enum result res = client_leg_read(&c->client, c->shared->scratch, want, &n);
+
+    if (res == RES_AGAIN)
+        return;
+    if (c->lingering)
+        c->lingered += res == RES_OK ? n : LINGER_BYTES_MAX + 1;
+    else if (res == RES_OK)
+        session_client_input(c->session, span_make(c->shared->scratch, n));
+    else
+        session_client_gone(c->session);
 }
 
 static void
 on_client_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct connection *c = w->data;
-    size_t want = session_is_streaming(c->session) ? CONTENT_READ_BYTES : COMMAND_READ_BYTES;
-    ssize_t n = recv(c->fd, c->shared->scratch, want, 0);
 
     (void)loop, (void)revents;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return;
-    if (c->lingering) {
-        c->lingered += n > 0 ? (size_t)n : LINGER_BYTES_MAX + 1;
-    } else if (n <= 0) {
-        c->client_broken = n < 0;
-        session_client_gone(c->session);
-    } else {
-        session_client_input(c->session, span_make(c->shared->scratch, (size_t)n));
-    }
+    if (client_leg_is_handshaking(&c->client))
+        shake_hands(c);
+    else
+        read_client(c);
     update(c);
 }
 
 static void
 on_client_writable(struct ev_loop *loop, ev_io *w, int revents)
 {
+    struct connection *c = w->data;
+
     (void)loop, (void)revents;
-    update(w->data);
+    if (client_leg_is_handshaking(&c->client))
+        shake_hands(c);
+    update(c);
 }
 
 static void
@@ -410,6 +467,8 @@ on_timer(struct ev_loop *loop, ev_timer *w, int revents)
     }
     if (session_state(c->session) == SES_HANDSHAKE)
         mx_leg_handshake_timeout(&c->mx);
+    else if (session_state(c->session) == SES_CLIENT_TLS)
+        client_tls_failed(c, "handshake timed out");
     else
         session_timeout(c->session);
     update(c);
@@ -483,8 +542,7 @@ connection_start(struct connection_shared *shared, int fd, const struct record_s
     /* One write per group of replies, and none waits for an acknowledgement (DESIGN 5). */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->shared = shared;
-    c->fd = fd;
-    buffer_init(&c->out, CLIENT_QUEUE_MAX);
+    client_leg_init(&c->client, fd);
     mx_leg_init(&c->mx, shared->loop, &mx_handler, c, shared->scratch, &shared->clock);
     ev_io_init(&c->readable, on_client_readable, fd, EV_READ);
     ev_io_init(&c->writable, on_client_writable, fd, EV_WRITE);
@@ -510,8 +568,7 @@ connection_reap(struct connection_shared *shared)
 
         shared->finished = c->next;
         session_free(c->session);
-        buffer_clear(&c->out);
-        (void)close(c->fd);
+        client_leg_close(&c->client);
         free(c);
     }
 }

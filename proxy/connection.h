@@ -12,6 +12,7 @@
 
 struct connection;
 struct tls_context;
+struct tls_server_context;
 
 /* What all connections of a worker share. Borrowed by each until it is freed. */
 struct connection_shared {
@@ -21,6 +22,7 @@ struct connection_shared {
     struct tls_context **tls; /* by requirement.local.trust: 0 with the site's roots; NULL where
                                * an override brings none of its own */
     size_t tls_count;
+    struct tls_server_context *client_tls; /* NULL: the site has no certificate */
     struct policy_client *policy;
     struct ehlo_memory *lists;
     struct record_file *records; /* NULL: none are written */

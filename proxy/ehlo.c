@@ -99,10 +99,12 @@ ehlo_announce(const struct smtp_reply *reply, const struct smtp_reply *list, uns
 
         if (bit == EHLO_SIZE && !with_size_number)
             line = span_first(line, span_find(line, ' '));
-        if (bit & allowed)
+        if (bit & allowed & EHLO_UNDER_TLS)
             res = append_line(&shown, code, line, &last);
         rest = one.text;
     }
+    if (res == RES_OK && allowed & EHLO_STARTTLS)
+        res = append_line(&shown, code, span_of("STARTTLS"), &last);
     if (res == RES_OK) {
         shown.mem[shown.start + last + 3] = ' ';
         res = buffer_append(out, buffer_span(&shown));

@@ -47,7 +47,8 @@ MUST_CHECK enum result ehlo_filter(const struct smtp_reply *reply, unsigned allo
                                    bool with_size_number, struct buffer *out);
 
 /** The same with the keyword lines of another reply, `list`: the first line is reply's (PRX-029).
- */
+ * EHLO_STARTTLS is no part of a list, since those under TLS lack it: allowed, it is a line of its
+ * own at the end (PRX-039). */
 MUST_CHECK enum result ehlo_announce(const struct smtp_reply *reply, const struct smtp_reply *list,
                                      unsigned allowed, bool with_size_number, struct buffer *out);
 

@@ -23,7 +23,13 @@
 #define RECORD_TEXT_MAX 4096u    /* bytes of one text: some lines of reply of 512 octets */
 #define RECORD_SESSION_ID_MAX 16u
 
-/* Who talks to whom; the same for all records of a session. */
+/* TLS on the client's leg; all zero in clear (TLS-014). */
+struct record_client_tls {
+    uint16_t version; /* TLS_VERSION_... */
+    char cipher[48];  /* IANA name */
+};
+
+/* Who talks to whom; the same for all records of a session, but for client_tls. */
 struct record_session_info {
     char id[RECORD_SESSION_ID_MAX + 1]; /* 16 hexadecimal digits */
     unsigned worker;                    /* index, 0 .. */
@@ -32,6 +38,9 @@ struct record_session_info {
     struct ip_addr destination; /* the original one, which we dial */
     uint16_t destination_port;
     enum intercept intercept;
+    const struct client_rule *client_rule; /* the section that applies; NULL: none. Borrowed */
+    enum client_starttls client_starttls;
+    struct record_client_tls client_tls;
 };
 
 /* What became of one recipient. Everything is borrowed for the call; a text that is NULL counts as

@@ -6,7 +6,7 @@
 /* Pairs of each map: written before them. A wrong number here makes a record that the reader
  * refuses, which the tests would show. */
 #define EVENT_PAIRS 2u
-#define SESSION_PAIRS 7u
+#define SESSION_PAIRS 11u
 #define RECIPIENT_PAIRS 27u
 #define POLICY_PAIRS 9u
 #define NO_POLICY_PAIRS 2u
@@ -126,6 +126,10 @@ put_session(struct pack_writer *w, const struct record_session_info *info)
     put_text(w, "destination", ip_addr_text(&info->destination, destination));
     put_uint(w, "destination_port", info->destination_port);
     put_text(w, "intercept", record_intercept_name(info->intercept));
+    put_text(w, "client_rule", info->client_rule ? info->client_rule->title : "");
+    put_text(w, "client_starttls", client_starttls_name(info->client_starttls));
+    put_text(w, "client_tls", tls_version_name(info->client_tls.version));
+    put_text(w, "client_cipher", info->client_tls.cipher);
 }
 
 static void

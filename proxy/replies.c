@@ -67,6 +67,8 @@ static const struct row {
     [REPLY_TOO_MANY_RECIPIENTS] = { "REP-061", "452 4.5.3 Too many recipients" },
     [REPLY_PROTOCOL_VIOLATION] = { "REP-064", "421 4.7.0 <gw> Protocol violation, closing" },
     [REPLY_POLICY_UNAVAILABLE] = { "REP-065", "451 4.3.0 Policy service not available" },
+    [REPLY_STARTTLS_FIRST] = { "REP-063", "530 5.7.0 Must issue a STARTTLS command first" },
+    [REPLY_STARTTLS_READY] = { "PRX-043", "220 2.0.0 Ready to start TLS" },
     [REPLY_OK] = { "SMTP-010", "250 2.0.0 OK" },
     [REPLY_VRFY] = { "SMTP-011", "252 2.5.0 Not verified" },
     [REPLY_HELP] = { "SMTP-011", "214 2.0.0 See RFC 5321" },

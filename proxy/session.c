@@ -221,6 +221,8 @@ enter_swallow(struct session *s, enum session_event event)
 static enum reply_row
 closing_row(enum session_state from, enum session_event event)
 {
+    if (from == SES_CLIENT_TLS)
+        return REPLY_NONE; /* nothing in clear where a ServerHello is due (REP-062) */
     switch (event) {
     case SEV_CONNECT_FAILED:
         return from == SES_CONNECT ? REPLY_UNREACHABLE : REPLY_UPSTREAM_LOST;
@@ -251,6 +253,9 @@ closing_row(enum session_state from, enum session_event event)
     case SEV_CMD_BDAT:
     case SEV_CMD_DISCARD:
     case SEV_CMD_QUIT:
+    case SEV_CMD_STARTTLS:
+    case SEV_CLIENT_TLS_DONE:
+    case SEV_CLIENT_TLS_FAILED:
     case SEV_RESUME_EHLO:
     case SEV_REQUIREMENT:
     case SEV_NO_REQUIREMENT:
@@ -282,7 +287,7 @@ mx_awaits_command(enum session_state from, enum session_event event)
     if (event >= SEV_REPLY_READY && event <= SEV_REPLY_CLOSING) /* it has just replied */
         return true;
     return from == SES_COMMAND || from == SES_REQUIREMENT || from == SES_JUDGE ||
-           from == SES_DISCARD || from == SES_REFUSED;
+           from == SES_DISCARD || from == SES_REFUSED || from == SES_CLIENT_TLS;
 }
 
 static void
@@ -342,6 +347,7 @@ state_timeout_ms(const struct session *s)
     case SES_REQUIREMENT:
         return s->rcpt_rechecked ? SESSION_RECHECK_MS : c->policy_wait_ms;
     case SES_HANDSHAKE:
+    case SES_CLIENT_TLS:
         return c->handshake_timeout_ms;
     case SES_DATA:
         return c->data_timeout_ms;
@@ -401,6 +407,9 @@ enter(struct session *s, enum session_state from, enum session_event event)
         break;
     case SES_HELO:
         send_ehlo(s, "HELO ");
+        break;
+    case SES_CLIENT_TLS:
+        session_enter_client_tls(s);
         break;
     case SES_REQUIREMENT:
         return enter_requirement(s, event);
@@ -540,7 +549,7 @@ session_connected(struct session *s, bool ok)
 static void
 lose_mx(struct session *s)
 {
-    if (s->state == SES_REFUSED)
+    if (s->state == SES_REFUSED || s->state == SES_CLIENT_TLS)
         hang_up(s, HANG_UP_ABORT);
     session_step(s, SEV_MX_LOST);
 }
@@ -583,6 +592,7 @@ expects_reply(const struct session *s)
         return true;
     case SES_CONNECT:
     case SES_COMMAND:
+    case SES_CLIENT_TLS:
     case SES_REQUIREMENT:
     case SES_JUDGE:
     case SES_HANDSHAKE:
@@ -681,6 +691,9 @@ session_timeout(struct session *s)
     case SES_REQUIREMENT:
         s->ops->forget(s->io);
         session_requirement(s, NULL);
+        return;
+    case SES_CLIENT_TLS:
+        session_client_tls_over(s, NULL);
         return;
     case SES_HANDSHAKE: /* the owner of the handshake observes it: session_tls_over() */
     case SES_JUDGE:

@@ -43,6 +43,9 @@ struct session_ops {
      * all of *out but its key. False: no memory. */
     bool (*check_dane)(void *io, const struct peer_chain *chain, const struct requirement *req,
                        struct dane_facts *out);
+    /** Handshake with the client, behind what is queued for it: session_client_tls_over() later.
+     * What the client has sent, and nobody has read, is dropped (PRX-043). */
+    void (*start_client_tls)(void *io);
     void (*hang_up)(void *io, enum hang_up how);
     /** Ask for the requirement of a policy domain. True with a reference in *out that the caller
      * takes; true with NULL: session_requirement() comes later; false: it cannot be asked now
@@ -83,6 +86,8 @@ void session_mx_input(struct session *s, struct span bytes);
 void session_mx_gone(struct session *s); /* end of file, error, broken TLS */
 /** obs: takes a reference with the facts of the handshake: stage done or failed. */
 void session_tls_over(struct session *s, struct observation *obs);
+/** tls: of the client's leg from now on; NULL: the handshake failed (REP-062). */
+void session_client_tls_over(struct session *s, const struct record_client_tls *tls);
 /** req: takes a reference; NULL when it cannot be known now. Ignored when nothing was asked. */
 void session_requirement(struct session *s, struct requirement *req);
 void session_timeout(struct session *s);

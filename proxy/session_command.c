@@ -180,6 +180,8 @@ on_data(struct session *s, bool more)
 static enum reply_row
 refuse_chunk(const struct session *s)
 {
+    if (session_must_begin_tls(s, SMTP_VERB_BDAT))
+        return REPLY_STARTTLS_FIRST;
     if (!(s->announced & EHLO_CHUNKING))
         return REPLY_NOT_IMPLEMENTED;
     if (!s->mail_open) /* also behind LAST, and behind a chunk that was refused (CHNK-007, 008) */
@@ -246,10 +248,26 @@ on_quit(struct session *s)
 }
 
 static void
+on_starttls(struct session *s)
+{
+    enum reply_row row = session_starttls(s);
+
+    if (row != REPLY_NONE)
+        reject(s, row);
+}
+
+static void
 on_command(struct session *s, const struct smtp_command *cmd, bool more)
 {
     if (cmd->error != REPLY_NONE && cmd->verb != SMTP_VERB_BDAT) {
         reject(s, cmd->error);
+        return;
+    }
+    if (cmd->verb != SMTP_VERB_UNKNOWN && cmd->verb != SMTP_VERB_BDAT &&
+        session_must_begin_tls(s, cmd->verb)) {
+        reject(s, REPLY_STARTTLS_FIRST);
+        if (cmd->verb == SMTP_VERB_DATA)
+            data_refused(s, more);
         return;
     }
     switch (cmd->verb) {
@@ -285,7 +303,7 @@ on_command(struct session *s, const struct smtp_command *cmd, bool more)
         session_reply(s, REPLY_HELP);
         return;
     case SMTP_VERB_STARTTLS:
-        reject(s, REPLY_NO_STARTTLS);
+        on_starttls(s);
         return;
     case SMTP_VERB_EXPN:
     case SMTP_VERB_AUTH:
@@ -494,5 +512,6 @@ session_serve(struct session *s, struct span input)
     if (used && s->state == before && session_wants_client(s) && before != SES_CONTENT &&
         before != SES_CHUNK)
         s->ops->set_timer(s->io, s->config->client_timeout_ms);
-    return s->state == SES_CLOSED ? input.len : used;
+    /* What stands behind STARTTLS in clear is dropped (PRX-043). */
+    return s->state == SES_CLOSED || s->state == SES_CLIENT_TLS ? input.len : used;
 }

@@ -2,6 +2,7 @@
  *
  *   session.c            life, the step function, what entering each state does
  *   session_command.c    the client's commands and message text
+ *   session_client.c     TLS on the client's leg
  *   session_reply.c      the MX's replies
  *   session_memo.c       requirements that the transaction has met
  *   session_outcome.c    judging, replies of our own, records */
@@ -51,7 +52,6 @@ struct session {
     bool helo;          /* the last one was HELO */
     char *client_name;  /* owned: its argument, for every EHLO upstream */
     unsigned announced; /* enum ehlo_keyword shown to the client */
-    bool client_tls;    /* it is under TLS */
 
     /* MX leg. */
     bool mx_up;
@@ -114,6 +114,12 @@ enum session_event session_chunk_over(struct session *s);
 
 /* session_reply.c: serve one whole reply of the MX. more: bytes came behind it. */
 void session_serve_reply(struct session *s, const struct smtp_reply *reply, struct span more);
+
+/* session_client.c */
+unsigned session_starttls_shown(const struct session *s);                  /* EHLO_STARTTLS, or 0 */
+bool session_must_begin_tls(const struct session *s, enum smtp_verb verb); /* else 530, TLS-015 */
+enum reply_row session_starttls(struct session *s); /* the command; REPLY_NONE: it was served */
+void session_enter_client_tls(struct session *s);
 
 /* session_outcome.c */
 void session_owe(struct session *s, enum reply_row row); /* as parting reply, for later */

@@ -261,7 +261,7 @@ static struct demand
 demand_of(const struct session *s)
 {
     return (struct demand){ .site_tls = s->config->tls_required,
-                            .client_tls = s->client_tls,
+                            .client_tls = s->info.client_tls.version != 0,
                             .cleartext_fallback = s->config->cleartext_fallback,
                             .floor = s->config->tls_minimum };
 }

@@ -63,7 +63,9 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
     if (s->obs->stage == TLS_STAGE_CLEAR)
         s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
     s->helo = s->hand == SMTP_VERB_HELO;
-    s->announced = s->helo ? 0 : ehlo_offer(ehlo_keywords(&list), s->config->chunking);
+    s->announced =
+        s->helo ? 0
+                : ehlo_offer(ehlo_keywords(&list), s->config->chunking) | session_starttls_shown(s);
     s->greeted = true;
     s->mx_mail_open = false;
     session_end_transaction(s);
@@ -221,7 +223,10 @@ on_closing(struct session *s, const struct smtp_reply *reply)
     if (s->state == SES_COMMAND) {
         buffer_clear(&s->parting);
         if (buffer_append(&s->parting, reply->text) != RES_OK)
-            buffer_clear(&s->parting); /* then a 421 of ours */
+            buffer_clear(&s->parting);       /* then a 421 of ours */
+    } else if (s->state == SES_CLIENT_TLS) { /* nobody to tell; its EHLO connects again */
+        s->ops->hang_up(s->io, HANG_UP_ABORT);
+        s->mx_up = s->mx_mail_open = false;
     } else if (s->state != SES_REFUSED) {
         session_say(s, reply->text);
         session_message_over(s, false, session_chomp(reply->text));
@@ -328,6 +333,7 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
             session_say(s, reply->text);
         break;
     case SES_COMMAND:
+    case SES_CLIENT_TLS:
     case SES_REFUSED:
     case SES_CONNECT:
     case SES_REQUIREMENT:

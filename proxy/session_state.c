@@ -6,6 +6,7 @@ static const char *const state_names[SES_STATES] = {
     [SES_COMMAND] = "command",
     [SES_EHLO] = "ehlo",
     [SES_HELO] = "helo",
+    [SES_CLIENT_TLS] = "client-tls",
     [SES_REQUIREMENT] = "requirement",
     [SES_JUDGE] = "judge",
     [SES_STARTTLS] = "starttls",
@@ -53,6 +54,9 @@ static const char *const event_names[SEV_EVENTS] = {
     [SEV_CMD_DISCARD] = "cmd-discard",
     [SEV_CMD_QUIT] = "cmd-quit",
     [SEV_CMD_BYE] = "cmd-bye",
+    [SEV_CMD_STARTTLS] = "cmd-starttls",
+    [SEV_CLIENT_TLS_DONE] = "client-tls-done",
+    [SEV_CLIENT_TLS_FAILED] = "client-tls-failed",
     [SEV_RESUME_EHLO] = "resume-ehlo",
     [SEV_REQUIREMENT] = "requirement",
     [SEV_NO_REQUIREMENT] = "no-requirement",
@@ -113,6 +117,12 @@ static const struct transition {
     { SES_HELO, SEV_REPLY_OK, SES_COMMAND },
     { SES_HELO, SEV_REPLY_LATER, SES_COMMAND },
     { SES_HELO, SEV_REPLY_NO, SES_COMMAND },
+
+    /* An MX that goes away meanwhile is connected to again with the EHLO that follows. */
+    { SES_COMMAND, SEV_CMD_STARTTLS, SES_CLIENT_TLS },
+    { SES_CLIENT_TLS, SEV_CLIENT_TLS_DONE, SES_COMMAND },
+    { SES_CLIENT_TLS, SEV_MX_LOST, SES_CLIENT_TLS },
+    { SES_CLIENT_TLS, SEV_REPLY_CLOSING, SES_CLIENT_TLS },
 
     /* A recipient: requirement, facts, verdict. */
     { SES_REQUIREMENT, SEV_REQUIREMENT, SES_JUDGE },

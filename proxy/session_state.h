@@ -11,6 +11,7 @@ enum session_state {
     SES_COMMAND,     /* the client's next command */
     SES_EHLO,        /* reply to the client's EHLO, passed on */
     SES_HELO,        /* reply to HELO, after the MX refused EHLO (PRX-047) */
+    SES_CLIENT_TLS,  /* TLS with the client (PRX-039, terminate) */
     SES_REQUIREMENT, /* what the recipient's domain demands */
     SES_JUDGE,       /* nothing: judge() answers at once. The only way to a recipient upstream */
     SES_STARTTLS,    /* reply to STARTTLS */
@@ -51,14 +52,17 @@ enum session_event {
     SEV_INJECTED,       /* clear text behind the 220 to STARTTLS */
     SEV_TLS_DONE,
     SEV_TLS_FAILED,
-    SEV_CMD_EHLO,       /* EHLO or HELO, to be passed on */
-    SEV_CMD_RCPT,       /* a well-formed recipient in an open transaction */
-    SEV_CMD_RSET,       /* RSET while the MX has a transaction */
-    SEV_CMD_DATA,       /* DATA with a recipient accepted upstream */
-    SEV_CMD_BDAT,       /* BDAT with a recipient accepted upstream */
-    SEV_CMD_DISCARD,    /* BDAT that is refused, once its octets are read away */
-    SEV_CMD_QUIT,       /* QUIT while the MX is there */
-    SEV_CMD_BYE,        /* QUIT, and the MX is gone; or a violation that ends the session */
+    SEV_CMD_EHLO,     /* EHLO or HELO, to be passed on */
+    SEV_CMD_RCPT,     /* a well-formed recipient in an open transaction */
+    SEV_CMD_RSET,     /* RSET while the MX has a transaction */
+    SEV_CMD_DATA,     /* DATA with a recipient accepted upstream */
+    SEV_CMD_BDAT,     /* BDAT with a recipient accepted upstream */
+    SEV_CMD_DISCARD,  /* BDAT that is refused, once its octets are read away */
+    SEV_CMD_QUIT,     /* QUIT while the MX is there */
+    SEV_CMD_BYE,      /* QUIT, and the MX is gone; or a violation that ends the session */
+    SEV_CMD_STARTTLS, /* STARTTLS, and it was offered */
+    SEV_CLIENT_TLS_DONE,
+    SEV_CLIENT_TLS_FAILED,
     SEV_RESUME_EHLO,    /* greeted again, and the command in hand is EHLO */
     SEV_REQUIREMENT,    /* known */
     SEV_NO_REQUIREMENT, /* cannot be known now: refused locally (REP-065) */

@@ -9,6 +9,7 @@
 #include "proxy/relay.h"
 #include "proxy/replies.h"
 #include "tls/tls_client.h"
+#include "tls/tls_server.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -75,6 +76,8 @@ serve_client(struct listener *l, int fd, const struct sockaddr_storage *peer)
         refuse_client(w, fd, reason, &info.client);
         return;
     }
+    info.client_rule = client_rules_find(&w->config->clients, &info.client, &info.destination);
+    info.client_starttls = client_rule_starttls(info.client_rule, w->shared.client_tls != NULL);
     snprintf(info.id, sizeof info.id, "%016" PRIx64, w->session_base + w->session_count++);
     if ((w->config->rules.rollout.mode == ROLLOUT_SURVEY
              ? relay_start(&w->relays, fd, &info)
@@ -228,6 +231,21 @@ open_roots(struct worker *w)
     return true;
 }
 
+/* The site's certificate for clients, if it has one (PRX-039). */
+static bool
+open_certificate(struct worker *w)
+{
+    const struct config *config = w->config;
+    const char *error;
+
+    if (!*config->client_certificate_file ||
+        tls_server_context_new(config->client_certificate_file, config->client_key_file,
+                               config->client_tls_minimum, &w->shared.client_tls, &error) == RES_OK)
+        return true;
+    log_error("event=start-failed what=client-certificate reason=\"%s\"", error);
+    return false;
+}
+
 static bool
 open_all(struct worker *w)
 {
@@ -242,7 +260,7 @@ open_all(struct worker *w)
     s->lists = ehlo_memory_new();
     if (!s->scratch || !s->policy || !s->lists)
         return false;
-    if (!open_roots(w))
+    if (!open_roots(w) || !open_certificate(w))
         return false;
     if (w->config->record_file[0] && record_file_open(w->config->record_file, &s->clock,
                                                       &s->records, text, sizeof text) != RES_OK) {
@@ -312,6 +330,7 @@ close_all(struct worker *w)
     for (size_t i = 0; i < w->shared.tls_count; i++)
         tls_context_free(w->shared.tls[i]);
     free(w->shared.tls);
+    tls_server_context_free(w->shared.client_tls);
     record_file_close(w->shared.records);
     child_channel_clear(&w->channel);
     config_free(w->config);

@@ -1,6 +1,7 @@
 """A raw SMTP client: sends exactly the bytes it is told, reads whole replies."""
 
 import socket
+import ssl
 
 
 class Reply:
@@ -67,6 +68,22 @@ class Client:
         greeting = self.reply()
         assert greeting.code == 220, f"greeting {greeting}"
         return self.cmd(f"{verb} {name}")
+
+    def starttls(self, ca=None, host=None, newest=ssl.TLSVersion.TLSv1_3):
+        """STARTTLS and the handshake; verified when ca is given. EHLO is the caller's."""
+        reply = self.cmd("STARTTLS")
+        assert reply.code == 220, f"STARTTLS: {reply}"
+        self.shake_hands(ca, host, newest)
+
+    def shake_hands(self, ca=None, host=None, newest=ssl.TLSVersion.TLSv1_3):
+        context = ssl.create_default_context(cafile=ca)
+        if ca is None:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if newest < ssl.TLSVersion.TLSv1_2:
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
+            context.minimum_version = newest
+        context.maximum_version = newest
+        self.sock = context.wrap_socket(self.sock, server_hostname=host)
 
     def envelope(self, *recipients, sender="sender@client.test"):
         """MAIL and RCPTs, one by one; their replies."""

@@ -114,14 +114,19 @@ class Postfix:
         self.lab.stop(self.process, signal.SIGTERM)
 
 
-def client(lab, family):
-    """An MTA as it comes: opportunistic TLS, no MTA-STS. It thinks every host is its neighbour's."""
+def client(lab, family, ca):
+    """An MTA as it comes: opportunistic TLS, no MTA-STS. It thinks every host is its neighbour's. To
+    domains named encrypt-…, verify-… it sends at that security level."""
+    services = "".join(f"{level} unix - - n - - smtp -o smtp_tls_security_level={level}\n"
+                       for level in ("encrypt", "verify"))
     return Postfix(lab, "client", "client", {
+        "transport_maps": "regexp:{ {/@encrypt-/ encrypt:}, {/@verify-/ verify:} }",
+        "smtp_tls_CAfile": ca,
         "inet_interfaces": "loopback-only", "inet_protocols": f"ipv{family}",
         "mynetworks": "127.0.0.0/8 [::1]/128", "smtp_tls_security_level": "may",
         "smtp_dns_support_level": "enabled", "minimal_backoff_time": "1000s",
         "queue_run_delay": "1000s", "smtp_connect_timeout": "10s", "disable_vrfy_command": "yes",
-    })
+    }, services)
 
 
 def mx(lab, sites, certificates):

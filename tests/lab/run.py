@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 
+import cases_client
 import cases_delivery
 import cases_extensions
 import cases_faults
@@ -32,7 +33,8 @@ import world
 from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
-           cases_proof, cases_session, cases_zones, cases_extensions)
+           cases_proof, cases_session, cases_zones, cases_extensions,
+           cases_client)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS = 120
@@ -102,7 +104,7 @@ class World:
         self.dns = dns.NameServer(self.lab, self.materials.zones)
         self.web = web.PolicyHosts(self.lab, self.materials.sites, self.materials.web_pair)
         self.postfix_mx = postfix.mx(self.lab, real, self.materials.chains)
-        self.postfix_client = postfix.client(self.lab, self.family)
+        self.postfix_client = postfix.client(self.lab, self.family, self.certificates.ca)
         self.postfix_mx.start(self.dns.resolv_conf)
         self.postfix_client.start(self.dns.resolv_conf)
         self.dns.wait()

@@ -46,6 +46,16 @@ static const char hello_clear[] = "connect ok\n"
                                   "M: 250 PIPELINING\n"
                                   "c: 250-mx.example at your service\n"
                                   "c: 250 PIPELINING\n";
+/* The client may begin TLS here: "client starttls terminate". */
+static const char hello_terminate[] = "connect ok\n"
+                                      "M: 220 mx.example ESMTP\n"
+                                      "c: 220 mx.example ESMTP\n"
+                                      "C: EHLO client.example\n"
+                                      "m: EHLO client.example\n"
+                                      "M: 250-mx.example at your service\n"
+                                      "M: 250 STARTTLS\n"
+                                      "c: 250-mx.example at your service\n"
+                                      "c: 250 STARTTLS\n";
 static const char again[] = "connect ok\n"
                             "M: 220 mx.example ESMTP\n"
                             "m: EHLO client.example\n"
@@ -110,10 +120,11 @@ add_lines(struct script *s, const char *text, unsigned number, bool counting)
             free(tls);
             free(copy);
         } else if (strcmp(copy, "hello") == 0 || strcmp(copy, "hello-clear") == 0 ||
-                   strcmp(copy, "hello-again") == 0) {
+                   strcmp(copy, "hello-again") == 0 || strcmp(copy, "hello-terminate") == 0) {
             add_lines(s,
                       copy[5] == '\0'  ? hello
                       : copy[6] == 'c' ? hello_clear
+                      : copy[6] == 't' ? hello_terminate
                                        : again,
                       number, false);
             free(copy);
@@ -552,6 +563,36 @@ do_list(struct script *s, char **words)
     }
 }
 
+static enum client_starttls
+starttls_of(const char *text)
+{
+    for (int how = CLIENT_STARTTLS_SITE; how < CLIENT_STARTTLS_WAYS; how++)
+        if (strcmp(text, client_starttls_name((enum client_starttls)how)) == 0)
+            return (enum client_starttls)how;
+    fail_msg("starttls: what is %s?", text);
+    return CLIENT_STARTTLS_SITE;
+}
+
+/* "client KEY VALUE": as in a section of the configuration, before the session begins. */
+static void
+set_client(struct script *s, const char *text)
+{
+    char *words[WORDS_MAX], *copy = strdup(text);
+    struct client_rule *rule = &s->w->rule;
+
+    assert_non_null(copy);
+    assert_int_equal(split(copy, words), 3);
+    if (strcmp(words[1], "starttls") == 0)
+        rule->starttls = starttls_of(words[2]);
+    else if (strcmp(words[1], "require_tls") == 0)
+        rule->require_tls = true;
+    else
+        fail_msg("%s: client: what is %s?", s->name, words[1]);
+    s->w->info.client_rule = rule;
+    s->w->info.client_starttls = client_rule_starttls(rule, false);
+    free(copy);
+}
+
 static void
 do_set(struct script *s, char **words)
 {
@@ -588,6 +629,9 @@ do_event(struct script *s, char **words, size_t count)
             world_connected(w, strcmp(words[1], "ok") == 0);
     } else if (strcmp(verb, "tls") == 0) {
         do_tls(s, words, count);
+    } else if (strcmp(verb, "client-tls") == 0) {
+        if (!s->loose || w->client_tls == CLIENT_HANDSHAKE)
+            world_client_tls_over(w, strcmp(words[1], "ok") == 0);
     } else if (strcmp(verb, "answer") == 0) {
         do_answer(s, words, count);
     } else if (strcmp(verb, "timeout") == 0) {
@@ -715,7 +759,8 @@ run_line(struct script *s)
     copy = strdup(s->now->text);
     assert_non_null(copy);
     count = split(copy, words);
-    if (count && strcmp(words[0], "ways") != 0 && !do_look(s, words, count)) {
+    if (count && strcmp(words[0], "ways") != 0 && strcmp(words[0], "client") != 0 &&
+        !do_look(s, words, count)) {
         expect_silence(s);
         do_event(s, words, count);
     }
@@ -760,6 +805,9 @@ script_new(const char *name, struct span text)
     add_lines(s, copy, 1, true);
     free(copy);
     s->w = world_new();
+    for (size_t i = 0; i < s->count; i++)
+        if (span_starts(span_of(s->lines[i].text), span_of("client ")))
+            set_client(s, s->lines[i].text);
     return s;
 }
 

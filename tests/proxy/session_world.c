@@ -66,6 +66,9 @@ op_to_client(void *io, struct span bytes)
 
     must_be_open(w, "to_client");
     tap(w, WIRE_TO_CLIENT, bytes);
+    if (w->client_tls == CLIENT_HANDSHAKE)
+        fail_msg("said to the client where a ServerHello is due: \"%.*s\"", (int)bytes.len,
+                 bytes.ptr);
     pipe_append(&w->client, bytes);
 }
 
@@ -165,6 +168,19 @@ op_check_dane(void *io, const struct peer_chain *chain, const struct requirement
     if (!usable)
         out->match = DANE_UNUSABLE;
     return true;
+}
+
+/* The handshake with the client is the script's; what waits in clear is gone. */
+static void
+op_start_client_tls(void *io)
+{
+    struct world *w = io;
+
+    must_be_open(w, "start_client_tls");
+    if (w->client_tls != CLIENT_CLEAR)
+        fail_msg("a second handshake with the client");
+    w->client_tls = CLIENT_HANDSHAKE;
+    w->from_client.start = w->from_client.end = 0;
 }
 
 static void
@@ -305,6 +321,7 @@ op_record_recipient(void *io, const struct record_recipient *r)
     put_word(line, size, "mx", span_of(v->mx));
     put_word(line, size, "rule", span_first(span_of(v->rule), span_find(span_of(v->rule), ' ')));
     put_word(line, size, "transaction", span_of(number));
+    put_word(line, size, "client_tls", span_of(tls_version_name(r->session->client_tls.version)));
     put_word(line, size, "stage", span_of(tls_stage_name(r->obs->stage)));
     put_word(line, size, "proven", span_of(v->proven ? "yes" : "no"));
     put_word(line, size, "dane", span_of(dane_match_name(r->dane->match)));
@@ -333,6 +350,7 @@ op_record_session(void *io, const struct record_session_end *r)
     put_word(w->end, size, "end", span_of(r->end));
     put_word(w->end, size, "state", span_of(r->state));
     put_word(w->end, size, "helo", r->helo);
+    put_word(w->end, size, "client_tls", span_of(tls_version_name(r->session->client_tls.version)));
     put_number(w->end, size, "transactions", r->transactions);
     put_number(w->end, size, "delivered", r->delivered);
     put_number(w->end, size, "allowed", r->allowed);
@@ -367,6 +385,7 @@ static const struct session_ops ops = {
     .connect = op_connect,
     .start_tls = op_start_tls,
     .check_dane = op_check_dane,
+    .start_client_tls = op_start_client_tls,
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
@@ -572,6 +591,18 @@ world_tls_over(struct world *w, struct observation *obs)
             w->leg = LEG_TLS;
         session_tls_over(w->session, obs);
     }
+    world_pump(w);
+}
+
+void
+world_client_tls_over(struct world *w, bool ok)
+{
+    const struct record_client_tls tls = { .version = TLS_VERSION_1_3, .cipher = "CIPHER" };
+
+    if (w->client_tls != CLIENT_HANDSHAKE)
+        fail_msg("no handshake with the client was asked for");
+    w->client_tls = ok ? CLIENT_TLS : CLIENT_CLEAR;
+    session_client_tls_over(w->session, ok ? &tls : NULL);
     world_pump(w);
 }
 

@@ -19,6 +19,8 @@ struct pipe_bytes {
     size_t start, end;
 };
 
+enum world_client { CLIENT_CLEAR, CLIENT_HANDSHAKE, CLIENT_TLS };
+
 enum world_leg { LEG_CLOSED, LEG_CONNECTING, LEG_CLEAR, LEG_HANDSHAKE, LEG_TLS };
 
 /* What the policy process will say of a domain. */
@@ -49,6 +51,8 @@ struct world {
     struct pipe_bytes client, mx;           /* written by the session, and not yet looked at */
     size_t backlog;                         /* what mx_backlog() says */
 
+    enum world_client client_tls;
+    struct client_rule rule; /* of the client, where a script sets something of it */
     enum world_leg leg;
     bool mx_owes;   /* the MX was spoken to (or connected) and has not answered */
     bool line_open; /* what the session wrote last is no whole line */
@@ -98,6 +102,9 @@ void world_connected(struct world *w, bool ok);
 /** The handshake is over; it must have been asked for. obs: takes the reference, NULL: no memory.
  */
 void world_tls_over(struct world *w, struct observation *obs);
+
+/** The handshake with the client is over; it must have been asked for. */
+void world_client_tls_over(struct world *w, bool ok);
 
 /** The late answer; req: takes the reference. */
 void world_answer(struct world *w, struct requirement *req);

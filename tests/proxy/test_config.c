@@ -89,6 +89,13 @@ static struct value_case {
     { "tls", "on", NULL },
     { "cleartext_fallback", "false", "0" },
     { "cleartext_fallback", "never", NULL },
+    { "client_certificate_file", "\"\"", "" },
+    { "client_certificate_file", "chain.pem", NULL },
+    { "client_key_file", "\"\"", "" },
+    { "client_key_file", "key.pem", NULL },
+    { "client_tls_minimum", "1.0", "769" },
+    { "client_tls_minimum", "1.3", "772" },
+    { "client_tls_minimum", "1.4", NULL },
     { "resolver_stub", "192.0.2.53", "192.0.2.53" },
     { "resolver_stub", "\"2001:db8::53@5353\"", "2001:db8::53@5353" },
     { "resolver_stub", "192.0.2.53@0", NULL },
@@ -241,6 +248,9 @@ static struct value_case {
     { "recipients_max", "10001", NULL },
 };
 
+#define CLIENT(body) "client \"x\" {\n" body "}\n"
+#define INNER "client = {10.0.0.0/8}\n"
+#define SITE_CERTIFICATE "client_certificate_file = /c.pem\nclient_key_file = /k.pem\n"
 #define SECTION(body) "override \"x\" {\n" body "}\n"
 #define SELECT "domain = {a.example}\n"
 #define REASON "reason = \"mended by spring\"\n"
@@ -343,6 +353,32 @@ static struct error_case {
       "smart_host \"s.example\" {\ndestination = {10.0.0.1, 192.0.2.9}\n}\n",
       0, RES_SYNTAX,
       FILE_NAME ":5: destination: 192.0.2.9 is in smart_host \"r.example\" already" },
+    { "certificate without key", "workers = 1\nclient_certificate_file = /c.pem\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: client_certificate_file and client_key_file need each other" },
+    { "key without certificate", "client_key_file = /k.pem\n", 0, RES_SYNTAX,
+      FILE_NAME ":1: client_certificate_file and client_key_file need each other" },
+    { "client: no selector", CLIENT("starttls = hide\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: client \"x\": client or destination must say whom it is for" },
+    { "client: terminate without a certificate", CLIENT(INNER "starttls = terminate\n"), 0,
+      RES_SYNTAX,
+      FILE_NAME ":2: client \"x\": starttls = terminate needs client_certificate_file" },
+    { "client: TLS demanded and hidden",
+      SITE_CERTIFICATE CLIENT(INNER "starttls = hide\nrequire_tls = true\n"), 0, RES_SYNTAX,
+      FILE_NAME ":4: client \"x\": require_tls needs starttls = terminate" },
+    { "client: TLS demanded without a certificate", CLIENT(INNER "require_tls = true\n"), 0,
+      RES_SYNTAX, FILE_NAME ":2: client \"x\": require_tls needs starttls = terminate" },
+    { "client: the second one is wrong", CLIENT(INNER) "client \"y\" {\nstarttls = hide\n}\n", 0,
+      RES_SYNTAX, FILE_NAME ":5: client \"y\": client or destination" },
+    { "client: another way", CLIENT(INNER "starttls = opaque\n"), 0, RES_SYNTAX,
+      FILE_NAME ":3: starttls: expected hide" },
+    { "client: no truth", CLIENT(INNER "require_tls = yes\n"), 0, RES_SYNTAX,
+      FILE_NAME ":3: require_tls: expected true or false, got \"yes\"" },
+    { "client: host bits", CLIENT("client = {10.0.0.1/8}\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: client: expected list of ADDRESS/BITS" },
+    { "client: empty title", "client \"\" {\n" INNER "}\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: client: the title is 1 .. 47 printable" },
+    { "client: empty", "client \"x\" {\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":3: client: a section is empty" },
     { "a section in a section", SECTION("override \"y\" {\n}\n"), 0, RES_SYNTAX,
       FILE_NAME ":2: no such option 'override'" },
     { "the line behind a section", SECTION(WHOLE) "\nworkers = x\n", 0, RES_SYNTAX,
@@ -384,6 +420,8 @@ static struct good_case {
       "[::1]:25 redirect" },
     { "both kinds", "listen_redirect = {\"[::1]:25\"}\nlisten_tproxy = {\"[::1]:26\"}\n",
       "listen_tproxy", "[::1]:25 redirect, [::1]:26 tproxy" },
+    { "certificate and key", SITE_CERTIFICATE CLIENT(INNER "require_tls = true\n"),
+      "client_key_file", "/k.pem" },
     { "append to a list", "destination_ports = {25}\ndestination_ports += {26}\n",
       "destination_ports", "25, 26" },
 };
@@ -725,6 +763,48 @@ test_read_example(void **state)
 
 /* ---- sections ---- */
 
+/* PRX-039: the first section that fits both client and destination is the only one. */
+static void
+test_clients(void **state)
+{
+    static const char text[] = SITE_CERTIFICATE
+        "client \"one host\" { client = {10.0.0.1} starttls = hide }\n"
+        "client \"to the partner\" {\n    destination = {192.0.2.0/24, \"2001:db8::/32\"}\n"
+        "    client = {10.0.0.0/8}\n    require_tls = true\n}\n"
+        "client \"all else\" { client = {0.0.0.0/0} require_tls = false }\n";
+    static const struct {
+        const char *client, *destination, *want; /* NULL: none */
+        enum client_starttls starttls;
+        bool require_tls;
+    } pairs[] = {
+        { "10.0.0.1", "192.0.2.1", "one host", CLIENT_STARTTLS_HIDE, false },
+        { "10.0.0.2", "192.0.2.1", "to the partner", CLIENT_STARTTLS_TERMINATE, true },
+        { "10.0.0.2", "2001:db8::1", "to the partner", CLIENT_STARTTLS_TERMINATE, true },
+        { "10.0.0.2", "192.0.3.1", "all else", CLIENT_STARTTLS_TERMINATE, false },
+        { "11.0.0.2", "192.0.2.1", "all else", CLIENT_STARTTLS_TERMINATE, false },
+        { "2001:db8::9", "2001:db8::1", NULL, CLIENT_STARTTLS_TERMINATE, false },
+    };
+    struct config *config = parse(text, strlen(text));
+
+    (void)state;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        struct ip_addr client, destination;
+        const struct client_rule *rule;
+
+        assert_int_equal(ip_addr_parse(pairs[i].client, &client), RES_OK);
+        assert_int_equal(ip_addr_parse(pairs[i].destination, &destination), RES_OK);
+        rule = client_rules_find(&config->clients, &client, &destination);
+        assert_int_equal(rule != NULL, pairs[i].want != NULL);
+        assert_int_equal(client_rule_starttls(rule, true), pairs[i].starttls);
+        if (!rule)
+            continue;
+        assert_string_equal(rule->title, pairs[i].want);
+        assert_int_equal(rule->require_tls, pairs[i].require_tls);
+    }
+    assert_int_equal(client_rule_starttls(NULL, false), CLIENT_STARTTLS_HIDE);
+    config_free(config);
+}
+
 /* PRX-024, PRX-042: everything an override and a smart host can say. */
 static void
 test_sections(void **state)
@@ -955,6 +1035,7 @@ main(void)
         { "manual: example", test_manual_example },
         { "manual: tables of sections", test_manual_sections },
         { "sections: all that can be said", test_sections },
+        { "sections: which client is which (PRX-039)", test_clients },
         { "sections: 1025 overrides", test_too_many_overrides },
         { "what an operator should know of", test_warnings },
     };

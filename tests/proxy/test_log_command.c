@@ -88,7 +88,8 @@ printed_clear(struct printed *p)
 #define SESSION                                                                                    \
     "\"v\":1,\"session\":\"00000000deadbeef\",\"worker\":1,\"client\":\"192.0.2.7\","              \
     "\"client_port\":50123,\"destination\":\"2001:db8::19\",\"destination_port\":25,"              \
-    "\"intercept\":\"tproxy\","
+    "\"intercept\":\"tproxy\",\"client_rule\":\"\",\"client_starttls\":\"terminate\","             \
+    "\"client_tls\":\"TLSv1.3\",\"client_cipher\":\"TLS_AES_256_GCM_SHA384\","
 #define HEX8(x) x x x x x x x x
 #define TLS                                                                                        \
     "\"tls\":{\"stage\":\"done\",\"starttls_offered\":true,\"starttls_code\":220,"                 \

@@ -88,6 +88,8 @@ static struct row_case {
     { "REP-061", REPLY_TOO_MANY_RECIPIENTS, "452 4.5.3 Too many recipients" },
     { "REP-064", REPLY_PROTOCOL_VIOLATION, "421 4.7.0 gw.example.net Protocol violation, closing" },
     { "REP-065", REPLY_POLICY_UNAVAILABLE, "451 4.3.0 Policy service not available" },
+    { "REP-063", REPLY_STARTTLS_FIRST, "530 5.7.0 Must issue a STARTTLS command first" },
+    { "PRX-043", REPLY_STARTTLS_READY, "220 2.0.0 Ready to start TLS" },
     { "SMTP-010 NOOP and RSET", REPLY_OK, "250 2.0.0 OK" },
     { "SMTP-011 VRFY", REPLY_VRFY, "252 2.5.0 Not verified" },
     { "SMTP-011 HELP", REPLY_HELP, "214 2.0.0 See RFC 5321" },

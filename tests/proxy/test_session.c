@@ -267,6 +267,17 @@ static const struct tour {
       { [TIME_OUT] = "timeout 300\n" IDLE "closed\n",
         [CLIENT_LEAVES] = "client-close\nclosed\n",
         [DRAIN] = "drain\n" SHUTDOWN "closed\n" } },
+    { SES_CLIENT_TLS,
+      "client starttls terminate\nhello-terminate\nC: STARTTLS\n"
+      "c: 220 2.0.0 Ready to start TLS\n",
+      { [MX_CLOSES] = "mx-close\nhung-up abort\nstate client-tls\nclient-tls ok\n"
+                      "C: EHLO client.example\nconnect fail\n"
+                      "c: 421 4.4.2 gw.example Connection to destination lost\nclosed\n",
+        [MX_SAYS_421] = "M: 421 bye\nhung-up abort\nstate client-tls\n",
+        [MX_BABBLES] = "M: 250 what\nhung-up abort\nstate client-tls\n",
+        [TIME_OUT] = "timeout 60\nm: QUIT\nhung-up polite\nclosed\n",
+        [CLIENT_LEAVES] = "client-close\nm: QUIT\nhung-up polite\nclosed\n",
+        [DRAIN] = "drain\nstate client-tls\nclient-tls ok\n" SHUTDOWN "m: QUIT\nclosed\n" } },
     { SES_REFUSED,
       "connect ok\nM: 554 no\nc: 554 no\n",
       { [MX_CLOSES] = "mx-close\nstate refused\nC: QUIT\n"

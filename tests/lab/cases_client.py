@@ -1,0 +1,200 @@
+"""The client's leg: TLS with the client, what a section `client` changes, and who is turned away."""
+
+import ssl
+
+from case import ONCE, case, equal, fields, marker, message
+from cases_proof import configured
+from lab import wait_for
+from world import GATEWAY_NAME, Site
+
+TLS_REQUIRED = "451 4.7.0 TLS is required by local policy"
+NO_STARTTLS = "502 5.5.1 STARTTLS not available"
+TLS_FIRST = "530 5.7.0 Must issue a STARTTLS command first"
+BAD_SEQUENCE = "503 5.5.1 Bad sequence of commands"
+
+
+def certificate(t):
+    """The site's certificate, as configuration."""
+    chain, key = t.certificates.make("gateway", [GATEWAY_NAME])
+    return f'client_certificate_file = "{chain}"\nclient_key_file = "{key}"\n'
+
+
+def under_tls(t, site, **options):
+    """A client that has begun TLS with the gateway, whose certificate it has checked."""
+    peer = t.ready(site)
+    peer.starttls(ca=t.certificates.ca, host=GATEWAY_NAME, **options)
+    return peer
+
+
+@case(Site("cl-terminate", policy="enforce"), core=True)
+def a_client_may_begin_tls(t, site):
+    """PRX-039 terminate, PRX-043, TLS-014, SMTP-008."""
+    with configured(t, certificate(t)):
+        server, word = t.mx(site), marker()
+        peer = under_tls(t, site)
+        equal(peer.cmd("MAIL FROM:<a@b.test>"), BAD_SEQUENCE, "MAIL before the second EHLO")
+        reply = peer.cmd("EHLO again.lab.test")
+        assert reply.code == 250 and "STARTTLS" not in reply.text, reply
+        equal(peer.cmd("STARTTLS"), BAD_SEQUENCE, "a second STARTTLS")
+        equal([r.code for r in peer.envelope(f"user@{site.domain}")], [250, 250], "envelope")
+        equal(peer.content(message(word)).code, 250, "end of data")
+        equal(peer.quit().code, 221, "QUIT")
+        equal((server.mailbox[0].content, server.mailbox[0].tls), (message(word), "TLSv1.3"),
+              "the mail at the MX")
+        equal(server.connections[0].hello, b"EHLO again.lab.test", "EHLO at the MX")
+        fields(t.recipients(site)[0], outcome="delivered", client_tls="TLSv1.3",
+               client_starttls="terminate", tls__version="TLSv1.3")
+        session = t.session(peer)
+        fields(session, client_tls="TLSv1.3", helo="again.lab.test", delivered=1)
+        assert session["client_cipher"].startswith("TLS_"), session
+        lines = [line for line in t.gateway.read_log().splitlines()
+                 if session["session"] in line and "event=recipient" in line]
+        assert "tls=TLSv1.3 client_tls=TLSv1.3" in lines[0], lines
+
+
+@case(Site("cl-large", policy="enforce"), only=ONCE)
+def a_large_mail_passes_two_legs_of_tls(t, site):
+    with configured(t, certificate(t)):
+        server = t.mx(site)
+        peer = under_tls(t, site)
+        peer.cmd("EHLO client.lab.test")
+        peer.envelope(f"user@{site.domain}")
+        text = b"".join(b"%d %s\r\n" % (n, b"x" * (n % 900)) for n in range(20000))
+        equal(peer.content(text).code, 250, "end of data")
+        equal(server.mailbox[0].content == text, True, "the same octets")
+
+
+@case(Site("cl-behind", policy="enforce"), only=ONCE)
+def what_stands_behind_starttls_is_dropped(t, site):
+    """TC-TLS-06, B23, PRX-043: in one packet, and in a second one that nobody has read yet."""
+    with configured(t, certificate(t)):
+        server = t.mx(site)
+        for rest in (b"MAIL FROM:<evil@b.test>\r\nRCPT TO:<victim@cl-behind.test>\r\n", b"EHLO e",
+                     b"NOOP\r\n" * 5000):
+            peer = t.ready(site)
+            peer.send(b"STARTTLS\r\n" + rest)
+            equal(peer.reply().code, 220, "STARTTLS")
+            if len(rest) > 20000:  # more than one read: it may arrive where a ClientHello is due
+                peer.close()
+                continue
+            peer.shake_hands(ca=t.certificates.ca, host=GATEWAY_NAME)
+            equal(peer.cmd("RCPT TO:<user@cl-behind.test>"), BAD_SEQUENCE, "RCPT under TLS")
+            equal(peer.cmd("EHLO client.lab.test").code, 250, "EHLO under TLS")
+            equal(peer.cmd("RSET"), "250 2.0.0 OK", "RSET: no transaction is open")
+            peer.quit()
+        server.wait_idle()
+        equal(server.received("evil", "victim"), [], "what the MX saw")
+
+
+@case(Site("cl-nostarttls"), Site("cl-454"), Site("cl-broken"), only=ONCE)
+def a_client_under_tls_never_goes_on_in_clear(t, none, refuses, broken):
+    """TLS-030, PRX-039, TC-GW-23: also without any policy."""
+    with configured(t, certificate(t)):
+        server = t.mx(none, starttls=False)
+        peer = t.client(none)
+        equal(peer.reply().code, 220, "greeting")
+        reply = peer.cmd("EHLO client.lab.test")
+        assert "STARTTLS" not in reply.text, reply
+        equal(peer.cmd("STARTTLS"), NO_STARTTLS, "REP-051")
+        equal([r.code for r in peer.envelope(f"user@{none.domain}")], [250, 250], "in clear")
+        equal(peer.content(message(marker())).code, 250, "and so delivered")
+        equal(server.mailbox[0].tls, "", "in clear")
+        for site, script in ((refuses, {"steps": {"STARTTLS": b"454 4.7.0 Not now\r\n"}}),
+                             (broken, {"instead_of_tls": b"\x15\x03\x01\x00\x02\x02\x28"})):
+            server = t.mx(site, **script)
+            peer = under_tls(t, site)
+            peer.cmd("EHLO client.lab.test")
+            equal(peer.envelope(f"user@{site.domain}")[1], TLS_REQUIRED, f"RCPT at {site.domain}")
+            equal(peer.cmd("NOOP").code, 250, "the session goes on")
+            peer.quit()
+            server.wait_idle()
+            equal(server.received("MAIL FROM", site.domain + ">"), [], "what the MX saw")
+            fields(t.recipients(site)[0], outcome="refused", reply_id="REP-042",
+                   client_tls="TLSv1.3")
+
+
+@case(Site("cl-failing", policy="enforce"), only=ONCE)
+def a_failed_handshake_is_no_fallback(t, site):
+    """REP-062: closed; nothing in clear."""
+    with configured(t, certificate(t)):
+        server = t.mx(site)
+        for what in (b"MAIL FROM:<a@b.test>\r\n", b"\x16\x03\x01\x00\x05hello", b""):
+            peer = t.ready(site)
+            equal(peer.cmd("STARTTLS").code, 220, "STARTTLS")
+            if what:
+                peer.send(what)
+                rest = b""
+                while data := receive(peer):
+                    rest += data
+                assert not rest[:3].isdigit() and b"421" not in rest, rest
+            peer.close()
+            fields(t.session(peer), end="client-tls-failed", transactions=0)
+        peer = t.ready(site)
+        try:
+            peer.starttls(newest=ssl.TLSVersion.TLSv1_1)
+            raise AssertionError("TLS 1.1 was taken")
+        except (ssl.SSLError, ConnectionError):
+            pass
+        server.wait_idle()
+        equal(server.received("MAIL"), [], "what the MX saw")
+
+
+def receive(peer):
+    try:
+        return peer.sock.recv(65536)
+    except ConnectionError:
+        return b""
+
+
+DEMANDED = 'client "inside" {{ client = {{192.0.2.0/24, "2001:db8:1::/64"}} require_tls = true }}\n'
+
+
+@case(Site("cl-demanded", policy="enforce"))
+def tls_may_be_demanded_of_clients(t, site):
+    """TLS-015, REP-063."""
+    with configured(t, certificate(t) + DEMANDED.format()):
+        server = t.mx(site)
+        peer = t.ready(site)
+        for line in ("MAIL FROM:<a@b.test>", "RCPT TO:<user@cl-demanded.test>", "DATA", "RSET",
+                     "HELP", "VRFY x", "HELO client"):
+            equal(peer.cmd(line), TLS_FIRST, line)
+        equal(peer.cmd("NOOP").code, 250, "NOOP")
+        peer.starttls(ca=t.certificates.ca, host=GATEWAY_NAME)
+        equal(peer.cmd("EHLO client.lab.test").code, 250, "EHLO")
+        equal([r.code for r in peer.envelope("user@cl-demanded.test")], [250, 250], "envelope")
+        equal(peer.content(message(marker())).code, 250, "end of data")
+        peer.quit()
+        equal(len(server.mailbox), 1, "mails")
+        fields(t.session(peer), client_rule="inside")
+
+
+@case(Site("encrypt-terminate", policy="enforce", postfix=True), core=True)
+def postfix_that_insists_on_tls_is_served(t, site):
+    """PRX-039 with a real client at level encrypt: deferred under hide, delivered under terminate."""
+    with configured(t, certificate(t)):
+        word = marker()
+        t.sender.send(f"user@{site.domain}", message(word).decode().replace("\r\n", "\n"))
+        line = t.sender.outcome(f"<{word}@client.test>")
+        assert "status=sent" in line, line
+        fields(t.recipients(site)[0], outcome="delivered", client_tls="TLSv1.3",
+               tls__version="TLSv1.3")
+
+
+@case(Site("cl-wrongkey"), only=ONCE)
+def a_certificate_that_does_not_fit_is_refused(t, site):
+    """A reload with it leaves the gateway as it was; config check names a missing file."""
+    chain, _ = t.certificates.make("gateway", [GATEWAY_NAME])
+    other = t.certificates.folder / "ca.key"
+    try:
+        t.gateway.configure(f'client_certificate_file = "{chain}"\nclient_key_file = "{other}"\n')
+        done = t.gateway.command("reload")
+        assert done.returncode != 0, done
+        wait_for(lambda: "is not the key of the first certificate" in t.gateway.read_log(),
+                 "the reason in the log", 10)
+        t.gateway.configure(f'client_certificate_file = "{chain}"\nclient_key_file = "/none"\n')
+        done = t.gateway.command("config", "check")
+        assert done.returncode == 2 and "client_key_file: /none: No such file" in done.stderr, done
+    finally:
+        t.gateway.configure("")
+    t.mx(site)
+    equal(t.ready(site).cmd("STARTTLS"), NO_STARTTLS, "STARTTLS: it serves as before")
