@@ -70,6 +70,15 @@ enum reply_row {
     REPLY_ROWS,                 /* how many there are */
 };
 
+/* Whose demand a refusal is about, since its profile is chosen by it (REP-004). */
+enum reply_class {
+    REPLY_CLASS_NONE, /* no failure of a policy */
+    REPLY_CLASS_STS,
+    REPLY_CLASS_DANE,
+    REPLY_CLASS_LOCAL, /* the site's, or the client's own */
+    REPLY_CLASSES,     /* how many there are */
+};
+
 /* RFC 8460 4.3; the registered names, see result_type_name(). */
 enum result_type {
     RESULT_SUCCESS = 0,

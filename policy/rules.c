@@ -59,6 +59,9 @@ rules_clear(struct rules *rules)
         rule_clear(&rules->rules[i]);
     for (size_t i = 0; i < rules->smart_host_count; i++)
         net_list_clear(&rules->smart_hosts[i].destinations);
+    for (size_t i = 0; i < rules->reply_text_count; i++)
+        free(rules->reply_texts[i].text);
+    free(rules->reply_texts);
     free(rules->rules);
     free(rules->smart_hosts);
     *rules = (struct rules){ 0 };
@@ -92,6 +95,24 @@ rules_find(const struct rules *rules, const char *domain, const struct ip_addr *
         if (now_s < rule->until_s && applies(rule, domain, destination, client))
             return rule;
     }
+    return NULL;
+}
+
+const struct rule *
+rules_named(const struct rules *rules, const char *id)
+{
+    for (size_t i = 0; i < rules->rule_count; i++)
+        if (strcmp(rules->rules[i].id, id) == 0)
+            return &rules->rules[i];
+    return NULL;
+}
+
+const char *
+rules_reply_text(const struct rules *rules, const char *id)
+{
+    for (size_t i = 0; i < rules->reply_text_count; i++)
+        if (strcmp(rules->reply_texts[i].id, id) == 0)
+            return rules->reply_texts[i].text;
     return NULL;
 }
 

@@ -7,6 +7,7 @@
 #include "base/ip_addr.h"
 #include "base/name_list.h"
 #include "base/requirement.h"
+#include "base/verdict.h"
 
 #define RULES_MAX 1024u   /* overrides, and smart hosts, of one configuration */
 #define RULE_NETS_MAX 64u /* networks of one selector */
@@ -14,6 +15,15 @@
 struct net_list {
     struct ip_net *nets; /* owned array */
     size_t count;
+};
+
+/* What refusals are said to be (REP-004). */
+enum reply_profile { REPLY_PROFILE_SITE, REPLY_PROFILE_TEMPORARY, REPLY_PROFILE_PERMANENT };
+
+/* A text of the operator's own in place of one of the replies (REP-004). */
+struct reply_text {
+    char id[8]; /* "REP-011" */
+    char *text; /* owned */
 };
 
 /* One override. It applies where each selector that is given matches; the first that applies, in
@@ -28,8 +38,9 @@ struct rule {
                            * taken from DNS, and only the certificate is demanded */
     char *ca_file;        /* owned; RULE_VERIFY: roots in place of mx_ca_file; NULL: those */
     uint16_t tls_minimum; /* floor for these recipients; 0: the site's */
-    char *reason;         /* owned; never empty */
-    int64_t until_s;      /* ends at this wall-clock time */
+    enum reply_profile profiles[REPLY_CLASSES]; /* of what these recipients are refused for */
+    char *reason;                               /* owned; never empty */
+    int64_t until_s;                            /* ends at this wall-clock time */
 };
 
 /* Addresses that are a smart host: it is the policy domain for all mail sent there (PRX-024). */
@@ -54,6 +65,8 @@ struct rules {
     size_t rule_count;
     struct smart_host *smart_hosts; /* owned array */
     size_t smart_host_count;
+    struct reply_text *reply_texts; /* owned array */
+    size_t reply_text_count;
     struct rollout rollout;
 };
 
@@ -62,6 +75,12 @@ struct rules {
 const struct rule *rules_find(const struct rules *rules, const char *domain,
                               const struct ip_addr *destination, const struct ip_addr *client,
                               int64_t now_s);
+
+/** The override of that title; NULL: none. Borrowed. */
+const struct rule *rules_named(const struct rules *rules, const char *id);
+
+/** The operator's text in place of that of reply ID; NULL: none. Borrowed. */
+const char *rules_reply_text(const struct rules *rules, const char *id);
 
 /** The smart host at destination, or NULL. Borrowed. */
 const struct smart_host *rules_smart_host(const struct rules *rules,

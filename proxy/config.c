@@ -18,7 +18,7 @@
 #define PROBLEM_MAX 512u /* bytes of one message, without file and line */
 #define WORKERS_MAX CONTROL_WORKERS_MAX
 #define DAY_S 86400u
-#define SECTION_KEYS_MAX 9u
+#define SECTION_KEYS_MAX 12u
 
 #define TEXT(name, type, range, fallback, help)                                                    \
     {                                                                                              \
@@ -126,6 +126,18 @@ static const struct config_key keys[] = {
            "What is compared with a policy: the MX record's name, or also the target of its alias"),
     CHOICE(null_mx, refuse_null_mx, "upstream or refuse", "upstream",
            "Who answers a recipient whose domain takes no mail: the MX, or the gateway with 556"),
+    CHOICE(reply_profile, permanent[REPLY_CLASS_STS], "temporary or permanent", "temporary",
+           "Refusals for a domain's MTA-STS policy: 4xx, or after a fresh look at it 5xx"),
+    CHOICE(reply_profile_dane, permanent[REPLY_CLASS_DANE], "temporary or permanent", "temporary",
+           "Refusals for a domain's TLSA records"),
+    CHOICE(reply_profile_local, permanent[REPLY_CLASS_LOCAL], "temporary or permanent", "temporary",
+           "Refusals for what the site, or the client by REQUIRETLS, demands"),
+    CHOICE(permanent_code, policy_code, "551 or 550", "551",
+           "Code of permanent refusals for an MTA-STS policy"),
+    NUMBER(reply_id, reply_ids, CONFIG_BOOL, "", "true or false", 0, 0, false,
+           "Whether the gateway's refusals end with the session's id, as it is in log and records"),
+    CHOICE(violation, violation_closes, "reject or disconnect", "reject",
+           "Temporary refusals: of the recipient, or with 421 of the session while it has none"),
     { "rollout", "", "survey, monitor, enforce N% or enforce", "enforce",
       "How far enforcement reaches", CONFIG_ROLLOUT, 0, 0, offsetof(struct config, rules.rollout) },
     NUMBER(requirement_cache_max, requirement_cache_max_s, CONFIG_NUMBER, "s", "0 .. 3600", 0, 3600,
@@ -324,6 +336,13 @@ on_client(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
     return on_section_value(cfg, opt, value, CONFIG_CLIENT);
 }
 
+static int
+on_reply(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    *(const char **)result = value;
+    return on_section_value(cfg, opt, value, CONFIG_REPLY);
+}
+
 /* What the scanner of comments and quotes is in. */
 enum scan { SCAN_PLAIN, SCAN_COMMENT, SCAN_QUOTED };
 
@@ -406,7 +425,7 @@ static void
 make_section_options(enum config_section kind, cfg_opt_t opts[SECTION_KEYS_MAX + 1])
 {
     static const cfg_callback_t callbacks[CONFIG_SECTIONS] = { on_override, on_smart_host,
-                                                               on_client };
+                                                               on_client, on_reply };
     size_t count;
     const struct config_section_key *section_keys = config_section_keys(kind, &count);
 

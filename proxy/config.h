@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/name_list.h"
 #include "base/result.h"
+#include "base/verdict.h"
 #include "policy/rules.h"
 #include "proxy/client_rule.h"
 
@@ -82,6 +83,12 @@ struct config {
                                        * the policy too (STS-082) */
     bool refuse_null_mx;              /* RCPT is answered here, not by the MX (PRX-022) */
 
+    /* refusals */
+    bool permanent[REPLY_CLASSES]; /* 5xx, by whose demand it is that failed (REP-004) */
+    bool policy_code;              /* 550 in place of 551 (REP-006) */
+    bool reply_ids;                /* " [sg:SESSION]" at the end of each (REP-007) */
+    bool violation_closes;         /* 421 in place of the first refusal (PRX-046) */
+
     /* what the operator says beside: overrides, smart hosts, roll-out */
     struct rules rules;
 
@@ -150,7 +157,13 @@ struct config_key {
 const struct config_key *config_keys(size_t *out_count);
 
 /* Sections: `NAME "title" { key = value ... }`, any number of each. */
-enum config_section { CONFIG_OVERRIDE, CONFIG_SMART_HOST, CONFIG_CLIENT, CONFIG_SECTIONS };
+enum config_section {
+    CONFIG_OVERRIDE,
+    CONFIG_SMART_HOST,
+    CONFIG_CLIENT,
+    CONFIG_REPLY,
+    CONFIG_SECTIONS
+};
 
 struct config_section_key {
     const char *name;

@@ -8,6 +8,7 @@
 #include "base/hostname.h"
 #include "base/utc.h"
 #include "proxy/config_value.h"
+#include "proxy/replies.h"
 
 #define REASON_MAX 200u /* octets of an override's reason */
 #define DAY_S 86400
@@ -16,6 +17,7 @@ static const char *const names[] = {
     [CONFIG_OVERRIDE] = "override",
     [CONFIG_SMART_HOST] = "smart_host",
     [CONFIG_CLIENT] = "client",
+    [CONFIG_REPLY] = "reply",
 };
 
 static const struct config_section_key override_keys[] = {
@@ -28,9 +30,16 @@ static const struct config_section_key override_keys[] = {
       "What holds in place of, or beside, the domain's own policy" },
     { "mx", "list of names, \"*.\" stands for one label", true,
       "verify: MX hosts that are permitted; without it: those of the DNS" },
-    { "ca_file", "absolute path", false, "verify: CA certificates in place of mx_ca_file, a file or a folder" },
+    { "ca_file", "absolute path", false,
+      "verify: CA certificates in place of mx_ca_file, a file or a folder" },
     { "tls_minimum", "1.0, 1.1, 1.2 or 1.3", false,
       "floor, require, verify: lowest TLS version; without it: the site's" },
+    { "reply_profile", "temporary or permanent", false,
+      "Refusals for the MTA-STS policy; without it: as the site's" },
+    { "reply_profile_dane", "temporary or permanent", false,
+      "Refusals for TLSA records; without it: as the site's" },
+    { "reply_profile_local", "temporary or permanent", false,
+      "Refusals for what site or client demand; without it: as the site's" },
     { "reason", "text", false, "Why; needed" },
     { "until", "YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ", false,
       "The last day, or the moment, it holds, UTC; needed" },
@@ -52,22 +61,25 @@ static const struct config_section_key client_keys[] = {
       "Refuse mail from a client that has not begun TLS; needs terminate" },
 };
 
+static const struct config_section_key reply_keys[] = {
+    { "text", "text of printable ASCII", false, "What stands behind the two codes; needed" },
+};
+
 const struct config_section_key *
 config_section_keys(enum config_section section, size_t *out_count)
 {
-    switch (section) {
-    case CONFIG_SMART_HOST:
-        *out_count = sizeof smart_host_keys / sizeof *smart_host_keys;
-        return smart_host_keys;
-    case CONFIG_CLIENT:
-        *out_count = sizeof client_keys / sizeof *client_keys;
-        return client_keys;
-    case CONFIG_OVERRIDE:
-    case CONFIG_SECTIONS:
-        break;
-    }
-    *out_count = sizeof override_keys / sizeof *override_keys;
-    return override_keys;
+    static const struct {
+        const struct config_section_key *keys;
+        size_t count;
+    } sections[] = {
+        [CONFIG_OVERRIDE] = { override_keys, sizeof override_keys / sizeof *override_keys },
+        [CONFIG_SMART_HOST] = { smart_host_keys, sizeof smart_host_keys / sizeof *smart_host_keys },
+        [CONFIG_CLIENT] = { client_keys, sizeof client_keys / sizeof *client_keys },
+        [CONFIG_REPLY] = { reply_keys, sizeof reply_keys / sizeof *reply_keys },
+    };
+
+    *out_count = sections[section].count;
+    return sections[section].keys;
 }
 
 const char *
@@ -183,6 +195,15 @@ set_copy(char **field, const char *text, char *error, size_t error_size)
     return *field ? RES_OK : complain(RES_NOMEM, error, error_size, "no memory");
 }
 
+static bool
+set_profile(const char *text, enum reply_profile *out)
+{
+    bool permanent = strcmp(text, "permanent") == 0;
+
+    *out = permanent ? REPLY_PROFILE_PERMANENT : REPLY_PROFILE_TEMPORARY;
+    return permanent || strcmp(text, "temporary") == 0;
+}
+
 static enum result
 set_override(const struct config_section_key *key, const char *text, struct rule *rule, char *error,
              size_t error_size)
@@ -205,6 +226,12 @@ set_override(const struct config_section_key *key, const char *text, struct rule
         fits = set_action(text, &rule->action);
     else if (strcmp(key->name, "tls_minimum") == 0)
         fits = config_tls_version(text, &rule->tls_minimum);
+    else if (strcmp(key->name, "reply_profile") == 0)
+        fits = set_profile(text, &rule->profiles[REPLY_CLASS_STS]);
+    else if (strcmp(key->name, "reply_profile_dane") == 0)
+        fits = set_profile(text, &rule->profiles[REPLY_CLASS_DANE]);
+    else if (strcmp(key->name, "reply_profile_local") == 0)
+        fits = set_profile(text, &rule->profiles[REPLY_CLASS_LOCAL]);
     else if (strcmp(key->name, "until") == 0)
         fits = set_until(text, &rule->until_s);
     return fits ? RES_OK : wrong(key, text, error, error_size);
@@ -346,6 +373,35 @@ begin_client(const char *title, struct client_rules *rules, char *error, size_t 
     return complain(RES_NOMEM, error, error_size, "no memory");
 }
 
+static enum result
+begin_reply(const char *title, struct rules *rules, char *error, size_t error_size)
+{
+    struct reply_text *more;
+
+    if (!reply_exists(title))
+        return complain(RES_SYNTAX, error, error_size,
+                        "reply: the title is the ID of a reply, such as REP-011");
+    more = realloc(rules->reply_texts, (rules->reply_text_count + 1) * sizeof *more);
+    if (!more)
+        return complain(RES_NOMEM, error, error_size, "no memory");
+    rules->reply_texts = more;
+    more[rules->reply_text_count] = (struct reply_text){ 0 };
+    snprintf(more[rules->reply_text_count++].id, sizeof more->id, "%s", title);
+    return RES_OK;
+}
+
+static enum result
+set_reply(const struct config_section_key *key, const char *text, struct rules *rules, char *error,
+          size_t error_size)
+{
+    if (!reply_text_is_valid(text))
+        return complain(RES_SYNTAX, error, error_size,
+                        "%s: expected 1 .. %u printable characters of ASCII, with < and > only "
+                        "around gw, Domain, Reason, Observed TLS version and ip",
+                        key->name, REPLY_TEXT_MAX);
+    return set_copy(&rules->reply_texts[rules->reply_text_count - 1].text, text, error, error_size);
+}
+
 enum result
 config_section_begin(enum config_section section, const char *title, struct config *config,
                      char *error, size_t error_size)
@@ -355,6 +411,8 @@ config_section_begin(enum config_section section, const char *title, struct conf
         return begin_smart_host(title, &config->rules, error, error_size);
     case CONFIG_CLIENT:
         return begin_client(title, &config->clients, error, error_size);
+    case CONFIG_REPLY:
+        return begin_reply(title, &config->rules, error, error_size);
     case CONFIG_OVERRIDE:
     case CONFIG_SECTIONS:
         break;
@@ -374,6 +432,8 @@ config_section_set(enum config_section section, const struct config_section_key 
         return set_smart_host(key, text, rules, error, error_size);
     case CONFIG_CLIENT:
         return set_client(key, text, &clients->rules[clients->count - 1], error, error_size);
+    case CONFIG_REPLY:
+        return set_reply(key, text, rules, error, error_size);
     case CONFIG_OVERRIDE:
     case CONFIG_SECTIONS:
         break;
@@ -391,17 +451,28 @@ config_section_count(enum config_section section, const struct config *config)
         return config->rules.smart_host_count;
     case CONFIG_CLIENT:
         return config->clients.count;
+    case CONFIG_REPLY:
+        return config->rules.reply_text_count;
     case CONFIG_SECTIONS:
         break;
     }
     return 0;
 }
 
+static bool
+has_profile(const struct rule *rule)
+{
+    for (unsigned i = 0; i < REPLY_CLASSES; i++)
+        if (rule->profiles[i] != REPLY_PROFILE_SITE)
+            return true;
+    return false;
+}
+
 /* What is missing or does not belong together; NULL: nothing. */
 static const char *
 objection(const struct rule *rule)
 {
-    if (rule->action == RULE_NONE)
+    if (rule->action == RULE_NONE && !has_profile(rule))
         return "action is missing";
     if (rule->domains.count == 0 && rule->destinations.count == 0 && rule->clients.count == 0)
         return "domain, destination or client must say whom it is for";
@@ -428,6 +499,8 @@ config_section_end(enum config_section section, struct config *config, char *err
     const char *why;
 
     if (section == CONFIG_CLIENT) /* all of them, when the keys beside are known: config.c */
+        return RES_OK;
+    if (section == CONFIG_REPLY) /* one key, and it was given */
         return RES_OK;
     if (section == CONFIG_SMART_HOST) {
         const struct smart_host *host = &rules->smart_hosts[rules->smart_host_count - 1];

@@ -1,6 +1,7 @@
 #include "proxy/replies.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 /* The texts of CONFORMANCE 10.2 (temporary profile) and 10.4, octet for octet. What stands between
  * "<" and ">" is replaced by the argument of that name. Every one has an enhanced code of the class
@@ -75,6 +76,27 @@ static const struct row {
     [REPLY_BYE] = { "SMTP-013", "221 2.0.0 <gw> closing connection" },
 };
 
+/* The rows that fail somebody's policy, and what they are called in the permanent profile
+ * (CONFORMANCE 10.2 to 10.4). */
+static const struct {
+    enum reply_class class;
+    const char *permanent_id;
+} classes[REPLY_ROWS] = {
+    [REPLY_STS_MX_MISMATCH] = { REPLY_CLASS_STS, "REP-022" },
+    [REPLY_STS_STARTTLS_MISSING] = { REPLY_CLASS_STS, "REP-020" },
+    [REPLY_STS_TLS_VERSION] = { REPLY_CLASS_STS, "REP-021" },
+    [REPLY_STS_CERTIFICATE] = { REPLY_CLASS_STS, "REP-024" },
+    [REPLY_STS_NAME_MISMATCH] = { REPLY_CLASS_STS, "REP-023" },
+    [REPLY_DANE_STARTTLS] = { REPLY_CLASS_DANE, "REP-030" },
+    [REPLY_DANE_DNSSEC] = { REPLY_CLASS_DANE, "REP-031" },
+    [REPLY_DANE_INVALID] = { REPLY_CLASS_DANE, "REP-032" },
+    [REPLY_DANE_EXPIRED] = { REPLY_CLASS_DANE, "REP-033" },
+    [REPLY_DANE_MISNAMED] = { REPLY_CLASS_DANE, "REP-034" },
+    [REPLY_DANE_REQUIRED] = { REPLY_CLASS_DANE, "REP-035" },
+    [REPLY_TLS_REQUIRED] = { REPLY_CLASS_LOCAL, "REP-042" },
+    [REPLY_IDENTITY_REQUIRED] = { REPLY_CLASS_LOCAL, "REP-043" },
+};
+
 static const struct row *
 row_of(enum reply_row row)
 {
@@ -82,51 +104,128 @@ row_of(enum reply_row row)
     return &rows[row];
 }
 
-/* The argument that a text names; "?" for one that the caller did not give. */
+/* The arguments that a text may name. */
+static const struct argument {
+    const char *name;
+    size_t offset; /* in struct reply_args */
+} arguments[] = {
+    { "gw", offsetof(struct reply_args, gateway) },
+    { "Domain", offsetof(struct reply_args, domain) },
+    { "Reason", offsetof(struct reply_args, reason) },
+    { "Observed TLS version", offsetof(struct reply_args, tls_version) },
+    { "ip", offsetof(struct reply_args, ip) },
+};
+
+static const struct argument *
+find_argument(struct span name)
+{
+    for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++)
+        if (span_equal(name, span_of(arguments[i].name)))
+            return &arguments[i];
+    return NULL;
+}
+
+/* What a text names; "?" for one that the caller did not give. */
 static const char *
-argument_of(struct span name, const struct reply_args *args)
+value_of(struct span name, const struct reply_args *args)
 {
-    const struct {
-        const char *name, *value;
-    } known[] = {
-        { "gw", args->gateway },    { "Domain", args->domain },
-        { "Reason", args->reason }, { "Observed TLS version", args->tls_version },
-        { "ip", args->ip },
-    };
+    const struct argument *argument = find_argument(name);
+    const char *value = NULL;
 
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i].value && span_equal(name, span_of(known[i].name)))
-            return known[i].value;
-    return "?";
+    if (argument)
+        memcpy(&value, (const char *)args + argument->offset, sizeof value);
+    return value ? value : "?";
 }
 
-/* Append as much of text as the line has room for, harmless whatever it holds (REP-001). */
-static size_t
-put(char *line, size_t len, struct span text)
+bool
+reply_text_is_valid(const char *text)
 {
-    for (size_t i = 0; i < text.len && len < REPLY_MAX_BYTES - 2; i++)
-        line[len++] = text.ptr[i] >= ' ' && text.ptr[i] <= '~' ? text.ptr[i] : '?';
-    return len;
-}
+    struct span rest = span_of(text);
 
-size_t
-reply_write(enum reply_row row, const struct reply_args *args, char dst[REPLY_MAX_BYTES + 1])
-{
-    struct span rest = span_of(row_of(row)->text);
-    size_t len = 0;
-
+    if (rest.len == 0 || rest.len > REPLY_TEXT_MAX)
+        return false;
+    for (size_t i = 0; i < rest.len; i++)
+        if (rest.ptr[i] < ' ' || rest.ptr[i] > '~')
+            return false;
     while (rest.len) {
         size_t open = span_find(rest, '<');
         struct span name;
 
-        len = put(dst, len, span_first(rest, open));
+        if (span_find(rest, '>') < open)
+            return false;
         if (open == rest.len)
             break;
         rest = span_from(rest, open + 1);
         name = span_first(rest, span_find(rest, '>'));
-        len = put(dst, len, span_of(argument_of(name, args)));
+        if (name.len == rest.len || !find_argument(name))
+            return false;
         rest = span_from(rest, name.len + 1);
     }
+    return true;
+}
+
+/* Append as much of text as the line has room for, harmless whatever it holds (REP-001). */
+static size_t
+put(char *line, size_t len, size_t max, struct span text)
+{
+    for (size_t i = 0; i < text.len && len < max; i++)
+        line[len++] = text.ptr[i] >= ' ' && text.ptr[i] <= '~' ? text.ptr[i] : '?';
+    return len;
+}
+
+static size_t
+put_text(char *line, size_t len, size_t max, struct span rest, const struct reply_args *args)
+{
+    while (rest.len) {
+        size_t open = span_find(rest, '<');
+        struct span name;
+
+        len = put(line, len, max, span_first(rest, open));
+        if (open == rest.len)
+            break;
+        rest = span_from(rest, open + 1);
+        name = span_first(rest, span_find(rest, '>'));
+        len = put(line, len, max, span_of(value_of(name, args)));
+        rest = span_from(rest, name.len + 1);
+    }
+    return len;
+}
+
+/* The two codes, with the blank behind them, as the style wants them. */
+static size_t
+put_codes(char *line, enum reply_row row, struct span codes, const struct reply_style *style)
+{
+    size_t len = put(line, 0, REPLY_MAX_BYTES, codes);
+    enum reply_class class = reply_class(row);
+
+    if (class == REPLY_CLASS_NONE)
+        return len;
+    if (style->closing) {
+        memcpy(line, "421", 3);
+    } else if (style->permanent) {
+        memcpy(line, class == REPLY_CLASS_STS && !style->policy_code ? "551" : "550", 3);
+        line[4] = '5';
+    }
+    return len;
+}
+
+size_t
+reply_write(enum reply_row row, const struct reply_args *args, const struct reply_style *style,
+            char dst[REPLY_MAX_BYTES + 1])
+{
+    static const struct reply_style none;
+    struct span text = span_of(row_of(row)->text);
+    size_t codes = 4 + span_find(span_from(text, 4), ' ') + 1, max = REPLY_MAX_BYTES - 2, len;
+    char suffix[32] = "";
+
+    if (!style)
+        style = &none;
+    if (style->session_id && reply_code(row) >= 400)
+        snprintf(suffix, sizeof suffix, " [sg:%s]", style->session_id);
+    len = put_codes(dst, row, span_first(text, codes), style);
+    text = style->text ? span_of(style->text) : span_from(text, codes);
+    len = put_text(dst, len, max - strlen(suffix), text, args);
+    len = put(dst, len, max, span_of(suffix));
     memcpy(dst + len, "\r\n", 3); /* and the NUL */
     return len + 2;
 }
@@ -139,8 +238,23 @@ reply_code(enum reply_row row)
     return (unsigned)((text[0] - '0') * 100 + (text[1] - '0') * 10 + (text[2] - '0'));
 }
 
-const char *
-reply_id(enum reply_row row)
+enum reply_class
+reply_class(enum reply_row row)
 {
-    return row_of(row)->id;
+    return classes[row].class;
+}
+
+const char *
+reply_id(enum reply_row row, bool permanent)
+{
+    return permanent && classes[row].permanent_id ? classes[row].permanent_id : row_of(row)->id;
+}
+
+bool
+reply_exists(const char *id)
+{
+    for (int row = REPLY_NONE + 1; row < REPLY_ROWS; row++)
+        if (strcmp(rows[row].id, id) == 0)
+            return true;
+    return false;
 }

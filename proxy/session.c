@@ -157,7 +157,7 @@ remembers_requirement(struct session *s)
     if (!known)
         return false;
     s->req = requirement_ref(known->req);
-    s->rcpt_rechecked = known->rechecked;
+    s->rcpt_recheck = known->recheck;
     return true;
 }
 
@@ -345,7 +345,7 @@ state_timeout_ms(const struct session *s)
     case SES_QUIT:
         return c->connect_timeout_ms; /* may be shorter than a command's (SMTP-050) */
     case SES_REQUIREMENT:
-        return s->rcpt_rechecked ? SESSION_RECHECK_MS : c->policy_wait_ms;
+        return s->rcpt_recheck != RECHECK_NONE ? SESSION_RECHECK_MS : c->policy_wait_ms;
     case SES_HANDSHAKE:
     case SES_CLIENT_TLS:
         return c->handshake_timeout_ms;
@@ -659,6 +659,8 @@ session_requirement(struct session *s, struct requirement *req)
         session_forget_verdict(s);
         requirement_unref(s->req); /* of before a re-check; else there is none */
         s->req = req;
+        if (s->rcpt_recheck != RECHECK_NONE && req->sts.discovery[0] == '\0')
+            s->rcpt_recheck = RECHECK_CURRENT;
     }
     session_step(s, s->req ? SEV_REQUIREMENT : SEV_NO_REQUIREMENT);
     serve_buffered(s);

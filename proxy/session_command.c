@@ -140,7 +140,7 @@ on_rcpt(struct session *s, const struct smtp_command *cmd)
     s->rcpt_without_policy = cmd->path.literal || cmd->path.postmaster;
     s->rcpt_extensions = used;
     s->rcpt_in_hand = true;
-    s->rcpt_rechecked = false;
+    s->rcpt_recheck = RECHECK_NONE;
     s->rcpt_reconnects = 0;
     s->rcpt_until_ms = clock_mono_ms(&s->clock) + s->config->recipient_budget_ms;
     s->hand = SMTP_VERB_RCPT;

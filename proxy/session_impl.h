@@ -69,10 +69,10 @@ struct session {
     char rcpt_domain[HOSTNAME_MAX + 1];
     struct buffer rcpt_line; /* canonical, with CRLF */
     unsigned rcpt_extensions;
-    bool rcpt_rechecked;      /* its policy has been looked up anew (STS-103) */
-    unsigned rcpt_reconnects; /* made for it */
-    int64_t rcpt_until_ms;    /* monotonic clock: by then it is answered (PRX-053) */
-    struct requirement *req;  /* a reference, of the recipient in hand; or NULL */
+    enum recheck rcpt_recheck; /* of its policy */
+    unsigned rcpt_reconnects;  /* made for it */
+    int64_t rcpt_until_ms;     /* monotonic clock: by then it is answered (PRX-053) */
+    struct requirement *req;   /* a reference, of the recipient in hand; or NULL */
     struct verdict verdict;
 
     /* Transaction. */

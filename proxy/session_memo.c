@@ -53,7 +53,7 @@ place_for(struct session_memo *memo, const char *domain)
 
 void
 session_memo_keep(struct session_memo *memo, const char *domain, struct requirement *req,
-                  bool rechecked, unsigned epoch, int64_t now_ms)
+                  enum recheck recheck, unsigned epoch, int64_t now_ms)
 {
     struct session_memo_entry *entry = find(memo, domain, epoch, now_ms);
     int64_t until_ms = now_ms + (int64_t)SESSION_MEMO_S * 1000;
@@ -66,7 +66,6 @@ session_memo_keep(struct session_memo *memo, const char *domain, struct requirem
     memo->epoch = epoch;
     requirement_ref(req); /* before the old one goes: it may be the same */
     requirement_unref(entry->req);
-    *entry =
-        (struct session_memo_entry){ .req = req, .rechecked = rechecked, .until_ms = until_ms };
+    *entry = (struct session_memo_entry){ .req = req, .recheck = recheck, .until_ms = until_ms };
     memcpy(entry->domain, domain, strnlen(domain, HOSTNAME_MAX));
 }

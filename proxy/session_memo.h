@@ -10,11 +10,18 @@
 #define SESSION_MEMO_S 60u   /* PRX-038 */
 #define SESSION_MEMO_MAX 64u /* domains; of more the oldest goes */
 
+/* Has what is known been looked up anew, past all caches (STS-103)? */
+enum recheck {
+    RECHECK_NONE,
+    RECHECK_ASKED,   /* and no good answer came: what was known stands */
+    RECHECK_CURRENT, /* it is what the domain publishes now (REP-005) */
+};
+
 struct session_memo_entry {
     char domain[HOSTNAME_MAX + 1]; /* of the address */
     struct requirement *req;       /* a reference */
-    bool rechecked;                /* looked up anew, past all caches (STS-103) */
-    int64_t until_ms;              /* monotonic clock */
+    enum recheck recheck;
+    int64_t until_ms; /* monotonic clock */
 };
 
 struct session_memo {
@@ -30,7 +37,7 @@ const struct session_memo_entry *session_memo_find(struct session_memo *memo, co
 /** Remember, from now on or, where the same was remembered already, as long as that. Without memory
  * nothing is remembered. req: not NULL; a reference is taken. */
 void session_memo_keep(struct session_memo *memo, const char *domain, struct requirement *req,
-                       bool rechecked, unsigned epoch, int64_t now_ms);
+                       enum recheck recheck, unsigned epoch, int64_t now_ms);
 
 /** Frees what it owns; empty, and may be used again. */
 void session_memo_clear(struct session_memo *memo);

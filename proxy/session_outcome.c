@@ -4,9 +4,42 @@
 
 #include <stdlib.h>
 
+/* Is that refusal said to be for ever? Under MTA-STS only once the domain was asked whether it
+ * still wants it so (REP-005, RFC 8461 5). */
+static bool
+is_permanent(const struct session *s, enum reply_row row)
+{
+    enum reply_class class = reply_class(row);
+    const struct rule *rule =
+        s->req && *s->req->local.id ? rules_named(&s->config->rules, s->req->local.id) : NULL;
+    enum reply_profile profile = rule ? rule->profiles[class] : REPLY_PROFILE_SITE;
+
+    if (class == REPLY_CLASS_NONE ||
+        (class == REPLY_CLASS_STS && s->rcpt_recheck != RECHECK_CURRENT))
+        return false;
+    return profile == REPLY_PROFILE_SITE ? s->config->permanent[class]
+                                         : profile == REPLY_PROFILE_PERMANENT;
+}
+
+/* Is the client sent away to its next MX by it (PRX-046)? Not where it would cost other recipients
+ * their mail, and not where the next MX would not help. */
+static bool
+is_closing(const struct session *s, enum reply_row row)
+{
+    return s->config->violation_closes && s->accepted_count == 0 && !is_permanent(s, row) &&
+           reply_class(row) != REPLY_CLASS_NONE;
+}
+
 static size_t
 write_reply(const struct session *s, enum reply_row row, char text[REPLY_MAX_BYTES + 1])
 {
+    const struct reply_style style = {
+        .permanent = is_permanent(s, row),
+        .policy_code = s->config->policy_code,
+        .closing = is_closing(s, row),
+        .text = rules_reply_text(&s->config->rules, reply_id(row, false)),
+        .session_id = s->config->reply_ids ? s->info.id : NULL,
+    };
     char ip[IP_ADDR_TEXT_MAX];
     const struct reply_args args = {
         .gateway = s->config->hostname,
@@ -16,7 +49,7 @@ write_reply(const struct session *s, enum reply_row row, char text[REPLY_MAX_BYT
         .ip = ip_addr_text(&s->info.destination, ip),
     };
 
-    return reply_write(row, &args, text);
+    return reply_write(row, &args, &style, text);
 }
 
 void
@@ -106,7 +139,7 @@ session_refuse_recipient(struct session *s, enum reply_row row)
            (struct record_recipient){ .outcome = "refused",
                                       .reply = session_chomp(span_make(text, len)),
                                       .reply_by = "gateway",
-                                      .reply_id = reply_id(row) });
+                                      .reply_id = reply_id(row, is_permanent(s, row)) });
     s->stats.refused++;
     s->rcpt_in_hand = false;
 }
@@ -232,7 +265,8 @@ wants_recheck(const struct session *s)
 {
     enum reply_row row = s->verdict.reply;
 
-    return row >= REPLY_STS_MX_MISMATCH && row <= REPLY_STS_NAME_MISMATCH && !s->rcpt_rechecked;
+    return row >= REPLY_STS_MX_MISMATCH && row <= REPLY_STS_NAME_MISMATCH &&
+           s->rcpt_recheck == RECHECK_NONE;
 }
 
 /* The verdict allows this MX: what it lists is worth telling, and how much so (PRX-029). */
@@ -279,7 +313,7 @@ static void
 remember_requirement(struct session *s)
 {
     if (!s->rcpt_without_policy)
-        session_memo_keep(&s->memo, s->rcpt_domain, s->req, s->rcpt_rechecked,
+        session_memo_keep(&s->memo, s->rcpt_domain, s->req, s->rcpt_recheck,
                           s->ops->policy_epoch(s->io), clock_mono_ms(&s->clock));
 }
 
@@ -312,12 +346,12 @@ session_judge(struct session *s)
     switch (s->verdict.action) {
     case VERDICT_REFUSE:
         if (wants_recheck(s)) {
-            s->rcpt_rechecked = true;
+            s->rcpt_recheck = RECHECK_ASKED;
             return SEV_RECHECK;
         }
         remember_requirement(s);
         session_refuse_recipient(s, s->verdict.reply);
-        return SEV_REFUSE;
+        return is_closing(s, s->verdict.reply) ? SEV_GIVE_UP : SEV_REFUSE;
     case VERDICT_START_TLS:
         /* What waits already cannot be the reply to a command not yet sent (TLS-003). */
         return s->ops->mx_is_quiet(s->io) ? SEV_START_TLS : SEV_MX_LOST;

@@ -51,7 +51,10 @@ refuse_client(struct worker *w, int fd, const char *reason, const struct ip_addr
 {
     const struct reply_args args = { .gateway = w->config->hostname };
     char text[REPLY_MAX_BYTES + 1], ip[IP_ADDR_TEXT_MAX];
-    size_t len = reply_write(REPLY_SHUTDOWN, &args, text);
+    const struct reply_style style = {
+        .text = rules_reply_text(&w->config->rules, reply_id(REPLY_SHUTDOWN, false)),
+    };
+    size_t len = reply_write(REPLY_SHUTDOWN, &args, &style, text);
 
     log_warn("event=refused client=%s reason=%s", ip_addr_text(client, ip), reason);
     (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);

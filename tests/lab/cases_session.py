@@ -1,7 +1,8 @@
 """What the site and the client demand of a session, beside the recipients' policies."""
 
 from case import ONCE, case, equal, fields, marker, message
-from cases_policy import STARTTLS_MISSING
+from cases_policy import NAME_MISMATCH, STARTTLS_MISSING
+from cases_proof import configured
 from world import Site
 
 BROKEN = Site("a-broken", policy="enforce")
@@ -28,3 +29,30 @@ def broken_tls_costs_only_those_who_need_it(t, strict, free):
     fields(t.recipients(free)[0], outcome="delivered", result_type="validation-failure",
            tls__stage="clear", tls__failure="handshake", tls__fallback=True)
     fields(t.recipients(strict)[0], outcome="refused", reply_id="REP-011")
+
+
+@case(Site("permanent", policy="enforce", cert="wrong"), only=ONCE)
+def a_permanent_refusal_when_asked_for(t, site):
+    """REP-005, REP-006, REP-023: after a look past all caches; and with the session's id (REP-007)."""
+    server = t.mx(site)
+    with configured(t, "reply_profile = permanent\npermanent_code = 550\nreply_id = true"):
+        peer = t.ready(site)
+        got = peer.envelope(f"user@{site.domain}")[1]
+        peer.quit()
+        record = t.recipients(site)[0]
+    server.wait_idle()
+    equal(got, NAME_MISMATCH.replace("451 4", "550 5") + f" [sg:{record['session']}]", "RCPT")
+    fields(record, outcome="refused", reply_id="REP-023")
+
+
+@case(Site("disconnect", policy="enforce", cert="wrong"), only=ONCE)
+def a_violation_may_end_the_session(t, site):
+    """PRX-046."""
+    server = t.mx(site)
+    with configured(t, "violation = disconnect"):
+        peer = t.ready(site)
+        equal(peer.envelope(f"user@{site.domain}")[1], NAME_MISMATCH.replace("451", "421"), "RCPT")
+        assert peer.ended(), "the gateway has not closed"
+    server.wait_idle()
+    equal(server.received("MAIL", "RCPT"), [], "what the MX saw")
+    equal(len(server.received("QUIT")), 1, "QUIT under TLS (TLS-010)")

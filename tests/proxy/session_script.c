@@ -354,6 +354,8 @@ read_requirement(struct world_answer *a, struct requirement *req, char *word)
         req->tls_floor = version_of(value);
     else if ((value = value_of(word, "expires")))
         req->sts.expires_at_s = WORLD_START_S + strtol(value, NULL, 10);
+    else if ((value = value_of(word, "problem")))
+        snprintf(req->sts.discovery, sizeof req->sts.discovery, "%s", value);
     else if (strcmp(word, "by=certificate") == 0)
         req->matched = MX_MATCH_CERTIFICATE;
     else if ((value = value_of(word, "tlsa"))) /* behind names */
@@ -606,6 +608,12 @@ do_set(struct script *s, char **words)
         s->w->config.tls_required = strcmp(words[2], "required") == 0;
     else if (strcmp(words[1], "cleartext_fallback") == 0)
         s->w->config.cleartext_fallback = strcmp(words[2], "true") == 0;
+    else if (strcmp(words[1], "permanent") == 0)
+        s->w->config.permanent[REPLY_CLASS_STS] = s->w->config.permanent[REPLY_CLASS_LOCAL] = value;
+    else if (strcmp(words[1], "violation") == 0)
+        s->w->config.violation_closes = strcmp(words[2], "disconnect") == 0;
+    else if (strcmp(words[1], "reply_id") == 0)
+        s->w->config.reply_ids = value;
     else if (strcmp(words[1], "recipient_budget") == 0)
         s->w->config.recipient_budget_ms = value * 1000;
     else if (strcmp(words[1], "chunking") == 0)

@@ -96,6 +96,24 @@ static struct value_case {
     { "client_tls_minimum", "1.0", "769" },
     { "client_tls_minimum", "1.3", "772" },
     { "client_tls_minimum", "1.4", NULL },
+    { "reply_profile", "permanent", "1" },
+    { "reply_profile", "temporary", "0" },
+    { "reply_profile", "never", NULL },
+    { "reply_profile_dane", "permanent", "1" },
+    { "reply_profile_dane", "temporary", "0" },
+    { "reply_profile_dane", "never", NULL },
+    { "reply_profile_local", "permanent", "1" },
+    { "reply_profile_local", "temporary", "0" },
+    { "reply_profile_local", "never", NULL },
+    { "permanent_code", "550", "1" },
+    { "permanent_code", "551", "0" },
+    { "permanent_code", "never", NULL },
+    { "reply_id", "false", "0" },
+    { "reply_id", "true", "1" },
+    { "reply_id", "never", NULL },
+    { "violation", "disconnect", "1" },
+    { "violation", "reject", "0" },
+    { "violation", "never", NULL },
     { "resolver_stub", "192.0.2.53", "192.0.2.53" },
     { "resolver_stub", "\"2001:db8::53@5353\"", "2001:db8::53@5353" },
     { "resolver_stub", "192.0.2.53@0", NULL },
@@ -344,6 +362,18 @@ static struct error_case {
       FILE_NAME ":2: reason: expected text" },
     { "override: relative path", SECTION("ca_file = ca.pem\n"), 0, RES_SYNTAX,
       FILE_NAME ":2: ca_file: expected absolute path" },
+    { "override: another profile", SECTION("reply_profile = final\n"), 0, RES_SYNTAX,
+      FILE_NAME ":2: reply_profile: expected temporary or permanent, got \"final\"" },
+    { "reply: no such", "reply \"REP-999\" {\ntext = no\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: reply: the title is the ID of a reply" },
+    { "reply: the ID of the permanent profile", "reply \"REP-020\" {\ntext = no\n}\n", 0,
+      RES_SYNTAX, FILE_NAME ":2: reply: the title is the ID of a reply" },
+    { "reply: not ASCII", "reply \"REP-011\" {\ntext = \"n\xc3\xb6\"\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: text: expected 1 .. 400 printable characters of ASCII" },
+    { "REP-006 reply: an address to try", "reply \"REP-011\" {\ntext = \"<a@b.example>\"\n}\n", 0,
+      RES_SYNTAX, FILE_NAME ":2: text: expected 1 .. 400 printable characters of ASCII" },
+    { "reply: empty", "reply \"REP-011\" {\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":3: reply: a section is empty" },
     { "smart_host: no name", "smart_host \"a b\" {\ndestination = {192.0.2.1}\n}\n", 0, RES_SYNTAX,
       FILE_NAME ":2: smart_host: the title is the host's name" },
     { "smart_host: empty list", "smart_host \"r.example\" {\ndestination = {}\n}\n", 0, RES_SYNTAX,
@@ -824,13 +854,16 @@ test_sections(void **state)
         "}\n"
         "workers = 3\n"
         "override \"second\" {\n" WHOLE "}\n"
+        "override \"only how it is said\" {\n" SELECT REASON UNTIL
+        "reply_profile = permanent\nreply_profile_local = temporary\n}\n"
+        "reply \"REP-013\" { text = \"<Reason> at <Domain>\" }\n"
         "smart_host \"Relay.example\" { destination = {198.51.100.1, 198.51.100.2} }\n";
     struct config *config = parse(text, strlen(text));
     const struct rule *rule = config->rules.rules;
 
     (void)state;
     assert_int_equal(config->workers, 3);
-    assert_int_equal(config->rules.rule_count, 2);
+    assert_int_equal(config->rules.rule_count, 3);
     assert_string_equal(rule->id, "pin the bank");
     assert_int_equal(rule->domains.count, 3);
     assert_string_equal(rule->domains.names[0], "bank.example");
@@ -846,6 +879,14 @@ test_sections(void **state)
     assert_string_equal(rule[1].id, "second");
     assert_int_equal(rule[1].action, RULE_BYPASS);
     assert_int_equal(rule[1].until_s, 1806537600); /* the end of that day */
+    assert_int_equal(rule[2].action, RULE_NONE);   /* REP-004 */
+    assert_int_equal(rule[2].profiles[REPLY_CLASS_STS], REPLY_PROFILE_PERMANENT);
+    assert_int_equal(rule[2].profiles[REPLY_CLASS_DANE], REPLY_PROFILE_SITE);
+    assert_int_equal(rule[2].profiles[REPLY_CLASS_LOCAL], REPLY_PROFILE_TEMPORARY);
+    assert_ptr_equal(rules_named(&config->rules, "second"), &rule[1]);
+    assert_null(rules_named(&config->rules, "third"));
+    assert_string_equal(rules_reply_text(&config->rules, "REP-013"), "<Reason> at <Domain>");
+    assert_null(rules_reply_text(&config->rules, "REP-011"));
     assert_int_equal(config->rules.smart_host_count, 1);
     assert_string_equal(config->rules.smart_hosts[0].name, "relay.example");
     assert_int_equal(config->rules.smart_hosts[0].destinations.count, 2);
