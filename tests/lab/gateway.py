@@ -113,9 +113,9 @@ handshake_timeout = 4
         for pid in ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._launch(begun)
+        self.launch(begun)
 
-    def _launch(self, begun=0):
+    def launch(self, begun=0):
         self.process = self.lab.start("gateway", str(self.program), "run", "-c", str(self.conf),
                                       log=self.log)
 
@@ -131,12 +131,16 @@ handshake_timeout = 4
 
     def start(self):
         """Rules first, then the program; returns once it serves."""
+        self.set_rules()
+        self.launch()
+
+    def set_rules(self):
+        """Once in a namespace."""
         if self.intercept == "tproxy":
             for line in ROUTES:
                 run("ip", "-n", self.lab.space("gateway"), *line.split())
         self.lab.in_space("gateway", "nft", "-f", "-", stdin=None,
                           input=RULES[self.intercept])
-        self._launch()
 
     def read_log(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
