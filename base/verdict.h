@@ -107,13 +107,15 @@ struct verdict {
     enum verdict_action action;
     enum reply_row reply; /* with VERDICT_REFUSE and VERDICT_CLOSE; REPLY_NONE otherwise */
     enum result_type
-        result;         /* the failure to count, also when the action is VERDICT_ALLOW (testing) */
-    char reason[128];   /* RFC 8460 failure-reason-code; printable ASCII; "" for none */
-    const char *rule;   /* CONFORMANCE ID and RFC section that decided; static storage */
-    const char *mx;     /* the candidate that was proven or is blamed; borrowed from the
-                         * requirement, "" for none */
-    bool proven;        /* the certificate proved mx */
-    const char *detail; /* <Reason> in the reply; static, or borrowed from the observation; "" */
+        result;          /* the failure to count, also when the action is VERDICT_ALLOW (testing) */
+    char reason[128];    /* RFC 8460 failure-reason-code; printable ASCII; "" for none */
+    const char *rule;    /* CONFORMANCE ID and RFC section that decided; static storage */
+    const char *mx;      /* the candidate that was proven or is blamed; borrowed from the
+                          * requirement, "" for none */
+    bool proven;         /* the certificate proved mx */
+    bool full_handshake; /* with VERDICT_RECONNECT: what is known rests on an earlier TLS session;
+                          * the new connection resumes none (TLS-026) */
+    const char *detail;  /* <Reason> in the reply; static, or borrowed from the observation; "" */
 
     struct policy_result sts, tlsa; /* each by itself, in enforcing form */
 

@@ -115,6 +115,14 @@ op_start_client_tls(void *io)
 }
 
 static void
+op_tls_verdict(void *io, bool good)
+{
+    struct connection *c = io;
+
+    mx_leg_tls_verdict(&c->mx, good);
+}
+
+static void
 op_hang_up(void *io, enum hang_up how)
 {
     struct connection *c = io;
@@ -284,6 +292,7 @@ static const struct session_ops ops = {
     .start_tls = op_start_tls,
     .check_dane = op_check_dane,
     .start_client_tls = op_start_client_tls,
+    .tls_verdict = op_tls_verdict,
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,

@@ -205,6 +205,8 @@ judge(const struct requirement *domain, const struct demand *demand, const struc
     else if (is_spared(req))
         v = relax(strict, req, obs);
     v = add_demand(v, req, demand, obs, is_spared(req));
+    v.full_handshake = v.action == VERDICT_RECONNECT && judge_rests_on_ticket(obs) &&
+                       strcmp(obs->sni, requirement_sni(req)) == 0;
     v.would = would.action;
     v.would_reply = would.reply;
     add_results(&v, req, obs, now_s);

@@ -91,6 +91,30 @@ judge_other_identity(const struct requirement *req, const struct observation *ob
     return strcmp(obs->sni, requirement_sni(req)) != 0 || obs->trust != req->local.trust;
 }
 
+/* The chain that was kept with a ticket may be older than the server's, and some servers choke on
+ * one. */
+bool
+judge_rests_on_ticket(const struct observation *obs)
+{
+    if (obs->stage == TLS_STAGE_DONE)
+        return obs->resumed;
+    return obs->stage == TLS_STAGE_FAILED && obs->ticket_offered &&
+           (obs->failure == TLS_FAILURE_HANDSHAKE || obs->failure == TLS_FAILURE_VERSION);
+}
+
+bool
+judge_may_do_better(const struct requirement *req, const struct observation *obs)
+{
+    return obs->floor > req->tls_floor || judge_other_identity(req, obs) ||
+           judge_rests_on_ticket(obs);
+}
+
+bool
+judge_may_show_another(const struct requirement *req, const struct observation *obs)
+{
+    return judge_other_identity(req, obs) || judge_rests_on_ticket(obs);
+}
+
 /* This connection is there to go on in clear (TLS-031): the handshake of the one before it failed
  * in this transaction, and another one for this recipient would be the same. */
 bool

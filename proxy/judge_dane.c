@@ -62,7 +62,7 @@ other_sni(const struct requirement *req, const struct observation *obs)
 static struct verdict
 judge_no_handshake(const struct requirement *req, const struct observation *obs)
 {
-    if (obs->floor > req->tls_floor || other_sni(req, obs))
+    if (obs->floor > req->tls_floor || other_sni(req, obs) || judge_rests_on_ticket(obs))
         return judge_reconnect(req, obs, "PRX-030");
     if (obs->failure == TLS_FAILURE_INJECTED)
         return refuse_host(req, obs, REPLY_DANE_STARTTLS, RESULT_VALIDATION_FAILURE,
@@ -78,6 +78,8 @@ judge_match(const struct requirement *req, const struct observation *obs)
     const struct dane_facts *facts = facts_for(req, obs);
     struct verdict v;
 
+    if (obs->version < req->tls_floor && judge_rests_on_ticket(obs))
+        return judge_reconnect(req, obs, "TLS-026");
     if (obs->version < req->tls_floor)
         return refuse_host(req, obs, REPLY_DANE_STARTTLS, RESULT_VALIDATION_FAILURE,
                            "tls-version-too-low", "DANE-038 TLS-020");
@@ -93,7 +95,7 @@ judge_match(const struct requirement *req, const struct observation *obs)
         snprintf(v.reason, sizeof v.reason, "all-TLSA-records-unusable");
         return v;
     }
-    if (other_sni(req, obs))
+    if (other_sni(req, obs) || judge_rests_on_ticket(obs))
         return judge_reconnect(req, obs, "PRX-030 RFC 7672 8.1");
     switch (facts->match) {
     case DANE_TA_MISNAMED:

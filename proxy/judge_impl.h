@@ -53,6 +53,12 @@ const char *judge_named_candidate(const struct requirement *req, const struct ob
                                   const struct name_list *patterns);
 /* Was the handshake made for another name, or held against other roots, than this one wants? */
 bool judge_other_identity(const struct requirement *req, const struct observation *obs);
+/* Did an earlier TLS session have a part in these facts? No refusal rests on that (TLS-026). */
+bool judge_rests_on_ticket(const struct observation *obs);
+/* A failed handshake: might another one do better for this recipient? One that was made: might
+ * another one show another certificate? */
+bool judge_may_do_better(const struct requirement *req, const struct observation *obs);
+bool judge_may_show_another(const struct requirement *req, const struct observation *obs);
 /* In clear after a handshake that failed in this transaction, as another one would (TLS-031)? */
 bool judge_would_fail_again(const struct requirement *req, const struct observation *obs);
 

@@ -34,7 +34,7 @@ judge_opportunistic(const struct requirement *req, const struct observation *obs
     case TLS_STAGE_FAILED:
         /* A 452 is for demands in enforcing form only (PRX-033): within a transaction this is the
          * end of the connection, as for any other recipient. */
-        if (!obs->bound && (obs->floor > req->tls_floor || judge_other_identity(req, obs)))
+        if (!obs->bound && judge_may_do_better(req, obs))
             return judge_next_step(VERDICT_RECONNECT, req, "TLS-021");
         v = judge_refuse(req, REPLY_UPSTREAM_LOST, RESULT_VALIDATION_FAILURE, obs->failure_reason,
                          "TLS-006 RFC 3207 4");
@@ -67,7 +67,7 @@ judge_tls(const struct requirement *req, const struct observation *obs, const ch
             return judge_reconnect(req, obs, "PRX-033");
         break;
     case TLS_STAGE_FAILED:
-        if (obs->floor > req->tls_floor || judge_other_identity(req, obs))
+        if (judge_may_do_better(req, obs))
             return judge_reconnect(req, obs, "PRX-030");
         return judge_refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, obs->failure_reason,
                             rule);
@@ -89,7 +89,7 @@ judge_local_certificate(const struct requirement *req, const struct observation 
 
     if (name && obs->chain == CHAIN_GOOD && obs->trust == req->local.trust)
         return judge_allow("PRX-042", name, true);
-    if (judge_other_identity(req, obs))
+    if (judge_may_show_another(req, obs))
         return judge_reconnect(req, obs, "PRX-030");
     if (obs->chain != CHAIN_GOOD)
         return judge_refuse_chain(req, obs, REPLY_IDENTITY_REQUIRED, "PRX-042");

@@ -6,7 +6,7 @@
 static struct verdict
 judge_sts_failed(const struct requirement *req, const struct observation *obs)
 {
-    if (obs->floor > req->tls_floor || judge_other_identity(req, obs))
+    if (judge_may_do_better(req, obs))
         return judge_reconnect(req, obs, "PRX-030");
     switch (obs->failure) {
     case TLS_FAILURE_VERSION:
@@ -33,8 +33,9 @@ judge_sts_certificate(const struct requirement *req, const struct observation *o
 
     if (name && obs->chain == CHAIN_GOOD && new_enough && obs->trust == req->local.trust)
         return judge_allow("STS-087 RFC 8461 4.2", name, true);
-    /* Made for another name, it may have shown another certificate: no refusal rests on it. */
-    if (judge_other_identity(req, obs))
+    /* Made for another name, or resumed, it may have shown another certificate: no refusal rests on
+     * it. */
+    if (judge_may_show_another(req, obs))
         return judge_reconnect(req, obs, "PRX-030 RFC 8461 7.1");
     if (!new_enough)
         return judge_refuse(req, REPLY_STS_TLS_VERSION, RESULT_VALIDATION_FAILURE,

@@ -51,6 +51,8 @@ mx_leg_connect(struct mx_leg *leg, const struct ip_addr *addr, uint16_t port, ui
     char error[160];
 
     leg->mode = MX_LEG_CONNECTING;
+    leg->addr = *addr;
+    leg->port = port;
     leg->broken = intercept_connect(addr, port, mark, &leg->fd, error, sizeof error) != RES_OK;
     if (leg->broken) {
         log_warn("event=connect-failed reason=\"%s\"", error);
@@ -126,6 +128,16 @@ mx_leg_is_quiet(const struct mx_leg *leg)
         n = recv(leg->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     return n < 0;
+}
+
+void
+mx_leg_tls_verdict(struct mx_leg *leg, bool good)
+{
+    if (leg->tls && good)
+        tls_client_keep_tickets(leg->tls);
+    else if (leg->tls)
+        tls_client_drop_tickets(leg->tls);
+    leg->full_handshakes = leg->full_handshakes || !good;
 }
 
 static void
@@ -216,6 +228,9 @@ mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, u
     leg->before = observation_ref(before);
     leg->trust = trust;
     leg->broken = !tls || tls_client_new(tls, leg->fd, sni, floor, &leg->tls) != RES_OK;
+    if (!leg->broken)
+        tls_client_use_tickets(leg->tls, &leg->addr, leg->port, !leg->full_handshakes,
+                               clock_wall_s(&leg->clock));
     if (!tls)
         log_error("event=no-roots trust=%u reason=\"the override's ca_file was not loaded\"",
                   trust);
@@ -244,6 +259,10 @@ read_tls(struct mx_leg *leg)
 
         if (res == RES_AGAIN)
             return;
+        if (res != RES_OK && tls_client_was_refused(leg->tls)) {
+            handshake_over(leg); /* badly after all (TC-TLS-17) */
+            return;
+        }
         if (res != RES_OK) {
             tell_gone(leg);
             return;

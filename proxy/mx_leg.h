@@ -35,7 +35,10 @@ struct mx_leg {
     char *scratch; /* borrowed, MX_LEG_SCRATCH_BYTES, shared by a worker's legs */
     struct clock clock;
     enum mx_leg_mode mode;
-    int fd;                     /* owned; -1 when closed */
+    int fd;              /* owned; -1 when closed */
+    struct ip_addr addr; /* whom it is connected to */
+    uint16_t port;
+    bool full_handshakes;       /* no TLS session is resumed: one has led to a bad verdict */
     struct tls_client *tls;     /* owned; from the handshake on */
     struct buffer out;          /* clear bytes that wait */
     uint16_t trust;             /* which roots the handshake is held against */
@@ -57,6 +60,9 @@ void mx_leg_connect(struct mx_leg *leg, const struct ip_addr *addr, uint16_t por
  * before: facts to start from, kept until the leg is closed. */
 void mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, uint16_t floor,
                       uint16_t trust, struct observation *before);
+
+/** As struct session_ops has it. Holds for the connections to come, too. */
+void mx_leg_tls_verdict(struct mx_leg *leg, bool good);
 
 /** The handshake took too long: tls_over() with that failure, at once. */
 void mx_leg_handshake_timeout(struct mx_leg *leg);

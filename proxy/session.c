@@ -105,7 +105,8 @@ fresh_observation(struct session *s)
 
     if (!obs)
         return false;
-    if (s->rcpt_in_hand && !s->mx_stale && s->obs->stage == TLS_STAGE_FAILED)
+    if (s->rcpt_in_hand && !s->mx_stale && s->obs->stage == TLS_STAGE_FAILED &&
+        !s->verdict.full_handshake)
         keep_failure(s->obs, obs);
     observation_unref(s->obs);
     s->obs = obs;

@@ -46,6 +46,10 @@ struct session_ops {
     /** Handshake with the client, behind what is queued for it: session_client_tls_over() later.
      * What the client has sent, and nobody has read, is dropped (PRX-043). */
     void (*start_client_tls)(void *io);
+    /** What a verdict makes of the TLS session: good, so its tickets may serve later connections;
+     * or not good: no ticket of this destination is of use, and further handshakes of this session
+     * are full (TLS-026). */
+    void (*tls_verdict)(void *io, bool good);
     void (*hang_up)(void *io, enum hang_up how);
     /** Ask for the requirement of a policy domain. True with a reference in *out that the caller
      * takes; true with NULL: session_requirement() comes later; false: it cannot be asked now

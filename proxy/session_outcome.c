@@ -330,6 +330,17 @@ know_dane(struct session *s)
     return s->ops->check_dane(s->io, s->obs->certs, s->req, &s->obs->dane);
 }
 
+/* Only what passed, or had nothing to pass, is worth a ticket (TLS-026); a failure that is counted
+ * and lets the mail go did not pass. */
+static void
+tell_tls(struct session *s)
+{
+    bool good = s->verdict.action == VERDICT_ALLOW && s->verdict.result == RESULT_SUCCESS;
+
+    if (s->verdict.full_handshake || (good && s->obs->stage == TLS_STAGE_DONE))
+        s->ops->tls_verdict(s->io, good);
+}
+
 enum session_event
 session_judge(struct session *s)
 {
@@ -343,6 +354,7 @@ session_judge(struct session *s)
     s->verdict = judge(s->req, &demand, s->obs, clock_wall_s(&s->clock));
     log_debug("session=%s domain=%s mx=%s verdict=%s rule=\"%s\"", s->info.id, s->req->domain,
               requirement_sni(s->req), verdict_action_name(s->verdict.action), s->verdict.rule);
+    tell_tls(s);
     switch (s->verdict.action) {
     case VERDICT_REFUSE:
         if (wants_recheck(s)) {

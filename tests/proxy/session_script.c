@@ -424,6 +424,9 @@ read_facts(struct observation *obs, char *word)
         snprintf(obs->chain_error, sizeof obs->chain_error,
                  "X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT");
         snprintf(obs->chain_reason, sizeof obs->chain_reason, "self-signed certificate");
+    } else if (strcmp(word, "resumed") == 0) {
+        obs->ticket_offered = true;
+        obs->resumed = obs->stage == TLS_STAGE_DONE;
     } else if ((value = value_of(word, "fails"))) {
         obs->stage = TLS_STAGE_FAILED;
         obs->failure = strcmp(value, "version") == 0   ? TLS_FAILURE_VERSION
@@ -444,9 +447,9 @@ do_tls(struct script *s, char **words, size_t count)
     const char *sni = strcmp(words[1], "-") == 0 ? "" : words[1];
     char *floor = count > 2 ? value_of(words[2], "floor") : NULL;
 
-    if (s->loose && w->leg != LEG_HANDSHAKE)
+    if (s->loose && w->leg != LEG_HANDSHAKE && w->leg != LEG_TLS)
         return;
-    expect(s, w->leg == LEG_HANDSHAKE, "no handshake was asked for");
+    expect(s, w->leg == LEG_HANDSHAKE || w->leg == LEG_TLS, "no handshake was asked for");
     if (!s->loose && strcmp(w->sni, sni) != 0)
         FAIL(s, "SNI is \"%s\"", w->sni);
     if (floor)
@@ -691,6 +694,9 @@ do_look(struct script *s, char **words, size_t count)
         do_list(s, words);
     } else if (strcmp(verb, "dane-checks") == 0) {
         expect(s, w->dane_checks == strtoul(words[1], NULL, 10), "another number of checks");
+    } else if (strcmp(verb, "tickets") == 0) { /* kept, and dropped, so far */
+        expect(s, w->tls_good == strtoul(words[1], NULL, 10), "other tickets were kept");
+        expect(s, w->tls_bad == strtoul(words[2], NULL, 10), "other tickets were dropped");
     } else if (strcmp(verb, "require") == 0) {
         do_require(s, words, count);
     } else if (strcmp(verb, "news") == 0) { /* something that was answered is out of date */

@@ -184,6 +184,15 @@ op_start_client_tls(void *io)
 }
 
 static void
+op_tls_verdict(void *io, bool good)
+{
+    struct world *w = io;
+
+    must_be_open(w, "tls_verdict");
+    *(good ? &w->tls_good : &w->tls_bad) += 1;
+}
+
+static void
 op_hang_up(void *io, enum hang_up how)
 {
     struct world *w = io;
@@ -386,6 +395,7 @@ static const struct session_ops ops = {
     .start_tls = op_start_tls,
     .check_dane = op_check_dane,
     .start_client_tls = op_start_client_tls,
+    .tls_verdict = op_tls_verdict,
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
@@ -582,7 +592,9 @@ world_connected(struct world *w, bool ok)
 void
 world_tls_over(struct world *w, struct observation *obs)
 {
-    if (w->leg != LEG_HANDSHAKE)
+    bool refused_late = w->leg == LEG_TLS && (!obs || obs->stage == TLS_STAGE_FAILED);
+
+    if (w->leg != LEG_HANDSHAKE && !refused_late)
         fail_msg("no handshake was asked for");
     if (!obs) {
         tell_gone(w);

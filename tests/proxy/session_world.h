@@ -62,6 +62,7 @@ struct world {
     uint16_t floor, trust;
     char key;             /* of the MX: what its TLSA records say */
     unsigned dane_checks; /* chains held against records */
+    unsigned tls_good, tls_bad; /* what was made of TLS sessions */
 
     struct world_answer answers[WORLD_ANSWERS_MAX];
     size_t answer_count;

@@ -1476,6 +1476,42 @@ check_without_policy(const struct trial *t)
           "TLS-032: no certificate failure blocks without a policy");
 }
 
+/* TLS-026: the same facts, but they rest on an earlier session. What passes passes; what would not
+ * is looked at in full first. */
+static void
+check_resumed(const struct trial *t)
+{
+    struct observation obs = t->obs;
+    struct verdict v;
+
+    obs.ticket_offered = true;
+    obs.resumed = obs.stage == TLS_STAGE_DONE;
+    v = judge(&t->req, &t->demand, &obs, NOW_S);
+    if (t->obs.stage == TLS_STAGE_DONE) {
+        check(t,
+              v.action != VERDICT_REFUSE || v.reply == REPLY_OTHER_IDENTITY ||
+                  strncmp(v.rule, "STS-080", 7) == 0,
+              "TLS-026: no refusal rests on a resumed session");
+        check(t,
+              v.result == RESULT_SUCCESS || v.action == VERDICT_REFUSE ||
+                  strncmp(v.rule, "STS-080", 7) == 0,
+              "TLS-026: nor is a failure counted");
+    }
+    if (t->facts.step == HANDSHAKE || t->facts.step == VERSION)
+        check(t,
+              v.action == VERDICT_RECONNECT || v.action == VERDICT_CLOSE ||
+                  v.reply == REPLY_OTHER_IDENTITY || strncmp(v.rule, "STS-080", 7) == 0,
+              "TLS-026: a failure with a ticket on offer is tried without");
+    if (t->v.action == VERDICT_ALLOW && t->v.result == RESULT_SUCCESS)
+        check(t, v.action == VERDICT_ALLOW && v.mx == t->v.mx && v.proven == t->v.proven,
+              "TLS-026: what passes in full passes resumed");
+    check(t, v.action != VERDICT_RECONNECT || !t->obs.bound, "PRX-031: never while bound");
+    check(t, !v.full_handshake || v.action == VERDICT_RECONNECT,
+          "a full one needs a new connection");
+    if (v.action == VERDICT_RECONNECT && t->v.action != VERDICT_RECONNECT)
+        check(t, v.full_handshake, "TLS-026: in full this time, so that it ends");
+}
+
 static void
 try_one(const struct facts *facts, const struct demand *demand)
 {
@@ -1486,6 +1522,7 @@ try_one(const struct facts *facts, const struct demand *demand)
     t.v = judge(&t.req, &t.demand, &t.obs, NOW_S);
     check_always(&t);
     check_ends(&t);
+    check_resumed(&t);
     switch (facts->mode) {
     case ENFORCE:
         check_enforce(&t);

@@ -35,7 +35,8 @@ struct facts {
     bool other_trust;
     bool unusable_numbers; /* all records, by their numbers */
     bool bound, monitored;
-    bool anchor; /* the match is one of DANE-TA */
+    bool resumed; /* the facts rest on an earlier TLS session */
+    bool anchor;  /* the match is one of DANE-TA */
     enum rule_action rule;
     uint16_t version; /* 0: TLS 1.3 */
 };
@@ -126,6 +127,22 @@ static const struct judge_case {
       .facts = { .match = DANE_NO_MATCH, .other_sni = true, .bound = true },
       .action = VERDICT_REFUSE, .reply = REPLY_OTHER_IDENTITY, .result = RESULT_SUCCESS,
       .rule = "PRX-033" },
+    { "TLS-026 a match holds on a resumed session", .facts = { .resumed = true },
+      .action = VERDICT_ALLOW, .rule = "DANE-027" },
+    { "TLS-026 TC-GW-24 no refusal rests on one: keys and records may have rolled over",
+      .facts = { .match = DANE_NO_MATCH, .resumed = true }, .action = VERDICT_RECONNECT },
+    { "TLS-026 TC-GW-24 nor on an expired anchor of then",
+      .facts = { .match = DANE_TA_EXPIRED, .resumed = true }, .action = VERDICT_RECONNECT },
+    { "TLS-026 nor on the version of then",
+      .facts = { .version = TLS_VERSION_1_1, .resumed = true }, .action = VERDICT_RECONNECT },
+    { "TLS-026 nor on a handshake that failed with a ticket on offer",
+      .facts = { .step = BROKEN, .resumed = true }, .action = VERDICT_RECONNECT },
+    { "TLS-026 PRX-033 REP-041 resumed, and recipients are accepted on it",
+      .facts = { .match = DANE_NO_MATCH, .resumed = true, .bound = true }, .action = VERDICT_REFUSE,
+      .reply = REPLY_OTHER_IDENTITY, .result = RESULT_SUCCESS, .rule = "PRX-033" },
+    { "TLS-026 monitored: what a stored chain lacks is not counted",
+      .facts = { .match = DANE_NO_MATCH, .resumed = true, .bound = true, .monitored = true },
+      .action = VERDICT_ALLOW, .result = RESULT_SUCCESS },
     { "PRX-033 the transaction began in clear", .facts = { .step = CLEAR, .bound = true },
       .action = VERDICT_REFUSE, .reply = REPLY_OTHER_IDENTITY, .result = RESULT_SUCCESS,
       .rule = "PRX-033" },
@@ -312,6 +329,8 @@ fill_observation(const struct facts *f, const struct requirement *req, struct ob
     *obs = (struct observation){ .refs = 1, .bound = f->bound, .stage = stages[f->step] };
     obs->starttls_offered = f->step != CLEAR_ONLY;
     obs->trust = f->other_trust;
+    obs->ticket_offered = f->resumed;
+    obs->resumed = f->resumed && f->step == DONE;
     if (f->step == REFUSED)
         snprintf(obs->failure_reason, sizeof obs->failure_reason, "starttls-reply-454");
     if (f->step >= BROKEN) {
