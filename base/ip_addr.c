@@ -180,3 +180,27 @@ ip_addr_is_undialable(const struct ip_addr *a)
     return a->len == 0 ||
            in_any(a, undialable_nets, sizeof undialable_nets / sizeof *undialable_nets);
 }
+
+bool
+ip_endpoint_parse(const char *text, struct ip_addr *out_addr, uint16_t *out_port)
+{
+    char addr[IP_ADDR_TEXT_MAX];
+    const char *colon = strrchr(text, ':');
+    bool bracketed = *text == '[';
+    unsigned long long port;
+    size_t len;
+
+    if (!colon || !span_to_u64(span_of(colon + 1), 5, &port) || port < 1 || port > UINT16_MAX)
+        return false;
+    if (bracketed && (colon - text < 2 || colon[-1] != ']'))
+        return false;
+    len = (size_t)(colon - text) - (bracketed ? 2 : 0);
+    if (len >= sizeof addr)
+        return false;
+    memcpy(addr, text + (bracketed ? 1 : 0), len);
+    addr[len] = '\0';
+    if (!bracketed && strchr(addr, ':')) /* IPv6 without brackets: which colon begins the port? */
+        return false;
+    *out_port = (uint16_t)port;
+    return ip_addr_parse(addr, out_addr) == RES_OK;
+}

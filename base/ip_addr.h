@@ -42,6 +42,9 @@ const char *ip_addr_text(const struct ip_addr *a, char out[IP_ADDR_TEXT_MAX]);
 /** RES_SYNTAX: no address. No zone ids. */
 MUST_CHECK enum result ip_addr_parse(const char *text, struct ip_addr *out);
 
+/** "ADDRESS:PORT", the address of IPv6 in brackets; port 1 .. 65535. False: something else. */
+bool ip_endpoint_parse(const char *text, struct ip_addr *out_addr, uint16_t *out_port);
+
 /** "192.0.2.0/24", "2001:db8::/32", or an address alone. RES_SYNTAX also when host bits are set
  * and for an IPv4-mapped address with a prefix. */
 MUST_CHECK enum result ip_net_parse(const char *text, struct ip_net *out);

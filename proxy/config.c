@@ -50,6 +50,13 @@ static const struct config_key keys[] = {
     TEXT(record_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"",
          "\"/var/log/stsgate/records.msgpack\"",
          "Where the records of every verdict go; empty: nowhere"),
+    TEXT(forward_to, CONFIG_FORWARD, "ADDRESS:PORT, absolute path, or \"\"", "\"\"",
+         "Where records go by Fluentd's forward protocol, over TCP or a UNIX socket; empty: "
+         "nowhere"),
+    NUMBER(forward_buffer, forward_buffer_mib, CONFIG_NUMBER, "MiB", "1 .. 1024", 1, 1024, 16,
+           "Records that wait for the receiver, in each process"),
+    CHOICE(record_loss, record_loss_defers, "count or defer", "count",
+           "When records cannot be written: count those that are lost, or let no mail pass"),
     TEXT(control_socket, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"/run/stsgate/control\"",
          "Where `stsgate policy`, `mode` and `reload` reach the gateway; empty: nowhere"),
     LIST(listen_tproxy, CONFIG_LIST_TPROXY, "list of ADDRESS:PORT", 0, 0, "{\"[::]:2525\"}",
@@ -693,7 +700,8 @@ config_free(struct config *config)
         return;
     for (size_t i = 0; i < KEYS; i++)
         if (keys[i].type == CONFIG_TEXT_HOST || keys[i].type == CONFIG_PATH ||
-            keys[i].type == CONFIG_PATH_OR_NONE || keys[i].type == CONFIG_RESOLVER)
+            keys[i].type == CONFIG_PATH_OR_NONE || keys[i].type == CONFIG_RESOLVER ||
+            keys[i].type == CONFIG_FORWARD)
             free(*(char **)((char *)config + keys[i].offset));
     rules_clear(&config->rules);
     client_rules_clear(&config->clients);

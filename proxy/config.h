@@ -36,6 +36,9 @@ struct config {
     enum log_level log_level;
     char *record_file;    /* "" for none */
     char *control_socket; /* "" for none */
+    char *forward_to;     /* of records: Fluentd's forward protocol; "" for none */
+    unsigned forward_buffer_mib;
+    bool record_loss_defers; /* nothing passes unrecorded */
 
     /* interception */
     struct config_listen listen[CONFIG_LISTEN_MAX];
@@ -128,6 +131,7 @@ enum config_type {
     CONFIG_PATH,          /* char *: an absolute path */
     CONFIG_PATH_OR_NONE,  /* char *: the same, or "" */
     CONFIG_RESOLVER,      /* char *: ADDRESS or ADDRESS@PORT, or "" */
+    CONFIG_FORWARD,       /* char *: ADDRESS:PORT, an absolute path, or "" */
     CONFIG_NUMBER,        /* unsigned, uint32_t */
     CONFIG_MS,            /* unsigned in milliseconds, written in seconds */
     CONFIG_PORT,          /* uint16_t */

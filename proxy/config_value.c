@@ -7,7 +7,8 @@
 #include "base/hostname.h"
 #include "base/requirement.h"
 
-#define SHOWN_MAX 80u /* characters of a wrong value that a message repeats */
+#define UNIX_PATH_BYTES 108u /* sizeof sun_path */
+#define SHOWN_MAX 80u        /* characters of a wrong value that a message repeats */
 
 static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "error",
@@ -99,29 +100,16 @@ is_resolver(const char *text)
            (at == s.len || to_number(span_from(s, at + 1), 1, 65535, &port));
 }
 
-/* ADDRESS:PORT, the address of IPv6 in brackets. */
+/* Where records are forwarded to. */
 static bool
-to_endpoint(const char *text, struct config_listen *out)
+is_forward(const char *text)
 {
-    char addr[IP_ADDR_TEXT_MAX];
-    const char *colon = strrchr(text, ':');
-    bool bracketed = *text == '[';
-    uint32_t port;
-    size_t len;
+    struct ip_addr addr;
+    uint16_t port;
 
-    if (!colon || !to_number(span_of(colon + 1), 1, 65535, &port))
-        return false;
-    if (bracketed && (colon - text < 2 || colon[-1] != ']'))
-        return false;
-    len = (size_t)(colon - text) - (bracketed ? 2 : 0);
-    if (len >= sizeof addr)
-        return false;
-    memcpy(addr, text + (bracketed ? 1 : 0), len);
-    addr[len] = '\0';
-    if (!bracketed && strchr(addr, ':')) /* IPv6 without brackets: which colon begins the port? */
-        return false;
-    out->port = (uint16_t)port;
-    return ip_addr_parse(addr, &out->addr) == RES_OK;
+    if (*text == '/')
+        return config_is_path(text) && strlen(text) < UNIX_PATH_BYTES;
+    return ip_endpoint_parse(text, &addr, &port);
 }
 
 static enum result
@@ -139,7 +127,7 @@ add_listen(const struct config_key *key, const char *text, struct config *config
         .kind = key->type == CONFIG_LIST_TPROXY ? INTERCEPT_TPROXY : INTERCEPT_REDIRECT,
     };
 
-    if (!to_endpoint(text, &listen))
+    if (!ip_endpoint_parse(text, &listen.addr, &listen.port))
         return wrong(key, text, error, error_size);
     for (size_t i = 0; i < config->listen_count; i++)
         if (config->listen[i].port == listen.port &&
@@ -276,6 +264,9 @@ config_value_set(const struct config_key *key, const char *text, struct config *
         break;
     case CONFIG_RESOLVER:
         is_text = fits = !*text || is_resolver(text);
+        break;
+    case CONFIG_FORWARD:
+        is_text = fits = !*text || is_forward(text);
         break;
     case CONFIG_NUMBER:
     case CONFIG_MS:

@@ -214,7 +214,7 @@ write_record(struct connection *c, enum result encoded, struct buffer *bytes)
         log_error("event=record-lost session=%s reason=%s", session_info(c->session)->id,
                   result_name(encoded));
     else
-        (void)record_file_write(c->shared->records, buffer_span(bytes)); /* it counts its losses */
+        record_sink_write(c->shared->records, buffer_span(bytes));
     buffer_clear(bytes);
 }
 
@@ -238,6 +238,14 @@ leg_name(const struct record_client_tls *tls)
     return tls->version ? tls_version_name(tls->version) : "none";
 }
 
+static bool
+op_can_record(void *io)
+{
+    const struct connection *c = io;
+
+    return record_sink_is_ready(c->shared->records);
+}
+
 static void
 op_record_recipient(void *io, const struct record_recipient *record)
 {
@@ -253,8 +261,6 @@ op_record_recipient(void *io, const struct record_recipient *record)
                                                        : result_type_name(record->verdict->result),
              record->reply_id);
     warn_of_unknown_address(record);
-    if (!c->shared->records)
-        return;
     buffer_init(&bytes, RECORD_MAX_BYTES);
     write_record(c, record_encode_recipient(record, &bytes), &bytes);
 }
@@ -268,8 +274,6 @@ op_record_session(void *io, const struct record_session_end *record)
     log_info("event=session session=%s client_tls=%s end=%s state=%s delivered=%u refused=%u",
              record->session->id, leg_name(&record->session->client_tls), record->end,
              record->state, record->delivered, record->refused);
-    if (!c->shared->records)
-        return;
     buffer_init(&bytes, RECORD_MAX_BYTES);
     write_record(c, record_encode_session(record, &bytes), &bytes);
 }
@@ -300,6 +304,7 @@ static const struct session_ops ops = {
     .recall_list = op_recall_list,
     .learn_list = op_learn_list,
     .set_timer = op_set_timer,
+    .can_record = op_can_record,
     .record_recipient = op_record_recipient,
     .record_session = op_record_session,
     .close = op_close,

@@ -5,7 +5,7 @@
 #define STSGATE_PROXY_CONNECTION_H
 
 #include "proxy/policy_client.h"
-#include "proxy/record_file.h"
+#include "proxy/record_sink.h"
 #include "proxy/session.h"
 
 #include <ev.h>
@@ -25,7 +25,7 @@ struct connection_shared {
     struct tls_server_context *client_tls; /* NULL: the site has no certificate */
     struct policy_client *policy;
     struct ehlo_memory *lists;
-    struct record_file *records; /* NULL: none are written */
+    struct record_sink *records;
     char *scratch;               /* MX_LEG_SCRATCH_BYTES, used within one event */
     unsigned open;               /* connections there are */
     struct connection *first;    /* list of them */

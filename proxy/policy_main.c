@@ -8,7 +8,7 @@
 #include "proxy/child_channel.h"
 #include "proxy/command_server.h"
 #include "proxy/record.h"
-#include "proxy/record_file.h"
+#include "proxy/record_sink.h"
 
 #include <ev.h>
 #include <signal.h>
@@ -26,7 +26,7 @@ struct policy_process {
     struct policy_stats stats;
     struct sts_cache *cache;
     struct sts_keeper *keeper;
-    struct record_file *records; /* NULL: none are written */
+    struct record_sink *records;
     struct sts_fetcher *policies;
     struct addr_memory *memory;
     struct sts_discovery *discovery;
@@ -190,8 +190,6 @@ on_news(void *arg, const struct sts_news *news)
     const struct clock clock = clock_system();
     struct buffer bytes;
 
-    if (!p->records)
-        return;
     buffer_init(&bytes, RECORD_MAX_BYTES);
     if (record_encode_policy(
             &(struct record_policy){ .wall_ns = clock.wall_ns(clock.arg),
@@ -207,7 +205,7 @@ on_news(void *arg, const struct sts_news *news)
                                      .fetched_at_s = news->fetched_at_s,
                                      .expires_at_s = news->expires_at_s },
             &bytes) == RES_OK)
-        (void)record_file_write(p->records, buffer_span(&bytes)); /* it counts its losses */
+        record_sink_write(p->records, buffer_span(&bytes));
     else
         log_error("event=record-lost domain=%s", news->domain);
     buffer_clear(&bytes);
@@ -216,11 +214,9 @@ on_news(void *arg, const struct sts_news *news)
 static bool
 open_records(struct policy_process *p)
 {
-    const struct clock clock = clock_system();
     char error[512];
 
-    if (!p->config->record_file[0] || record_file_open(p->config->record_file, &clock, &p->records,
-                                                       error, sizeof error) == RES_OK)
+    if (record_sink_new(p->loop, p->config, &p->records, error, sizeof error) == RES_OK)
         return true;
     log_error("event=start-failed what=records reason=\"%s\"", error);
     return false;
@@ -375,8 +371,17 @@ open_commands(struct policy_process *p, int listen_fd)
 }
 
 static void
+stop_all(struct policy_process *p)
+{
+    ev_io_stop(p->loop, &p->control);
+    ev_signal_stop(p->loop, &p->term);
+    ev_timer_stop(p->loop, &p->tick);
+}
+
+static void
 close_all(struct policy_process *p)
 {
+    record_sink_free(p->records); /* may run the loop, while all it calls is there */
     command_server_free(p->commands);
     if (p->keeper)
         sts_keeper_stop(p->keeper);
@@ -391,7 +396,6 @@ close_all(struct policy_process *p)
     sts_cache_free(p->cache);
     sts_keeper_free(p->keeper);
     addr_memory_free(p->memory);
-    record_file_close(p->records);
     child_channel_clear(&p->channel);
     config_free(p->config);
 }
@@ -430,6 +434,7 @@ main(int argc, char **argv)
     if (child_channel_send_ready(&p.channel) != RES_OK)
         goto done;
     ev_run(p.loop, 0);
+    stop_all(&p);
     status = 0;
 done:
     close_all(&p);

@@ -52,6 +52,7 @@ struct record_recipient {
     const struct observation *obs;
     const struct dane_facts *dane; /* of obs for req's records */
     const struct verdict *verdict;
+    unsigned number;         /* of the session's recipient records, 1 .. */
     unsigned transaction;    /* of this session, 1 .. */
     const char *rcpt_domain; /* of the address, A-labels; the policy domain is req's */
 

@@ -3,9 +3,12 @@
 #include "base/pack.h"
 #include "proxy/record.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 /* Pairs of each map: written before them. A wrong number here makes a record that the reader
  * refuses, which the tests would show. */
-#define EVENT_PAIRS 2u
+#define EVENT_PAIRS 3u
 #define SESSION_PAIRS 11u
 #define RECIPIENT_PAIRS 27u
 #define POLICY_PAIRS 9u
@@ -101,17 +104,22 @@ put_names(struct pack_writer *w, const char *name, const char *name_of_count,
     put_uint(w, name_of_count, list->count);
 }
 
-/* The frame and the head of the map of n pairs, the first of which are these. */
+/* The frame and the head of the map of n pairs, the first of which are these. whose and number:
+ * make an id that no other record has, so that a receiver knows one that comes twice. */
 static void
 begin_record(struct pack_writer *w, struct buffer *out, int64_t wall_ns, const char *event,
-             size_t n)
+             size_t n, const char *whose, int64_t number)
 {
+    char id[HOSTNAME_MAX + 48];
+
+    snprintf(id, sizeof id, "%s/%s/%" PRId64, event, whose, number);
     pack_begin(w, out);
     pack_array(w, 2);
     pack_event_time(w, wall_ns);
     pack_map(w, EVENT_PAIRS + n);
     put_text(w, "event", event);
     put_uint(w, "v", RECORD_VERSION);
+    put_text(w, "record", id);
 }
 
 static void
@@ -222,7 +230,8 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     const struct requirement *req = record->req;
     struct pack_writer w;
 
-    begin_record(&w, out, record->wall_ns, "recipient", SESSION_PAIRS + RECIPIENT_PAIRS);
+    begin_record(&w, out, record->wall_ns, "recipient", SESSION_PAIRS + RECIPIENT_PAIRS,
+                 record->session->id, record->number);
     put_session(&w, record->session);
     put_uint(&w, "transaction", record->transaction);
     put_text(&w, "rcpt_domain", record->rcpt_domain);
@@ -254,7 +263,8 @@ record_encode_session(const struct record_session_end *record, struct buffer *ou
     int64_t duration_ns = record->wall_ns - record->started_ns;
     struct pack_writer w;
 
-    begin_record(&w, out, record->wall_ns, "session", SESSION_PAIRS + END_PAIRS);
+    begin_record(&w, out, record->wall_ns, "session", SESSION_PAIRS + END_PAIRS,
+                 record->session->id, 0);
     put_session(&w, record->session);
     put_span(&w, "helo", record->helo);
     put_int(&w, "started_at", record->started_ns / 1000000000);
@@ -279,7 +289,8 @@ record_encode_survey(const struct record_survey *record, struct buffer *out)
     int64_t duration_ns = record->wall_ns - record->started_ns;
     struct pack_writer w;
 
-    begin_record(&w, out, record->wall_ns, "survey", SESSION_PAIRS + SURVEY_PAIRS);
+    begin_record(&w, out, record->wall_ns, "survey", SESSION_PAIRS + SURVEY_PAIRS,
+                 record->session->id, 0);
     put_session(&w, record->session);
     put_int(&w, "started_at", record->started_ns / 1000000000);
     put_uint(&w, "duration_ms", duration_ns > 0 ? (uint64_t)duration_ns / 1000000 : 0);
@@ -300,7 +311,7 @@ record_encode_policy(const struct record_policy *record, struct buffer *out)
 {
     struct pack_writer w;
 
-    begin_record(&w, out, record->wall_ns, "policy", CHANGE_PAIRS);
+    begin_record(&w, out, record->wall_ns, "policy", CHANGE_PAIRS, record->domain, record->wall_ns);
     put_text(&w, "domain", record->domain);
     put_text(&w, "id", record->id);
     put_text(&w, "old_id", record->old_id);
@@ -320,7 +331,7 @@ record_encode_process(const struct record_process *record, struct buffer *out)
 {
     struct pack_writer w;
 
-    begin_record(&w, out, record->wall_ns, "process", PROCESS_PAIRS);
+    begin_record(&w, out, record->wall_ns, "process", PROCESS_PAIRS, record->name, record->wall_ns);
     put_text(&w, "what", record->what);
     put_text(&w, "process", record->name);
     put_uint(&w, "index", record->index);

@@ -55,11 +55,9 @@ write_record(const struct relay *r, const char *end)
 
     log_info("event=survey session=%s starttls=%s mails_in_clear=%u end=%s", r->info.id,
              r->survey.starttls_accepted ? "yes" : "no", r->survey.mails, end);
-    if (!r->shared->records)
-        return;
     buffer_init(&bytes, RECORD_MAX_BYTES);
     if (record_encode_survey(&record, &bytes) == RES_OK)
-        (void)record_file_write(r->shared->records, buffer_span(&bytes)); /* it counts its losses */
+        record_sink_write(r->shared->records, buffer_span(&bytes));
     else
         log_error("event=record-lost session=%s", r->info.id);
     buffer_clear(&bytes);

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "proxy/config.h"
 #include "proxy/record.h"
-#include "proxy/record_file.h"
+#include "proxy/record_sink.h"
 
 #define RELAY_BUFFER_BYTES (64u * 1024u) /* of each direction */
 #define RELAY_IDLE_S 900. /* beyond the longest wait of SMTP, 600 s for the end of data */
@@ -20,9 +20,9 @@ struct relay_shared {
     struct ev_loop *loop;
     const struct config *config;
     struct clock clock;
-    struct record_file *records; /* NULL: none are written */
-    unsigned open;               /* relays there are */
-    struct relay *first;         /* list of them */
+    struct record_sink *records;
+    unsigned open;       /* relays there are */
+    struct relay *first; /* list of them */
 };
 
 /** Serve a client. fd: takes it, a connected, non-blocking socket. Where the MX cannot be reached

@@ -65,6 +65,8 @@ struct session_ops {
     void (*learn_list)(void *io, struct span list, bool proven);
     /** One timer: session_timeout() once, in ms; replaces the one before; 0: none. */
     void (*set_timer)(void *io, unsigned ms);
+    /** May mail pass: can what becomes of it be recorded, where that is a must? */
+    bool (*can_record)(void *io);
     void (*record_recipient)(void *io, const struct record_recipient *record);
     void (*record_session)(void *io, const struct record_session_end *record);
     /** The session is over: send what is queued for the client, close, then session_free(). */

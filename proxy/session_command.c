@@ -22,14 +22,21 @@ violation(struct session *s)
     session_step(s, SEV_CMD_BYE);
 }
 
+/* It cannot be served now; nothing is lost (REP-047). */
+static void
+give_up(struct session *s)
+{
+    session_reply(s, REPLY_SHUTDOWN);
+    session_step(s, SEV_GIVE_UP);
+}
+
 static void
 on_ehlo(struct session *s, const struct smtp_command *cmd)
 {
     char *name = strndup(cmd->argument.ptr, cmd->argument.len);
 
     if (!name) {
-        session_reply(s, REPLY_SHUTDOWN);
-        session_step(s, SEV_GIVE_UP);
+        give_up(s);
         return;
     }
     free(s->client_name);
@@ -96,9 +103,8 @@ on_mail(struct session *s, const struct smtp_command *cmd)
         reject(s, REPLY_PARAMETER_UNKNOWN);
         return;
     }
-    if (keep_line(&s->mail_line, cmd) != RES_OK) {
-        session_reply(s, REPLY_SHUTDOWN);
-        session_step(s, SEV_GIVE_UP);
+    if (!s->ops->can_record(s->io) || keep_line(&s->mail_line, cmd) != RES_OK) {
+        give_up(s);
         return;
     }
     s->transaction++;
@@ -131,9 +137,8 @@ on_rcpt(struct session *s, const struct smtp_command *cmd)
         session_reply(s, REPLY_TOO_MANY_RECIPIENTS);
         return;
     }
-    if (keep_line(&s->rcpt_line, cmd) != RES_OK) {
-        session_reply(s, REPLY_SHUTDOWN);
-        session_step(s, SEV_GIVE_UP);
+    if (!s->ops->can_record(s->io) || keep_line(&s->rcpt_line, cmd) != RES_OK) {
+        give_up(s);
         return;
     }
     memcpy(s->rcpt_domain, cmd->path.domain, sizeof s->rcpt_domain);
@@ -397,8 +402,7 @@ serve_line(struct session *s, struct span input)
     if (used == 0 || s->skipping || s->state != from)
         return used;
     if (s->draining && s->state == SES_COMMAND && !s->mail_open) { /* it ended here (PRX-048) */
-        session_reply(s, REPLY_SHUTDOWN);
-        session_step(s, SEV_GIVE_UP);
+        give_up(s);
         return used;
     }
     /* Answered without the MX: the client's time begins anew, with whole commands (SMTP-051). */

@@ -98,6 +98,7 @@ struct session {
         int64_t started_ns;
         uint64_t bytes_to_mx; /* SMTP octets, TLS not counted */
         uint64_t bytes_to_client;
+        unsigned records; /* of recipients */
         unsigned delivered, allowed, refused, reconnects;
     } stats;
 };

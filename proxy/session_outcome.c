@@ -104,6 +104,7 @@ record(struct session *s, const struct requirement *req, const struct observatio
     details.req = req;
     details.obs = obs;
     details.verdict = verdict;
+    details.number = ++s->stats.records;
     details.transaction = s->transaction;
     if (!details.dane)
         details.dane = &obs->dane;

@@ -265,8 +265,7 @@ open_all(struct worker *w)
         return false;
     if (!open_roots(w) || !open_certificate(w))
         return false;
-    if (w->config->record_file[0] && record_file_open(w->config->record_file, &s->clock,
-                                                      &s->records, text, sizeof text) != RES_OK) {
+    if (record_sink_new(w->loop, w->config, &s->records, text, sizeof text) != RES_OK) {
         log_error("event=start-failed what=records reason=\"%s\"", text);
         return false;
     }
@@ -315,12 +314,22 @@ record_process(struct worker *w, const char *what, const char *reason)
     };
     struct buffer bytes;
 
-    if (!w->shared.records)
-        return;
     buffer_init(&bytes, RECORD_MAX_BYTES);
     if (record_encode_process(&record, &bytes) == RES_OK)
-        (void)record_file_write(w->shared.records, buffer_span(&bytes));
+        record_sink_write(w->shared.records, buffer_span(&bytes));
     buffer_clear(&bytes);
+}
+
+/* Nothing comes in any more: the loop runs once more, for the last records. */
+static void
+stop_all(struct worker *w)
+{
+    for (size_t i = 0; i < w->listener_count; i++)
+        ev_io_stop(w->loop, &w->listeners[i].readable);
+    ev_timer_stop(w->loop, &w->accept_pause);
+    ev_io_stop(w->loop, &w->control);
+    ev_signal_stop(w->loop, &w->term);
+    ev_prepare_stop(w->loop, &w->reap);
 }
 
 static void
@@ -334,7 +343,7 @@ close_all(struct worker *w)
         tls_context_free(w->shared.tls[i]);
     free(w->shared.tls);
     tls_server_context_free(w->shared.client_tls);
-    record_file_close(w->shared.records);
+    record_sink_free(w->shared.records);
     child_channel_clear(&w->channel);
     config_free(w->config);
     free(w->shared.scratch);
@@ -370,6 +379,7 @@ main(int argc, char **argv)
         goto done;
     record_process(&w, "start", "");
     ev_run(w.loop, 0);
+    stop_all(&w);
     record_process(&w, "stop", "drained");
     status = 0;
 done:

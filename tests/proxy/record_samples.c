@@ -90,6 +90,7 @@ record_samples_init(struct record_samples *s)
         .req = s->req,
         .obs = s->obs,
         .verdict = &s->verdict,
+        .number = 3,
         .transaction = 2,
         .rcpt_domain = "example.com",
         .outcome = "refused",

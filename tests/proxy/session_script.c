@@ -623,6 +623,8 @@ do_set(struct script *s, char **words)
         s->w->config.chunking = value;
     else if (strcmp(words[1], "bare_newline_any") == 0)
         s->w->config.bare_newline_any = value;
+    else if (strcmp(words[1], "records_full") == 0)
+        s->w->records_full = strcmp(words[2], "true") == 0;
     else if (strcmp(words[1], "backlog") == 0)
         s->w->backlog = value;
     else

@@ -308,6 +308,14 @@ put_word(char *line, size_t size, const char *key, struct span value)
             *c = '_';
 }
 
+static bool
+op_can_record(void *io)
+{
+    const struct world *w = io;
+
+    return !w->records_full;
+}
+
 static void
 op_record_recipient(void *io, const struct record_recipient *r)
 {
@@ -403,6 +411,7 @@ static const struct session_ops ops = {
     .recall_list = op_recall_list,
     .learn_list = op_learn_list,
     .set_timer = op_set_timer,
+    .can_record = op_can_record,
     .record_recipient = op_record_recipient,
     .record_session = op_record_session,
     .close = op_close,

@@ -60,8 +60,8 @@ struct world {
     enum hang_up how; /* of the last hang up */
     char sni[HOSTNAME_MAX + 1];
     uint16_t floor, trust;
-    char key;             /* of the MX: what its TLSA records say */
-    unsigned dane_checks; /* chains held against records */
+    char key;                   /* of the MX: what its TLSA records say */
+    unsigned dane_checks;       /* chains held against records */
     unsigned tls_good, tls_bad; /* what was made of TLS sessions */
 
     struct world_answer answers[WORLD_ANSWERS_MAX];
@@ -77,7 +77,8 @@ struct world {
     bool closed;
     char records[WORLD_RECORDS_MAX][512]; /* "outcome=refused domain=a.example ..." */
     size_t record_count, records_read;
-    char end[512]; /* of the session, the same way */
+    bool records_full; /* no more can be taken */
+    char end[512];     /* of the session, the same way */
 };
 
 /** A new world with a session that has been started. NULL: no memory for the session. */

@@ -40,6 +40,18 @@ static struct value_case {
     { "record_file", "/tmp/records", "/tmp/records" },
     { "record_file", "records", NULL },
     { "record_file", "\"/tmp/a\nb\"", NULL },
+    { "forward_to", "\"\"", "" },
+    { "forward_to", "\"192.0.2.1:24224\"", "192.0.2.1:24224" },
+    { "forward_to", "\"[2001:db8::1]:24224\"", "[2001:db8::1]:24224" },
+    { "forward_to", "/run/fluent.sock", "/run/fluent.sock" },
+    { "forward_to", "\"192.0.2.1\"", NULL },
+    { "forward_to", "\"192.0.2.1:0\"", NULL },
+    { "forward_to", "\"2001:db8::1:24224\"", NULL },
+    { "forward_to", "\"localhost:24224\"", NULL },
+    { "forward_buffer", "1024", "1024" },
+    { "forward_buffer", "0", NULL },
+    { "record_loss", "defer", "1" },
+    { "record_loss", "ignore", NULL },
     { "listen_tproxy", "{\"[::]:2525\", \"0.0.0.0:2526\"}",
       "[::]:2525 tproxy, 0.0.0.0:2526 tproxy" },
     { "listen_tproxy", "{\"[2001:db8::1]:1\"}", "[2001:db8::1]:1 tproxy" },
@@ -516,6 +528,7 @@ show(const struct config *config, const struct config_key *key, char *dst, size_
     case CONFIG_PATH:
     case CONFIG_PATH_OR_NONE:
     case CONFIG_RESOLVER:
+    case CONFIG_FORWARD:
         snprintf(dst, size, "%s", *(char *const *)field);
         break;
     case CONFIG_NUMBER:

@@ -86,7 +86,7 @@ printed_clear(struct printed *p)
 /* ---- golden lines ---- */
 
 #define SESSION                                                                                    \
-    "\"v\":1,\"session\":\"00000000deadbeef\",\"worker\":1,\"client\":\"192.0.2.7\","              \
+    "\"session\":\"00000000deadbeef\",\"worker\":1,\"client\":\"192.0.2.7\","                      \
     "\"client_port\":50123,\"destination\":\"2001:db8::19\",\"destination_port\":25,"              \
     "\"intercept\":\"tproxy\",\"client_rule\":\"\",\"client_starttls\":\"terminate\","             \
     "\"client_tls\":\"TLSv1.3\",\"client_cipher\":\"TLS_AES_256_GCM_SHA384\","
@@ -102,7 +102,8 @@ printed_clear(struct printed *p)
     "\"leaf_sha256\":\"" HEX8("0f0f0f0f") "\"},"
 
 static const char recipient_line[] =
-    "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"recipient\"," SESSION
+    "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"recipient\",\"v\":1,"
+    "\"record\":\"recipient/00000000deadbeef/3\"," SESSION
     "\"transaction\":2,\"rcpt_domain\":\"example.com\",\"domain\":\"example.com\",\"outcome\":"
     "\"refused\",\"verdict\":\"refuse\","
     "\"rule\":\"STS-085 RFC 8461 4.2\",\"result_type\":\"certificate-expired\","
@@ -122,7 +123,8 @@ static const char recipient_line[] =
                     "\"final_reply\":\"250 2.0.0 queued\",\"engine\":\"library\"}\n";
 
 static const char session_line[] =
-    "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"session\"," SESSION
+    "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"session\",\"v\":1,"
+    "\"record\":\"session/00000000deadbeef/0\"," SESSION
     "\"helo\":\"client.example\",\"started_at\":1699999997,\"duration_ms\":2500,"
     "\"transactions\":2,\"delivered\":1,\"allowed\":3,\"refused\":4,\"reconnects\":5,"
     "\"violations\":6,\"bytes_to_mx\":5000000000,\"bytes_to_client\":321," TLS
@@ -130,6 +132,7 @@ static const char session_line[] =
 
 static const char process_line[] =
     "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"process\",\"v\":1,"
+    "\"record\":\"process/worker/1700000000123456789\","
     "\"what\":\"stop\",\"process\":\"worker\",\"index\":1,\"pid\":4711,\"version\":\"0.1.0\","
     "\"reason\":\"drained\"}\n";
 

@@ -308,6 +308,7 @@ test_follow(void **state)
     const struct record_taker taker = { .take = take, .more = wait_for_more, .arg = &w };
     enum record_stream_end end = RECORD_STREAM_CLEAN;
     pthread_t writer;
+    int fd;
 
     (void)state;
     assert_non_null(mkdtemp(w.folder));
@@ -317,12 +318,11 @@ test_follow(void **state)
     append(&w);
     w.follow = file_follow_new(w.path);
     assert_non_null(w.follow);
+    fd = file_follow_open(w.follow); /* before it is rotated */
     assert_int_equal(pthread_create(&writer, NULL, write_more, &w), 0);
-    for (unsigned files = 0; files < 2 && end == RECORD_STREAM_CLEAN; files++) {
-        int fd = file_follow_open(w.follow);
-
-        assert_true(fd >= 0);
+    while (fd >= 0 && end == RECORD_STREAM_CLEAN) {
         end = record_stream("f", fd, stderr, &taker);
+        fd = end == RECORD_STREAM_CLEAN ? file_follow_open(w.follow) : -1;
     }
     assert_int_equal(pthread_join(writer, NULL), 0);
     assert_int_equal(w.taken, 4);

@@ -1,0 +1,40 @@
+/* proxy/record_sink.h: where a process sends its records: the file, the forward protocol, or both
+ * (DESIGN 6). No mail waits for a record; but where the site wants nothing to pass unrecorded, the
+ * sink says whether it can take more, and records that could not be written are kept and tried
+ * again. Context: worker and policy process, on the event loop. */
+#ifndef STSGATE_PROXY_RECORD_SINK_H
+#define STSGATE_PROXY_RECORD_SINK_H
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/span.h"
+
+#include <stdint.h>
+
+#define RECORD_SINK_KEPT_BYTES (4u * 1024u * 1024u) /* of records that the file did not take */
+#define RECORD_SINK_RETRY_MS 1000
+
+struct config;
+struct ev_loop;
+struct record_sink;
+
+/** As the configuration says; both may be off. loop and config: borrowed until
+ * record_sink_free().
+ * error: unless RES_OK what is wrong and what to do. RES_DENIED, RES_NOMEM. */
+MUST_CHECK enum result record_sink_new(struct ev_loop *loop, const struct config *config,
+                                       struct record_sink **out, char *error, size_t error_size);
+
+/** Gives what waits a last chance. NULL is allowed. */
+void record_sink_free(struct record_sink *sink);
+
+/** Take one whole record; what is lost is counted and told. */
+void record_sink_write(struct record_sink *sink, struct span record);
+
+/** May mail pass? With record_loss = defer only while all records so far were taken. */
+bool record_sink_is_ready(const struct record_sink *sink);
+
+/** Records written, and lost, since the start. */
+uint64_t record_sink_written(const struct record_sink *sink);
+uint64_t record_sink_lost(const struct record_sink *sink);
+
+#endif
