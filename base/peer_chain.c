@@ -18,11 +18,13 @@ peer_chain_new(const struct span *certs, size_t count, struct peer_chain **out)
             return RES_LIMIT;
         bytes += certs[i].len;
     }
-    chain = malloc(sizeof *chain + count * sizeof *certs + bytes);
+    chain = malloc(sizeof *chain + count * (sizeof *certs + sizeof *chain->cert_sha256) + bytes);
     if (!chain)
         return RES_NOMEM;
     *chain = (struct peer_chain){ .refs = 1, .count = count, .certs = (struct span *)(chain + 1) };
-    at = (char *)(chain->certs + count);
+    chain->cert_sha256 = (uint8_t(*)[32])(chain->certs + count);
+    memset(chain->cert_sha256, 0, count * sizeof *chain->cert_sha256);
+    at = (char *)(chain->cert_sha256 + count);
     for (size_t i = 0; i < count; i++) {
         if (certs[i].len)
             memcpy(at, certs[i].ptr, certs[i].len);

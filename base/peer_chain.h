@@ -16,7 +16,9 @@ struct peer_chain {
     unsigned refs;      /* peer_chain_ref() and peer_chain_unref() */
     size_t count;       /* 0 .. PEER_CHAIN_MAX */
     struct span *certs; /* owned: DER, the leaf first; each points into the same allocation */
-    uint8_t sha256[32]; /* over all certificates, each with its length before it; set by tls/ */
+    uint8_t (
+        *cert_sha256)[32]; /* owned: of each certificate, within the same allocation; this and */
+    uint8_t sha256[32];    /* the one over all of those are set by tls/ */
 };
 
 /** New with one reference, a copy of certs. RES_LIMIT: beyond the bounds; RES_NOMEM. */

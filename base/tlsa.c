@@ -1,5 +1,6 @@
 #include "base/tlsa.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum result
@@ -92,4 +93,15 @@ tlsa_record_is_usable(const struct tlsa_record *record)
     default:
         return false;
     }
+}
+
+size_t
+tlsa_record_text(const struct tlsa_record *record, char out[TLSA_TEXT_MAX])
+{
+    size_t len = (size_t)snprintf(out, TLSA_TEXT_MAX, "%u %u %u ", record->usage, record->selector,
+                                  record->matching);
+
+    for (size_t i = 0; i < record->len; i++, len += 2)
+        snprintf(out + len, TLSA_TEXT_MAX - len, "%02X", record->data[i]);
+    return len;
 }

@@ -19,7 +19,8 @@
 #define RECORD_VERSION 1u
 #define RECORD_MAX_BYTES 65536u  /* one record; lists and texts are cut to stay below */
 #define RECORD_NAMES_MAX 100u    /* of each list; its true length is kept beside it */
-#define RECORD_LIST_BYTES 16384u /* of all names of one list */
+#define RECORD_LIST_BYTES 8192u  /* of all names of one list */
+#define RECORD_DANE_BYTES 16384u /* of all hosts with TLSA records together */
 #define RECORD_TEXT_MAX 4096u    /* bytes of one text: some lines of reply of 512 octets */
 #define RECORD_SESSION_ID_MAX 16u
 

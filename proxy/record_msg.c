@@ -1,5 +1,7 @@
 /* proxy/record_msg.c: the records of proxy/record.h as MessagePack. docs/records.md lists every key
  * below, and a test compares the two. */
+#include <stdio.h>
+
 #include "base/pack.h"
 #include "proxy/record.h"
 
@@ -10,12 +12,14 @@
  * refuses, which the tests would show. */
 #define EVENT_PAIRS 3u
 #define SESSION_PAIRS 11u
-#define RECIPIENT_PAIRS 27u
-#define POLICY_PAIRS 9u
+#define RECIPIENT_PAIRS 28u
+#define POLICY_PAIRS 11u
 #define NO_POLICY_PAIRS 2u
+#define DANE_PAIRS 16u
+#define DANE_HOST_PAIRS 6u
 #define OVERRIDE_PAIRS 5u
 #define TLS_PAIRS 16u
-#define CERTIFICATE_PAIRS 6u
+#define CERTIFICATE_PAIRS 7u
 #define END_PAIRS 14u
 #define SURVEY_PAIRS 11u
 #define CHANGE_PAIRS 12u
@@ -140,8 +144,18 @@ put_session(struct pack_writer *w, const struct record_session_info *info)
     put_text(w, "client_cipher", info->client_tls.cipher);
 }
 
+/* What one policy says of the session by itself; "" when it says nothing (RPT-022). */
 static void
-put_policy(struct pack_writer *w, const struct requirement *req)
+put_result(struct pack_writer *w, const struct policy_result *r)
+{
+    const char *name = result_type_name(r->result);
+
+    put_text(w, "result_type", !r->judged ? "" : *name ? name : "success");
+    put_text(w, "result_reason", r->reason);
+}
+
+static void
+put_policy(struct pack_writer *w, const struct requirement *req, const struct policy_result *result)
 {
     bool found = req->sts.fetched_at_s != 0;
 
@@ -157,6 +171,101 @@ put_policy(struct pack_writer *w, const struct requirement *req)
     put_bin(w, "text_sha256", span_make(req->sts.text_sha256, sizeof req->sts.text_sha256));
     put_int(w, "fetched_at", req->sts.fetched_at_s);
     put_int(w, "expires_at", req->sts.expires_at_s);
+    put_result(w, result);
+}
+
+/* No less than what a host takes without its records, keys and heads included. */
+static size_t
+dane_host_bytes(const struct dane_host *host)
+{
+    size_t bytes = 128 + strlen(host->mx) + strlen(host->base);
+
+    for (size_t i = 0; i < host->references.count; i++)
+        bytes += strlen(host->references.names[i]) + 5;
+    return bytes;
+}
+
+/* As many records as room has bytes for; it shrinks. */
+static void
+put_tlsa(struct pack_writer *w, const struct dane_host *host, size_t *room)
+{
+    size_t count = 0;
+
+    for (; count < host->count; count++) {
+        size_t more = TLSA_TEXT_MAX - 2u * (TLSA_DATA_MAX - host->records[count].len) + 5;
+
+        if (more > *room)
+            break;
+        *room -= more;
+    }
+    key(w, "records");
+    pack_array(w, count);
+    for (size_t i = 0; i < count; i++) {
+        char text[TLSA_TEXT_MAX];
+
+        pack_str(w, span_make(text, tlsa_record_text(&host->records[i], text)));
+    }
+    put_uint(w, "records_count", host->count);
+}
+
+/* Hosts are cut at the end before records are. */
+static void
+put_dane_hosts(struct pack_writer *w, const struct requirement *req)
+{
+    size_t room = RECORD_DANE_BYTES, count = 0;
+
+    for (; count < req->dane.host_count; count++) {
+        size_t more = dane_host_bytes(&req->dane.hosts[count]);
+
+        if (more > room)
+            break;
+        room -= more;
+    }
+    key(w, "hosts");
+    pack_array(w, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct dane_host *host = &req->dane.hosts[i];
+
+        pack_map(w, DANE_HOST_PAIRS);
+        put_text(w, "mx", host->mx);
+        put_text(w, "base", host->base);
+        put_names(w, "references", "references_count", &host->references);
+        put_tlsa(w, host, &room);
+    }
+    put_uint(w, "hosts_count", req->dane.host_count);
+}
+
+static void
+put_dane(struct pack_writer *w, const struct requirement *req, const struct dane_facts *facts,
+         const struct policy_result *result)
+{
+    static const struct dane_facts none;
+    char record[12] = "";
+
+    key(w, "dane");
+    if (req->dane.state == DANE_NONE && !req->dane.required) {
+        pack_nil(w);
+        return;
+    }
+    if (!facts || facts->key != requirement_dane_key(req)) /* of another recipient's records */
+        facts = &none;
+    if (facts->match >= DANE_TA_BROKEN)
+        snprintf(record, sizeof record, "%u %u %u", facts->usage, facts->selector, facts->matching);
+    pack_map(w, DANE_PAIRS);
+    put_text(w, "state", dane_state_name(req->dane.state));
+    put_text(w, "lookup_reason", req->dane.reason);
+    put_bool(w, "dnssec", req->dane.dnssec);
+    put_bool(w, "required", req->dane.required);
+    put_bool(w, "suffices", req->dane.suffices);
+    put_bool(w, "mx_secure", req->dane.mx_secure);
+    put_dane_hosts(w, req);
+    put_text(w, "match", dane_match_name(facts->match));
+    put_uint(w, "host", facts->host);
+    put_text(w, "record", record);
+    put_uint(w, "depth", facts->depth);
+    put_text(w, "error", facts->error);
+    put_text(w, "error_reason", facts->reason);
+    put_result(w, result);
 }
 
 static void
@@ -172,6 +281,18 @@ put_local(struct pack_writer *w, const struct requirement *req)
     put_text(w, "action", rule_action_name(req->local.action));
     put_names(w, "mx", "mx_count", &req->local.mx);
     put_uint(w, "trust", req->local.trust);
+}
+
+/* The chain as presented, leaf first. */
+static void
+put_certs(struct pack_writer *w, const struct peer_chain *chain)
+{
+    size_t count = chain ? chain->count : 0;
+
+    key(w, "certs_sha256");
+    pack_array(w, count);
+    for (size_t i = 0; i < count; i++)
+        pack_bin(w, span_make(chain->cert_sha256[i], sizeof chain->cert_sha256[i]));
 }
 
 static void
@@ -209,6 +330,7 @@ put_tls(struct pack_writer *w, const struct observation *obs)
     put_text(w, "chain_reason", obs->chain_reason);
     put_names(w, "san", "san_count", &obs->sans);
     put_bin(w, "leaf_sha256", span_make(obs->leaf_sha256, sizeof obs->leaf_sha256));
+    put_certs(w, obs->certs);
 }
 
 static void
@@ -247,7 +369,8 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     put_bool(&w, "mx_lookup_failed", req->mx_lookup_failed);
     put_names(&w, "mx_candidates", "mx_candidates_count", &req->names);
     put_text(&w, "tls_floor", tls_version_name(req->tls_floor));
-    put_policy(&w, req);
+    put_policy(&w, req, &record->verdict->sts);
+    put_dane(&w, req, record->dane, &record->verdict->tlsa);
     put_tls(&w, record->obs);
     put_span(&w, "reply", record->reply);
     put_text(&w, "reply_by", record->reply_by);

@@ -31,22 +31,13 @@ parse_others(const STACK_OF(CRYPTO_BUFFER) * certs, STACK_OF(X509) * others)
     return RES_OK;
 }
 
-/* Each certificate with its length before it, so that no two chains hash alike. */
 static void
 hash_chain(struct peer_chain *chain)
 {
-    SHA256_CTX ctx;
-
-    SHA256_Init(&ctx);
-    for (size_t i = 0; i < chain->count; i++) {
-        uint32_t len = (uint32_t)chain->certs[i].len;
-        const uint8_t head[] = { (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
-                                 (uint8_t)len };
-
-        SHA256_Update(&ctx, head, sizeof head);
-        SHA256_Update(&ctx, chain->certs[i].ptr, chain->certs[i].len);
-    }
-    SHA256_Final(chain->sha256, &ctx);
+    for (size_t i = 0; i < chain->count; i++)
+        SHA256((const uint8_t *)chain->certs[i].ptr, chain->certs[i].len, chain->cert_sha256[i]);
+    SHA256((const uint8_t *)chain->cert_sha256, chain->count * sizeof *chain->cert_sha256,
+           chain->sha256);
 }
 
 enum result

@@ -32,6 +32,15 @@ fill_requirement(struct requirement *req)
     req->local.trust = 1;
     req->tls_floor = TLS_VERSION_1_2;
     req->ttl_s = 300;
+    req->dane.state = DANE_SECURE;
+    req->dane.mx_secure = true;
+    req->dane.hosts = calloc(1, sizeof *req->dane.hosts);
+    must(req->dane.hosts);
+    req->dane.host_count = 1;
+    SET(req->dane.hosts->mx, "mx1.example.com");
+    SET(req->dane.hosts->base, "mx1.real.example");
+    must(name_list_add(&req->dane.hosts->references, span_of("mx1.real.example")) == RES_OK);
+    must(dane_host_add(req->dane.hosts, 3, 1, 1, span_of("\x01\xab")) == RES_OK);
 }
 
 static void
@@ -72,7 +81,8 @@ record_samples_init(struct record_samples *s)
                      .result = RESULT_CERTIFICATE_EXPIRED,
                      .reason = "certificate has expired",
                      .rule = "STS-085 RFC 8461 4.2",
-                     .mx = "mx1.example.com" },
+                     .mx = "mx1.example.com",
+                     .tlsa = { .judged = true } },
         .process = { .wall_ns = SAMPLE_WALL_NS,
                      .what = "stop",
                      .name = "worker",
@@ -84,11 +94,21 @@ record_samples_init(struct record_samples *s)
     must(s->req && s->obs);
     fill_requirement(s->req);
     fill_observation(s->obs);
+    s->obs->dane = (struct dane_facts){ .key = requirement_dane_key(s->req),
+                                        .match = DANE_MATCHED,
+                                        .usage = 3,
+                                        .selector = 1,
+                                        .matching = 1,
+                                        .error = "X509_V_OK",
+                                        .reason = "ok" };
+    must(peer_chain_new((struct span[]){ span_of("leaf"), span_of("issuer") }, 2, &s->obs->certs) ==
+         RES_OK);
     s->recipient = (struct record_recipient){
         .wall_ns = SAMPLE_WALL_NS,
         .session = &s->info,
         .req = s->req,
         .obs = s->obs,
+        .dane = &s->obs->dane,
         .verdict = &s->verdict,
         .number = 3,
         .transaction = 2,

@@ -99,7 +99,8 @@ printed_clear(struct printed *p)
     "\"group\":\"X25519\",\"ticket_offered\":false,\"resumed\":false,\"chain\":\"expired\","       \
     "\"chain_error\":\"X509_V_ERR_CERT_HAS_EXPIRED\","                                             \
     "\"chain_reason\":\"certificate has expired\",\"san\":[\"mx1.example.com\"],\"san_count\":1,"  \
-    "\"leaf_sha256\":\"" HEX8("0f0f0f0f") "\"},"
+    "\"leaf_sha256\":\"" HEX8("0f0f0f0f") "\",\"certs_sha256\":[\"" HEX8("00000000") "\",\"" HEX8( \
+        "00000000") "\"]},"
 
 static const char recipient_line[] =
     "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"recipient\",\"v\":1,"
@@ -117,7 +118,16 @@ static const char recipient_line[] =
     "http-503\","
     "\"mode\":\"enforce\",\"id\":\"20231114T2213\",\"mx\":[\"*.example.com\"],\"mx_count\":1,"
     "\"text_sha256\":\"" HEX8(
-        "abababab") "\",\"fetched_at\":1699990000,\"expires_at\":1700594800}," TLS
+        "abababab") "\",\"fetched_at\":1699990000,\"expires_at\":1700594800,"
+                    "\"result_type\":\"\",\"result_reason\":\"\"},"
+                    "\"dane\":{\"state\":\"secure\",\"lookup_reason\":\"\",\"dnssec\":false,"
+                    "\"required\":false,\"suffices\":false,\"mx_secure\":true,\"hosts\":[{"
+                    "\"mx\":\"mx1.example.com\",\"base\":\"mx1.real.example\","
+                    "\"references\":[\"mx1.real.example\"],\"references_count\":1,"
+                    "\"records\":[\"3 1 1 01AB\"],\"records_count\":1}],\"hosts_count\":1,"
+                    "\"match\":\"matched\",\"host\":0,\"record\":\"3 1 1\",\"depth\":0,"
+                    "\"error\":\"X509_V_OK\",\"error_reason\":\"ok\","
+                    "\"result_type\":\"success\",\"result_reason\":\"\"}," TLS
                     "\"reply\":\"451 4.7.5 "
                     "refused\",\"reply_by\":\"gateway\",\"reply_id\":\"REP-013\","
                     "\"final_reply\":\"250 2.0.0 queued\",\"engine\":\"library\"}\n";

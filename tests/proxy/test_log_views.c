@@ -156,6 +156,8 @@ one_of_each(void)
     add(summary, &s);
     s.recipient.outcome = "delivered";
     s.verdict.action = VERDICT_ALLOW;
+    add(summary, &s); /* a record of DANE matched */
+    s.obs->dane.match = DANE_UNUSABLE;
     add(summary, &s); /* its MX was not proven */
     s.verdict.proven = true;
     add(summary, &s);
@@ -191,7 +193,7 @@ test_summary(void **state)
     (void)state;
     assert_non_null(strstr(
         text,
-        "        1        1        1        0        1        1        1         1  total\n"));
+        "        1        1        1        1        1        1        1         1  total\n"));
     assert_non_null(strstr(text, "        1  example.com: REP-013 certificate-expired "
                                  "certificate has expired\n"));
     free(text);
@@ -202,7 +204,7 @@ static void
 test_summary_json(void **state)
 {
     static const char counts[] =
-        "\"clear\":1,\"tls\":1,\"mta-sts\":1,\"dane\":0,\"refused\":1,\"rejected\":1,\"failed\":1,"
+        "\"clear\":1,\"tls\":1,\"mta-sts\":1,\"dane\":1,\"refused\":1,\"rejected\":1,\"failed\":1,"
         "\"would_refuse\":1,\"reasons\":[";
     struct log_summary *summary = one_of_each();
     char *text = printed(log_summary_print_json, summary);

@@ -17,6 +17,21 @@
 
 /* ---- keys, against the description ---- */
 
+static void collect_keys(struct pack_reader *r, const char *prefix, struct name_list *keys);
+
+/* A list of maps counts like its first one. */
+static void
+collect_list(struct pack_reader *r, const char *prefix, struct name_list *keys)
+{
+    size_t n = pack_read_array(r, RECORD_MAX_BYTES);
+
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 && pack_peek_type(r) == PACK_MAP)
+            collect_keys(r, prefix, keys);
+        else
+            pack_skip(r);
+}
+
 /* Append the dotted names of the keys of the map at r. */
 static void
 collect_keys(struct pack_reader *r, const char *prefix, struct name_list *keys)
@@ -33,6 +48,8 @@ collect_keys(struct pack_reader *r, const char *prefix, struct name_list *keys)
         snprintf(below, sizeof below, "%s.", name);
         if (pack_peek_type(r) == PACK_MAP)
             collect_keys(r, below, keys);
+        else if (pack_peek_type(r) == PACK_ARRAY)
+            collect_list(r, below, keys);
         else
             pack_skip(r);
     }
@@ -274,6 +291,49 @@ test_empty(void **state)
     buffer_clear(&out);
 }
 
+/* What is known of the chain stands beside the records it is about, and beside no others. */
+static void
+test_dane(void **state)
+{
+    struct record_samples s;
+    struct pack_reader r;
+    struct buffer out;
+    struct span map, host;
+
+    (void)state;
+    record_samples_init(&s);
+    encode(EVENT_RECIPIENT, &s, &out);
+    map = decoded_map(&out, SAMPLE_WALL_NS);
+    assert_text(map, "dane.state", "secure");
+    assert_text(map, "dane.match", "matched");
+    assert_text(map, "dane.record", "3 1 1");
+    assert_text(map, "dane.result_type", "success");
+    r = value_of(map, "dane.hosts");
+    assert_int_equal(pack_read_array(&r, DANE_HOSTS_MAX), 1);
+    host = pack_read_raw(&r);
+    assert_text(host, "base", "mx1.real.example");
+    r = value_of(host, "records");
+    assert_int_equal(pack_read_array(&r, TLSA_RECORDS_MAX), 1);
+    assert_true(span_equal(pack_read_str(&r), span_of("3 1 1 01AB")));
+    r = value_of(map, "tls.certs_sha256");
+    assert_int_equal(pack_read_array(&r, PEER_CHAIN_MAX), 2);
+    buffer_clear(&out);
+    s.obs->dane.key++;
+    s.verdict.tlsa.judged = false;
+    encode(EVENT_RECIPIENT, &s, &out);
+    map = decoded_map(&out, SAMPLE_WALL_NS);
+    assert_text(map, "dane.match", "unchecked");
+    assert_text(map, "dane.record", "");
+    assert_text(map, "dane.result_type", "");
+    buffer_clear(&out);
+    s.req->dane.state = DANE_NONE;
+    encode(EVENT_RECIPIENT, &s, &out);
+    r = value_of(decoded_map(&out, SAMPLE_WALL_NS), "dane");
+    assert_int_equal(pack_peek_type(&r), PACK_NIL);
+    buffer_clear(&out);
+    record_samples_clear(&s);
+}
+
 static void
 test_clock_set_back(void **state)
 {
@@ -341,9 +401,9 @@ static struct list_case {
     { "list: as many as allowed", 100, 20, 100 },
     { "list: one too many", 101, 20, 100 },
     { "list: a certificate with thousands of names", 5000, 20, 100 },
-    { "list: names of 253 octets are cut by bytes", 100, 253, 63 },
+    { "list: names of 253 octets are cut by bytes", 100, 253, 31 },
     { "list: one monstrous name", 1, 60000, 0 },
-    { "list: the most one name may be", 1, 16379, 1 },
+    { "list: the most one name may be", 1, 8187, 1 },
 };
 
 static void
@@ -374,6 +434,30 @@ test_list(void **state)
     record_samples_clear(&s);
 }
 
+/* As many hosts as a requirement may have, each with as many records, names and octets. */
+static void
+fill_dane(struct requirement *req)
+{
+    static const char data[TLSA_DATA_MAX];
+
+    for (size_t i = 0; i < req->dane.host_count; i++)
+        dane_host_clear(&req->dane.hosts[i]);
+    free(req->dane.hosts);
+    req->dane.hosts = calloc(DANE_HOSTS_MAX, sizeof *req->dane.hosts);
+    assert_non_null(req->dane.hosts);
+    req->dane.host_count = DANE_HOSTS_MAX;
+    memset(req->dane.reason, 'a', sizeof req->dane.reason - 1);
+    for (size_t i = 0; i < DANE_HOSTS_MAX; i++) {
+        struct dane_host *host = &req->dane.hosts[i];
+
+        memset(host->mx, 'a', HOSTNAME_MAX);
+        memset(host->base, 'a', HOSTNAME_MAX);
+        fill_list(&host->references, DANE_REFERENCES_MAX, HOSTNAME_MAX);
+        for (unsigned k = 0; k < TLSA_RECORDS_MAX; k++)
+            assert_int_equal(dane_host_add(host, 2, 0, 0, span_make(data, i * 64 + 2)), RES_OK);
+    }
+}
+
 /* All at its longest at once still fits. */
 static void
 test_longest(void **state)
@@ -385,11 +469,15 @@ test_longest(void **state)
     (void)state;
     record_samples_init(&s);
     memset(text, 0xff, sizeof text);
-    fill_list(&s.req->names, 1, 16379);
-    fill_list(&s.req->sts.mx, 100, 158);
-    fill_list(&s.obs->sans, 100, 158);
+    fill_list(&s.req->names, 1, 8187);
+    fill_list(&s.req->sts.mx, 100, 76);
+    fill_list(&s.req->local.mx, 100, 76);
+    fill_list(&s.obs->sans, 100, 76);
+    fill_dane(s.req);
     memset(s.req->domain, 'a', HOSTNAME_MAX);
     memset(s.verdict.reason, 'a', sizeof s.verdict.reason - 1);
+    memset(s.verdict.sts.reason, 'a', sizeof s.verdict.sts.reason - 1);
+    memset(s.verdict.tlsa.reason, 'a', sizeof s.verdict.tlsa.reason - 1);
     memset(s.obs->failure_reason, 'a', sizeof s.obs->failure_reason - 1);
     memset(s.obs->chain_reason, 'a', sizeof s.obs->chain_reason - 1);
     s.recipient.reply = s.recipient.final_reply = span_make(text, sizeof text);
@@ -569,6 +657,7 @@ main(void)
         cmocka_unit_test(test_success_has_a_name),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_clock_set_back),
+        cmocka_unit_test(test_dane),
         cmocka_unit_test(test_longest),
         cmocka_unit_test(test_cut_text),
         cmocka_unit_test(test_no_room),

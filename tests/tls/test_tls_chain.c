@@ -248,6 +248,12 @@ check_certs(const struct peer_chain *chain, const struct chain_case *c)
         assert_int_equal(chain->certs[count].len, len);
         if (count > 0 || !c->version_octet)
             assert_memory_equal(chain->certs[count].ptr, der, (size_t)len);
+        if (count > 0 || !c->version_octet) {
+            uint8_t digest[SHA256_DIGEST_LENGTH];
+
+            SHA256(der, (size_t)len, digest);
+            assert_memory_equal(chain->cert_sha256[count], digest, sizeof digest);
+        }
         OPENSSL_free(der);
     }
     assert_int_equal(chain->count, count);
