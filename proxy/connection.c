@@ -142,16 +142,23 @@ on_answer(void *arg, struct requirement *req)
     update(c);
 }
 
+static struct policy_subject
+subject_of(const struct connection *c, const char *domain)
+{
+    const struct record_session_info *info = session_info(c->session);
+
+    return (struct policy_subject){ .domain = domain,
+                                    .destination = info->destination,
+                                    .port = info->destination_port,
+                                    .client = info->client };
+}
+
 static bool
 op_ask(void *io, const char *domain, bool recheck, struct requirement **out)
 {
     struct connection *c = io;
-    const struct record_session_info *info = session_info(c->session);
     struct policy_client *policy = c->shared->policy;
-    const struct policy_subject subject = { .domain = domain,
-                                            .destination = info->destination,
-                                            .port = info->destination_port,
-                                            .client = info->client };
+    const struct policy_subject subject = subject_of(c, domain);
 
     *out = recheck ? NULL : policy_client_cached(policy, &subject);
     if (*out)
@@ -166,6 +173,15 @@ op_policy_epoch(void *io)
     const struct connection *c = io;
 
     return policy_client_epoch(c->shared->policy);
+}
+
+static struct requirement *
+op_known(void *io, const char *domain)
+{
+    const struct connection *c = io;
+    const struct policy_subject subject = subject_of(c, domain);
+
+    return policy_client_cached(c->shared->policy, &subject);
 }
 
 static void
@@ -300,6 +316,7 @@ static const struct session_ops ops = {
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
+    .known = op_known,
     .forget = op_forget,
     .recall_list = op_recall_list,
     .learn_list = op_learn_list,

@@ -28,6 +28,7 @@ session_new(const struct session_ops *ops, void *io, const struct config *config
     s->stats.started_ns = clock->wall_ns(clock->arg);
     buffer_init(&s->client_in, SESSION_INPUT_MAX);
     buffer_init(&s->mx_list, SMTP_REPLY_MAX_BYTES);
+    buffer_init(&s->group, SESSION_GROUP_MAX * SESSION_LINE_BYTES);
     buffer_init(&s->rcpt_line, SESSION_LINE_BYTES);
     buffer_init(&s->mail_line, SESSION_LINE_BYTES);
     buffer_init(&s->mail_refusal, SMTP_REPLY_MAX_BYTES);
@@ -41,12 +42,15 @@ session_free(struct session *s)
 {
     if (!s)
         return;
+    while (session_land(s))
+        continue;
     session_end_transaction(s);
     requirement_unref(s->req);
     observation_unref(s->obs);
     smtp_reply_reader_clear(&s->reader);
     buffer_clear(&s->client_in);
     buffer_clear(&s->mx_list);
+    buffer_clear(&s->group);
     buffer_clear(&s->rcpt_line);
     buffer_clear(&s->parting);
     free(s->client_name);
@@ -74,8 +78,8 @@ session_observation(const struct session *s)
 bool
 session_wants_client(const struct session *s)
 {
-    return s->state == SES_COMMAND || s->state == SES_LOST || s->state == SES_REFUSED ||
-           session_is_streaming(s);
+    return s->state == SES_COMMAND || s->state == SES_GATHER || s->state == SES_LOST ||
+           s->state == SES_REFUSED || session_is_streaming(s);
 }
 
 bool
@@ -183,12 +187,44 @@ enter_requirement(struct session *s, enum session_event event)
     return s->req ? SEV_REQUIREMENT : SEV_NONE;
 }
 
+/* The same, but what is not at hand is not asked for. */
+static enum session_event
+enter_ahead(struct session *s)
+{
+    session_forget_verdict(s);
+    requirement_unref(s->req);
+    s->req = NULL;
+    if (!remembers_requirement(s))
+        s->req = s->ops->known(s->io, s->rcpt_domain);
+    return session_judge_ahead(s);
+}
+
+static void
+send_group(struct session *s)
+{
+    if (buffer_len(&s->group)) /* not with MAIL already */
+        session_tell_mx(s, buffer_span(&s->group));
+    buffer_clear(&s->group);
+}
+
+/* A recipient was allowed. Others may be at hand, in what the client has pipelined: session_serve()
+ * looks, and sends. */
+static enum session_event
+enter_gather(struct session *s)
+{
+    if (!session_gather(s))
+        return SEV_MX_LOST;
+    return s->mx_keywords & EHLO_PIPELINING ? SEV_NONE : SEV_SEND;
+}
+
 static enum session_event
 enter_mail(struct session *s)
 {
     if (s->mail_sent)
-        return SEV_REPLY_OK; /* a further recipient of the same transaction */
+        return SEV_REPLY_OK; /* further recipients of the same transaction */
     session_tell_mx(s, buffer_span(&s->mail_line));
+    if (s->mx_keywords & EHLO_PIPELINING)
+        send_group(s);
     return SEV_NONE;
 }
 
@@ -266,6 +302,8 @@ closing_row(enum session_state from, enum session_event event)
     case SEV_NEW_CONNECTION:
     case SEV_RECHECK:
     case SEV_TOO_LATE:
+    case SEV_SEND:
+    case SEV_MAIL_REFUSED:
     case SEV_STALE_MAIL:
     case SEV_END_OF_DATA:
     case SEV_END_OF_CHUNK:
@@ -300,8 +338,7 @@ enter_closed(struct session *s, enum session_state from, enum session_event even
     s->ops->set_timer(s->io, 0);
     if (row != REPLY_NONE)
         session_reply(s, row);
-    if (s->rcpt_in_hand)
-        session_recipient_failed(s);
+    session_recipients_failed(s);
     session_message_over(s, false, span_of(""));
     if (from == SES_QUIT && s->mx_up) { /* QUIT has been said */
         s->ops->hang_up(s->io, HANG_UP_POLITE);
@@ -341,6 +378,7 @@ state_timeout_ms(const struct session *s)
     case SES_CLEAN:
     case SES_MAIL:
     case SES_RCPT:
+    case SES_VOID:
     case SES_PASS:
         return c->command_timeout_ms;
     case SES_QUIT:
@@ -359,6 +397,8 @@ state_timeout_ms(const struct session *s)
     case SES_FINAL:
         return c->final_timeout_ms;
     case SES_JUDGE:
+    case SES_GATHER:
+    case SES_AHEAD:
     case SES_CLOSED:
     case SES_STATES:
         break;
@@ -371,7 +411,7 @@ state_timeout_ms(const struct session *s)
 static bool
 is_on_budget(const struct session *s)
 {
-    return s->rcpt_in_hand && s->state != SES_COMMAND && s->state != SES_LOST;
+    return (s->rcpt_in_hand || s->flights) && s->state != SES_COMMAND && s->state != SES_LOST;
 }
 
 /* The time of the state, or what is left of the recipient's. */
@@ -428,10 +468,14 @@ enter(struct session *s, enum session_state from, enum session_event event)
     case SES_PASS:
         session_tell_mx(s, span_of("RSET\r\n"));
         break;
+    case SES_GATHER:
+        return enter_gather(s);
+    case SES_AHEAD:
+        return enter_ahead(s);
     case SES_MAIL:
         return enter_mail(s);
     case SES_RCPT:
-        session_tell_mx(s, buffer_span(&s->rcpt_line));
+        send_group(s);
         break;
     case SES_DATA:
         session_tell_mx(s, span_of("DATA\r\n"));
@@ -454,7 +498,7 @@ enter(struct session *s, enum session_state from, enum session_event event)
             session_reply(s, REPLY_UPSTREAM_LOST_DATA);
         if (event == SEV_TOO_LATE) {
             s->ops->forget(s->io);
-            session_recipient_too_late(s);
+            session_recipients_too_late(s);
         }
         session_end_transaction(s);
         hang_up(s, HANG_UP_ABORT);
@@ -475,6 +519,7 @@ enter(struct session *s, enum session_state from, enum session_event event)
         break;
     case SES_GREETING:
     case SES_REGREETING:
+    case SES_VOID:
     case SES_CHUNK_REPLY:
     case SES_FINAL:
     case SES_REFUSED:
@@ -583,6 +628,7 @@ expects_reply(const struct session *s)
     case SES_CLEAN:
     case SES_MAIL:
     case SES_RCPT:
+    case SES_VOID:
     case SES_PASS:
     case SES_DATA:
     case SES_CONTENT: /* an early one ends the message, see session_next() */
@@ -596,6 +642,8 @@ expects_reply(const struct session *s)
     case SES_CLIENT_TLS:
     case SES_REQUIREMENT:
     case SES_JUDGE:
+    case SES_GATHER:
+    case SES_AHEAD:
     case SES_HANDSHAKE:
     case SES_RECONNECT:
     case SES_DISCARD:
@@ -626,8 +674,8 @@ session_mx_input(struct session *s, struct span bytes)
         bytes = span_from(bytes, used);
         if (res == RES_AGAIN)
             continue; /* all of it was taken */
-        if (res != RES_OK)
-            lose_mx(s); /* no SMTP (SMTP-032) */
+        if (res != RES_OK || (!expects_reply(s) && reply.code != 421))
+            lose_mx(s); /* no SMTP, or nothing was asked (SMTP-032) */
         else
             session_serve_reply(s, &reply, bytes);
     }
@@ -700,6 +748,8 @@ session_timeout(struct session *s)
         return;
     case SES_HANDSHAKE: /* the owner of the handshake observes it: session_tls_over() */
     case SES_JUDGE:
+    case SES_GATHER:
+    case SES_AHEAD:
     case SES_CLOSED:
     case SES_STATES:
         return;
@@ -713,6 +763,7 @@ session_timeout(struct session *s)
     case SES_CLEAN:
     case SES_MAIL:
     case SES_RCPT:
+    case SES_VOID:
     case SES_PASS:
     case SES_DATA:
     case SES_CHUNK_REPLY:

@@ -57,6 +57,8 @@ struct session_ops {
     bool (*ask)(void *io, const char *domain, bool recheck, struct requirement **out);
     /** A number that changes whenever something that was answered is out of date. */
     unsigned (*policy_epoch)(void *io);
+    /** The requirement of a domain if it is at hand: a reference that the caller takes; or NULL. */
+    struct requirement *(*known)(void *io, const char *domain);
     /** The answer is not wanted any more. */
     void (*forget)(void *io);
     /** What this destination listed last under TLS, as learn_list() had it; empty when nothing is

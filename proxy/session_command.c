@@ -114,6 +114,24 @@ on_mail(struct session *s, const struct smtp_command *cmd)
     session_reply(s, REPLY_SENDER_OK);
 }
 
+/* The recipient is in hand from now on. RES_AGAIN: nobody could be told of it. */
+static enum result
+take_recipient(struct session *s, const struct smtp_command *cmd, unsigned used)
+{
+    enum result res = s->ops->can_record(s->io) ? keep_line(&s->rcpt_line, cmd) : RES_AGAIN;
+
+    if (res != RES_OK)
+        return res;
+    memcpy(s->rcpt_domain, cmd->path.domain, sizeof s->rcpt_domain);
+    s->rcpt_without_policy = cmd->path.literal || cmd->path.postmaster;
+    s->rcpt_extensions = used;
+    s->rcpt_in_hand = true;
+    s->rcpt_recheck = RECHECK_NONE;
+    s->rcpt_reconnects = 0;
+    s->hand = SMTP_VERB_RCPT;
+    return RES_OK;
+}
+
 static void
 on_rcpt(struct session *s, const struct smtp_command *cmd)
 {
@@ -137,19 +155,55 @@ on_rcpt(struct session *s, const struct smtp_command *cmd)
         session_reply(s, REPLY_TOO_MANY_RECIPIENTS);
         return;
     }
-    if (!s->ops->can_record(s->io) || keep_line(&s->rcpt_line, cmd) != RES_OK) {
+    if (take_recipient(s, cmd, used) != RES_OK) {
         give_up(s);
         return;
     }
-    memcpy(s->rcpt_domain, cmd->path.domain, sizeof s->rcpt_domain);
-    s->rcpt_without_policy = cmd->path.literal || cmd->path.postmaster;
-    s->rcpt_extensions = used;
-    s->rcpt_in_hand = true;
-    s->rcpt_recheck = RECHECK_NONE;
-    s->rcpt_reconnects = 0;
     s->rcpt_until_ms = clock_mono_ms(&s->clock) + s->config->recipient_budget_ms;
-    s->hand = SMTP_VERB_RCPT;
     session_step(s, SEV_CMD_RCPT);
+}
+
+/* May the command have UTF-8 in its addresses? MAIL asks for it where it was offered, and then its
+ * recipients may (EXT-005). */
+static bool
+utf8_is_offered(const struct session *s)
+{
+    return (s->mail_open ? s->mail_extensions : s->announced) & EHLO_SMTPUTF8;
+}
+
+/* May the command join the group as far as its form goes? */
+static bool
+may_join(const struct session *s, const struct smtp_command *cmd, unsigned *out_used)
+{
+    bool offered;
+
+    if (cmd->verb != SMTP_VERB_RCPT || cmd->error != REPLY_NONE || cmd->path.domain[0] == '\0')
+        return false;
+    *out_used = extensions_used(s, cmd, &offered);
+    return offered && s->flight_count < SESSION_GROUP_MAX &&
+           s->accepted_count + s->flight_count < s->config->recipients_max;
+}
+
+/* SES_GATHER: a recipient that the client pipelined behind one that was allowed goes with it, if
+ * its verdict is at hand and allows it. Whatever else comes stays until the replies to those before
+ * it have come, so that replies keep the order of commands (PIPE-002); then it is served as usual.
+ */
+static size_t
+serve_ahead(struct session *s, struct span input)
+{
+    struct smtp_command cmd;
+    bool skipping = false;
+    struct span line;
+    unsigned used_extensions;
+    size_t used;
+
+    if (smtp_line_take(input, &skipping, &line, &used) != RES_OK)
+        return 0;
+    smtp_command_parse(line, utf8_is_offered(s), &cmd);
+    if (!may_join(s, &cmd, &used_extensions) || take_recipient(s, &cmd, used_extensions) != RES_OK)
+        return 0;
+    session_step(s, SEV_CMD_RCPT);
+    return s->state == SES_GATHER ? used : 0;
 }
 
 /* DATA was refused here. What came behind it, in one read or another, would be message text that is
@@ -350,14 +404,6 @@ answer_refused(struct session *s, const struct smtp_command *cmd)
         reject(s, REPLY_BAD_SEQUENCE);
 }
 
-/* May the command have UTF-8 in its addresses? MAIL asks for it where it was offered, and then its
- * recipients may (EXT-005). */
-static bool
-utf8_is_offered(const struct session *s)
-{
-    return (s->mail_open ? s->mail_extensions : s->announced) & EHLO_SMTPUTF8;
-}
-
 static size_t
 take_line(struct session *s, struct span input)
 {
@@ -493,6 +539,8 @@ serve_some(struct session *s, struct span input)
         return serve_content(s, input);
     if (s->state == SES_CHUNK || s->state == SES_DISCARD)
         return serve_chunk(s, input);
+    if (s->state == SES_GATHER)
+        return serve_ahead(s, input);
     return s->state == SES_SWALLOW ? serve_swallow(s, input) : serve_line(s, input);
 }
 
@@ -511,6 +559,8 @@ session_serve(struct session *s, struct span input)
             break;
         used += n;
     }
+    if (s->state == SES_GATHER)
+        session_step(s, SEV_SEND);
     /* The client's patience is measured from what it said last, also where that changed no state
      * (SMTP-051), and from its last octet while it sends text that goes nowhere (SMTP-054). */
     if (used && s->state == before && session_wants_client(s) && before != SES_CONTENT &&

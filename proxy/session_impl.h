@@ -5,6 +5,7 @@
  *   session_client.c     TLS on the client's leg
  *   session_reply.c      the MX's replies
  *   session_memo.c       requirements that the transaction has met
+ *   session_flight.c     recipients that are sent together
  *   session_outcome.c    judging, replies of our own, records */
 #ifndef STSGATE_PROXY_SESSION_IMPL_H
 #define STSGATE_PROXY_SESSION_IMPL_H
@@ -22,6 +23,7 @@
 #define SESSION_RECHECK_MS 15000u         /* the policy process takes 10 s at most (STS-103) */
 #define SESSION_RECONNECTS_MAX 4u         /* for one recipient: floor and name may each want one */
 #define SESSION_INPUT_MAX (1024u * 1024u) /* more than one read plus one line */
+#define SESSION_GROUP_MAX 50u             /* recipients in flight */
 #define SESSION_LINE_BYTES (SMTP_LINE_MAX_BYTES + 64u)
 
 /* A recipient the MX has accepted; its record is written when the transaction ends. */
@@ -32,6 +34,15 @@ struct accepted {
     struct verdict verdict;
     char domain[HOSTNAME_MAX + 1]; /* of the address */
     char *reply;                   /* owned: the MX's reply to RCPT, without the last CRLF */
+};
+
+/* A recipient whose RCPT the MX has not answered. */
+struct flight {
+    struct requirement *req; /* a reference */
+    struct verdict verdict;
+    struct dane_facts dane;        /* for req, of the one observation of the connection */
+    char domain[HOSTNAME_MAX + 1]; /* of the address */
+    struct flight *next;
 };
 
 struct session {
@@ -74,6 +85,11 @@ struct session {
     int64_t rcpt_until_ms;     /* monotonic clock: by then it is answered (PRX-053) */
     struct requirement *req;   /* a reference, of the recipient in hand; or NULL */
     struct verdict verdict;
+
+    /* Recipients that were allowed and are sent together (PIPE-007). */
+    struct buffer group;                    /* their RCPTs, until they are sent */
+    struct flight *flights, **flights_last; /* owned list, in order; the MX owes each a reply */
+    size_t flight_count;
 
     /* Transaction. */
     unsigned transaction;    /* 1 .. once a MAIL came */
@@ -122,6 +138,10 @@ bool session_must_begin_tls(const struct session *s, enum smtp_verb verb); /* el
 enum reply_row session_starttls(struct session *s); /* the command; REPLY_NONE: it was served */
 void session_enter_client_tls(struct session *s);
 
+/* session_flight.c: recipients on their way */
+bool session_gather(struct session *s); /* the one in hand joins the group; false: no memory */
+bool session_land(struct session *s);   /* the first in flight is in hand again; false: none is */
+
 /* session_outcome.c */
 void session_owe(struct session *s, enum reply_row row); /* as parting reply, for later */
 void session_say(struct session *s, struct span text);   /* to the client */
@@ -129,12 +149,14 @@ void session_tell_mx(struct session *s, struct span bytes);
 void session_reply(struct session *s, enum reply_row row); /* a reply of our own to the client */
 void session_forget_verdict(struct session *s); /* it points into the requirement it was about */
 enum session_event session_judge(struct session *s);
+enum session_event session_judge_ahead(struct session *s); /* by s->req; NULL: not at hand */
 uint16_t session_floor(const struct session *s); /* of a handshake for the recipient in hand */
 void session_refuse_recipient(struct session *s, enum reply_row row);  /* answers and records it */
 void session_recipient_rejected(struct session *s, struct span reply); /* by the MX */
 void session_recipient_accepted(struct session *s, struct span reply); /* by the MX */
-void session_recipient_too_late(struct session *s); /* the one in hand: 451 4.4.2 (PRX-053) */
-void session_recipient_failed(struct session *s);   /* the one in hand, by the session's end */
+/* All that wait for an answer: by 451 4.4.2 (PRX-053), or by the session's end. */
+void session_recipients_too_late(struct session *s);
+void session_recipients_failed(struct session *s);
 void session_message_over(struct session *s, bool delivered, struct span final_reply);
 void session_end_transaction(struct session *s); /* on our side; the MX's may still be open */
 void session_write_end(struct session *s, enum session_state from, enum session_event event);

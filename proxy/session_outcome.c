@@ -145,8 +145,8 @@ session_refuse_recipient(struct session *s, enum reply_row row)
     s->rcpt_in_hand = false;
 }
 
-void
-session_recipient_too_late(struct session *s)
+static void
+too_late(struct session *s)
 {
     s->verdict = (struct verdict){ .action = VERDICT_REFUSE,
                                    .reply = REPLY_UPSTREAM_LOST_DATA,
@@ -154,6 +154,15 @@ session_recipient_too_late(struct session *s)
                                    .mx = s->req ? requirement_sni(s->req) : "",
                                    .detail = "" };
     session_refuse_recipient(s, REPLY_UPSTREAM_LOST_DATA);
+}
+
+void
+session_recipients_too_late(struct session *s)
+{
+    if (s->rcpt_in_hand)
+        too_late(s);
+    while (session_land(s))
+        too_late(s);
 }
 
 void
@@ -174,8 +183,8 @@ session_forget_verdict(struct session *s)
     s->verdict = (struct verdict){ .action = VERDICT_CLOSE, .rule = "", .mx = "", .detail = "" };
 }
 
-void
-session_recipient_failed(struct session *s)
+static void
+failed(struct session *s)
 {
     struct requirement unknown;
 
@@ -185,6 +194,15 @@ session_recipient_failed(struct session *s)
            (struct record_recipient){
                .outcome = "failed", .reply = span_of(""), .reply_by = "gateway", .reply_id = "" });
     s->rcpt_in_hand = false;
+}
+
+void
+session_recipients_failed(struct session *s)
+{
+    if (s->rcpt_in_hand)
+        failed(s);
+    while (session_land(s))
+        failed(s);
 }
 
 void
@@ -342,19 +360,28 @@ tell_tls(struct session *s)
         s->ops->tls_verdict(s->io, good);
 }
 
-enum session_event
-session_judge(struct session *s)
+/* The verdict about the recipient in hand. False: no memory. */
+static bool
+reach_verdict(struct session *s)
 {
     const struct demand demand = demand_of(s);
 
-    if (!s->mx_up && s->mx_stale)
-        return SEV_NEW_CONNECTION;
     if (!know_dane(s))
-        return SEV_MX_LOST;
-    s->obs->bound = s->accepted_count > 0;
+        return false;
+    s->obs->bound = s->accepted_count > 0 || s->flights;
     s->verdict = judge(s->req, &demand, s->obs, clock_wall_s(&s->clock));
     log_debug("session=%s domain=%s mx=%s verdict=%s rule=\"%s\"", s->info.id, s->req->domain,
               requirement_sni(s->req), verdict_action_name(s->verdict.action), s->verdict.rule);
+    return true;
+}
+
+enum session_event
+session_judge(struct session *s)
+{
+    if (!s->mx_up && s->mx_stale)
+        return SEV_NEW_CONNECTION;
+    if (!reach_verdict(s))
+        return SEV_MX_LOST;
     tell_tls(s);
     switch (s->verdict.action) {
     case VERDICT_REFUSE:
@@ -385,6 +412,22 @@ session_judge(struct session *s)
         return SEV_REFUSE;
     }
     return s->mx_mail_open && !s->mail_sent ? SEV_STALE_MAIL : SEV_ALLOW;
+}
+
+/* May the recipient in hand go with those before it, at once? All that would take longer, or say
+ * anything to the client, waits until they are answered: then it is judged in its turn. */
+enum session_event
+session_judge_ahead(struct session *s)
+{
+    if (!s->req || !reach_verdict(s) || s->verdict.action != VERDICT_ALLOW ||
+        !extensions_there(s)) {
+        s->rcpt_in_hand = false;
+        return SEV_SEND;
+    }
+    tell_tls(s);
+    tell_list(s);
+    remember_requirement(s);
+    return SEV_ALLOW;
 }
 
 void

@@ -99,12 +99,24 @@ on_helo(struct session *s, const struct smtp_reply *reply, enum session_event ev
     session_step(s, event);
 }
 
-/* One command is in flight, so one reply is due: a second one would shift all that follow, up to a
- * false 250 (SMTP-032). But a 421 may come at any time. */
-static bool
-may_follow(struct span more)
+/* How many replies the MX owes, the one that is being served included (PIPE-008). */
+static size_t
+replies_due(const struct session *s)
 {
-    return span_equal(span_first(more, 3), span_first(span_of("421"), more.len));
+    if (s->state == SES_RCPT || s->state == SES_VOID)
+        return s->flight_count;
+    if (s->state == SES_MAIL && buffer_len(&s->group) == 0) /* they went with it */
+        return 1 + s->flight_count;
+    return 1;
+}
+
+/* A reply that is not due would shift all that follow, up to a false 250 (SMTP-032). But a 421 may
+ * come at any time. */
+static bool
+may_follow(const struct session *s, struct span more)
+{
+    return replies_due(s) > 1 ||
+           span_equal(span_first(more, 3), span_first(span_of("421"), more.len));
 }
 
 static void
@@ -123,7 +135,7 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
         s->ops->hang_up(s->io, HANG_UP_ABORT);
         s->mx_up = false;
         event = SEV_INJECTED;
-    } else if (more.len && !may_follow(more)) {
+    } else if (more.len && !may_follow(s, more)) {
         event = SEV_MX_LOST;
     } else if (event != SEV_REPLY_READY) {
         s->obs->stage = TLS_STAGE_REFUSED;
@@ -134,10 +146,18 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
     session_step(s, event);
 }
 
+/* PRX-014. */
+static void
+refuse_with_mail(struct session *s)
+{
+    session_say(s, buffer_span(&s->mail_refusal));
+    session_recipient_rejected(s, buffer_span(&s->mail_refusal));
+}
+
 /* The held MAIL is refused: that is the answer to this recipient and every later one. A 552 would
  * be read as 452 at RCPT and retried for days (PRX-014, RFC 5321 4.5.3.1.10). */
 static void
-on_mail_refused(struct session *s, const struct smtp_reply *reply)
+on_mail_refused(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
     size_t at = 0;
 
@@ -156,14 +176,34 @@ on_mail_refused(struct session *s, const struct smtp_reply *reply)
             at += span_find(rest, '\n') + 1;
         }
     }
-    session_say(s, buffer_span(&s->mail_refusal));
-    session_recipient_rejected(s, buffer_span(&s->mail_refusal));
+    if (buffer_len(&s->group) == 0) { /* their replies come too, and mean nothing */
+        session_step(s, SEV_MAIL_REFUSED);
+        return;
+    }
+    buffer_clear(&s->group);
+    while (session_land(s))
+        refuse_with_mail(s);
+    session_step(s, event);
+}
+
+/* The reply to a recipient behind a MAIL that was refused. */
+static void
+on_void_reply(struct session *s, enum session_event event)
+{
+    if (event == SEV_REPLY_MORE || !session_land(s)) {
+        session_step(s, SEV_MX_LOST);
+        return;
+    }
+    s->mx_mail_open |= event == SEV_REPLY_OK; /* who knows what it has in hand: RSET before more */
+    refuse_with_mail(s);
+    if (!s->flights)
+        session_step(s, event);
 }
 
 static void
 on_rcpt_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
-    if (event == SEV_REPLY_MORE) { /* no reply to RCPT */
+    if (event == SEV_REPLY_MORE || !session_land(s)) { /* no reply to RCPT */
         session_step(s, SEV_MX_LOST);
         return;
     }
@@ -172,7 +212,8 @@ on_rcpt_reply(struct session *s, const struct smtp_reply *reply, enum session_ev
         session_recipient_accepted(s, reply->text);
     else
         session_recipient_rejected(s, reply->text);
-    session_step(s, event);
+    if (!s->flights)
+        session_step(s, event);
 }
 
 static void
@@ -252,7 +293,7 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
     enum session_event event = reply_event(s, reply->code);
 
     /* What comes behind STARTTLS's reply is on_starttls()'s matter. */
-    if (more.len && s->state != SES_STARTTLS && !may_follow(more)) {
+    if (more.len && s->state != SES_STARTTLS && !may_follow(s, more)) {
         session_step(s, SEV_MX_LOST);
         return;
     }
@@ -293,13 +334,18 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
         s->mx_mail_open = event != SEV_REPLY_OK;
         break;
     case SES_MAIL:
+        if (event == SEV_REPLY_LATER || event == SEV_REPLY_NO) {
+            on_mail_refused(s, reply, event);
+            return;
+        }
         if (event == SEV_REPLY_OK)
             s->mail_sent = s->mx_mail_open = true;
-        else if (event == SEV_REPLY_LATER || event == SEV_REPLY_NO)
-            on_mail_refused(s, reply);
         break;
     case SES_RCPT:
         on_rcpt_reply(s, reply, event);
+        return;
+    case SES_VOID:
+        on_void_reply(s, event);
         return;
     case SES_DATA:
         on_data_reply(s, reply, event);
@@ -338,6 +384,8 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
     case SES_CONNECT:
     case SES_REQUIREMENT:
     case SES_JUDGE:
+    case SES_GATHER:
+    case SES_AHEAD:
     case SES_HANDSHAKE:
     case SES_RECONNECT:
     case SES_SWALLOW:

@@ -3,8 +3,9 @@
 #ifndef STSGATE_PROXY_SESSION_STATE_H
 #define STSGATE_PROXY_SESSION_STATE_H
 
-/* One command of the client is served at a time; what it pipelined waits (PIPE-007, PIPE-010). A
- * state says what is waited for. */
+/* One command of the client is served at a time, and what it pipelined waits (PIPE-010); but
+ * recipients that may all go now go together, behind MAIL, to an MX that offers PIPELINING
+ * (PIPE-007). A state says what is waited for. */
 enum session_state {
     SES_CONNECT,     /* TCP to the destination */
     SES_GREETING,    /* the MX's greeting, which the client gets (PRX-006) */
@@ -20,9 +21,12 @@ enum session_state {
     SES_RECONNECT,   /* TCP again, for another identity (PRX-030) */
     SES_REGREETING,  /* its greeting */
     SES_REEHLO,      /* its reply to EHLO, in clear */
+    SES_GATHER,      /* nothing: what the client pipelined behind the recipient is looked at */
+    SES_AHEAD,       /* nothing: JUDGE for one that may go with it, if that needs no waiting */
     SES_CLEAN,       /* reply to RSET: an earlier MAIL of ours is still open upstream */
     SES_MAIL,        /* reply to the held MAIL (PRX-013) */
-    SES_RCPT,        /* reply to RCPT */
+    SES_RCPT,        /* reply to RCPT, of the first recipient in flight */
+    SES_VOID,        /* the same, but MAIL was refused and so are they (PRX-014) */
     SES_PASS,        /* reply to the client's RSET, passed on */
     SES_DATA,        /* 354 */
     SES_CONTENT,     /* the client's message text, streaming through */
@@ -73,6 +77,8 @@ enum session_event {
     SEV_GIVE_UP,
     SEV_RECHECK,       /* would be refused: is that still the policy? (STS-103) */
     SEV_TOO_LATE,      /* the recipient in hand has taken too long (PRX-053) */
+    SEV_SEND,          /* the group is whole */
+    SEV_MAIL_REFUSED,  /* and recipients went with it */
     SEV_STALE_MAIL,    /* allowed, but an earlier MAIL is still open upstream */
     SEV_END_OF_DATA,   /* CRLF "." CRLF from the client, or the end of the last chunk */
     SEV_END_OF_CHUNK,  /* of any other */

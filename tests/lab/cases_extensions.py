@@ -1,10 +1,18 @@
 """Extensions: CHUNKING, SMTPUTF8, and what an MX lists before and under TLS."""
 
+import contextlib
+
 from case import ONCE, case, equal, fields
 from world import Site
 
 CHUNKING = ("PIPELINING", "CHUNKING", "BINARYMIME")
 GONE = "451 4.3.0 Destination no longer offers a requested extension"
+
+
+def behind_mail(connection, _line):
+    """A step of MAIL: its reply comes when three recipients are there already."""
+    connection.wait_for(b"RCPT TO", 3)
+    return b"250 2.1.0 OK\r\n"
 
 
 def chunk(octets, last=False):
@@ -116,3 +124,41 @@ def the_next_session_is_shown_the_true_list(t, site):
     assert session > 0, "nobody could know"
     peer.cmd("MAIL FROM:<a@b.test> SMTPUTF8 SIZE=1000000")
     equal(peer.cmd("RCPT TO:<user@trulist.test>").code, 250, "RCPT")
+
+
+GROUP = (b"MAIL FROM:<a@b.test>\r\n" + b"".join(b"RCPT TO:<u%d@grouped.test>\r\n" % n for n in range(3))
+         + b"DATA\r\n")
+
+
+@case(Site("grouped", policy="enforce"), core=True)
+def a_group_goes_upstream_as_one(t, site):
+    """PIPE-002, PIPE-007, DESIGN 5: MAIL and its recipients in one write, DATA after their replies."""
+    server = t.mx(site, steps={"MAIL": behind_mail})
+    peer = t.ready(site)
+    for _ in range(2):
+        peer.send(GROUP)
+        equal([peer.reply().code for _ in range(5)], [250] * 4 + [354], "replies")
+        peer.send(b"text\r\n.\r\n")
+        equal(peer.reply().code, 250, "end of data")
+    equal([len(m.recipients) for m in server.mailbox], [3, 3], "recipients")
+
+
+@case(Site("ungrouped", policy="enforce"), only=ONCE)
+def an_mx_without_pipelining_hears_one_command_at_a_time(t, site):
+    """PIPE-007, PRX-032: PIPELINING was listed in clear only."""
+    early = []
+
+    def step(connection, _line):
+        connection.sock.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            early.append(connection.sock.recv(1))
+        connection.sock.settimeout(60)
+        return b"250 2.0.0 OK\r\n"
+
+    server = t.mx(site, keywords_tls=("DSN",), steps={"MAIL": step, "RCPT": step})
+    peer = t.ready(site)
+    peer.send(GROUP.replace(b"grouped", b"ungrouped"))
+    equal([peer.reply().code for _ in range(5)], [250] * 4 + [354], "replies")
+    peer.send(b"text\r\n.\r\n")
+    equal(peer.reply().code, 250, "end of data")
+    equal((early, len(server.mailbox[0].recipients)), ([], 3), "what came too early, recipients")

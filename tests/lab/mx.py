@@ -152,6 +152,12 @@ class Connection:
         del self._buffer[:end[1]]
         return content
 
+    def wait_for(self, word, count):
+        """Until so many of these have come that no command has used up."""
+        while self._buffer.count(word) < count:
+            if not self.receive():
+                raise Close
+
     def read_octets(self, count):
         while len(self._buffer) < count:
             if not self.receive():

@@ -43,9 +43,9 @@ static const char hello_clear[] = "connect ok\n"
                                   "C: EHLO client.example\n"
                                   "m: EHLO client.example\n"
                                   "M: 250-mx.example at your service\n"
-                                  "M: 250 PIPELINING\n"
+                                  "M: 250 8BITMIME\n"
                                   "c: 250-mx.example at your service\n"
-                                  "c: 250 PIPELINING\n";
+                                  "c: 250 8BITMIME\n";
 /* The client may begin TLS here: "client starttls terminate". */
 static const char hello_terminate[] = "connect ok\n"
                                       "M: 220 mx.example ESMTP\n"
@@ -65,7 +65,6 @@ static const char before_tls[] = "m: STARTTLS\n"
                                  "M: 220 go ahead\n";
 static const char after_tls[] = "m: EHLO client.example\n"
                                 "M: 250-mx.example at your service\n"
-                                "M: 250-PIPELINING\n"
                                 "M: 250-SIZE 9000\n"
                                 "M: 250-8BITMIME\n"
                                 "M: 250-DSN\n"

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -72,18 +73,34 @@ op_to_client(void *io, struct span bytes)
     pipe_append(&w->client, bytes);
 }
 
-/* Outside of message text one command is in flight, and none before the greeting: the MX may not do
- * PIPELINING (PIPE-007). */
+static bool
+is_text(const struct world *w)
+{
+    enum session_state state = session_state(w->session);
+
+    return state == SES_CONTENT || state == SES_CHUNK;
+}
+
+/* Several commands at a time? */
+static bool
+is_group(struct span bytes)
+{
+    return span_find(bytes, '\n') + 1 < bytes.len;
+}
+
+/* Outside of message text one command is in flight, and none before the greeting, unless the MX
+ * does PIPELINING; then recipients go behind MAIL (PIPE-007). */
 static void
 op_to_mx(void *io, struct span bytes)
 {
     struct world *w = io;
+    bool behind_mail = session_state(w->session) == SES_MAIL && w->pipelining;
 
     must_be_open(w, "to_mx");
     if (w->leg != LEG_CLEAR && w->leg != LEG_TLS)
         fail_msg("bytes for an MX that is not there: \"%.*s\"", (int)bytes.len, bytes.ptr);
-    if (w->mx_owes && !w->line_open && session_state(w->session) != SES_CONTENT &&
-        session_state(w->session) != SES_CHUNK)
+    if (!is_text(w) &&
+        ((w->mx_owes && !w->line_open && !behind_mail) || (is_group(bytes) && !w->pipelining)))
         fail_msg("said to the MX before its reply: \"%.*s\"", (int)bytes.len, bytes.ptr);
     if (bytes.len == 0)
         return;
@@ -120,6 +137,7 @@ op_connect(void *io)
     if (w->leg != LEG_CLOSED)
         fail_msg("connect while a connection is up");
     w->leg = LEG_CONNECTING;
+    w->pipelining = false;
     w->mx_owes = true; /* its greeting */
     w->line_open = false;
     w->connects++;
@@ -136,6 +154,7 @@ op_start_tls(void *io, const char *sni, uint16_t floor, uint16_t trust)
     if (pipe_len(&w->from_mx))
         fail_msg("handshake while clear text waits (TLS-008)");
     w->leg = LEG_HANDSHAKE;
+    w->pipelining = false;
     snprintf(w->sni, sizeof w->sni, "%s", sni);
     w->floor = floor;
     w->trust = trust;
@@ -261,6 +280,18 @@ static unsigned
 op_policy_epoch(void *io)
 {
     return ((struct world *)io)->epoch;
+}
+
+static struct requirement *
+op_known(void *io, const char *domain)
+{
+    struct world *w = io;
+    const struct world_answer *answer = find_answer(w, domain, false);
+
+    if (!answer)
+        return plain_requirement(domain);
+    return answer->late || answer->unavailable || !answer->req ? NULL
+                                                               : requirement_ref(answer->req);
 }
 
 static void
@@ -407,6 +438,7 @@ static const struct session_ops ops = {
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
+    .known = op_known,
     .forget = op_forget,
     .recall_list = op_recall_list,
     .learn_list = op_learn_list,
@@ -555,6 +587,21 @@ deliver_client(struct world *w)
     return true;
 }
 
+/* Does the MX list PIPELINING? Bytes may come one by one. */
+static void
+look_for_pipelining(struct world *w, struct span bytes)
+{
+    static const char word[] = "PIPELINING";
+
+    for (size_t i = 0; i < bytes.len; i++) {
+        char c = (char)toupper((unsigned char)bytes.ptr[i]);
+
+        w->word_len = c == word[w->word_len] ? w->word_len + 1 : c == word[0];
+        w->pipelining |= w->word_len == sizeof word - 1;
+        w->word_len %= sizeof word - 1;
+    }
+}
+
 static bool
 deliver_mx(struct world *w)
 {
@@ -567,6 +614,7 @@ deliver_mx(struct world *w)
     if (memchr(bytes, '\n', len))
         w->mx_owes = false;
     tap(w, WIRE_FROM_MX, span_make(bytes, len));
+    look_for_pipelining(w, span_make(bytes, len));
     session_mx_input(w->session, span_make(bytes, len));
     free(bytes);
     return true;

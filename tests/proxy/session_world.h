@@ -54,8 +54,10 @@ struct world {
     enum world_client client_tls;
     struct client_rule rule; /* of the client, where a script sets something of it */
     enum world_leg leg;
-    bool mx_owes;   /* the MX was spoken to (or connected) and has not answered */
-    bool line_open; /* what the session wrote last is no whole line */
+    bool mx_owes;    /* the MX was spoken to (or connected) and has not answered */
+    bool pipelining; /* the MX has listed it, in clear or under TLS, as it is spoken to now */
+    size_t word_len; /* how much of the word has come */
+    bool line_open;  /* what the session wrote last is no whole line */
     unsigned connects, hang_ups;
     enum hang_up how; /* of the last hang up */
     char sni[HOSTNAME_MAX + 1];

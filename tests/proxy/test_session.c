@@ -43,6 +43,12 @@
     HELLO_CHUNKING OPEN_MAIL "m: MAIL FROM:<a@b.example>\nM: 250 ok\nm: RCPT TO:<u@c.example>\n"   \
                              "M: 250 yes\nc: 250 yes\nC: BDAT 3\nC! ab\nm: BDAT 3\nm! ab\n"
 
+/* MAIL and a recipient in flight. */
+#define AT_GROUP                                                                                   \
+    "connect ok\nM: 220 hi\nc: 220 hi\nC: EHLO client.example\nm: EHLO client.example\n"           \
+    "M: 250-mx\nM: 250 PIPELINING\nc: 250-mx\nc: 250 PIPELINING\n" OPEN_MAIL                       \
+    "m: MAIL FROM:<a@b.example>\nm: RCPT TO:<u@c.example>\n"
+
 #define LOST "c: 421 4.4.2 gw.example Connection to destination lost\nhung-up abort\nclosed\n"
 #define LOST_IN_DATA "c: 451 4.4.2 gw.example Connection to destination lost\n"
 #define CLOSING "M: 421-4.3.2 so\nM: 421 4.3.2 long\nc: 421-4.3.2 so\nc: 421 4.3.2 long\n"
@@ -187,6 +193,15 @@ static const struct tour {
         [TIME_OUT] = "timeout 302\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
         [DRAIN] = "drain\nM: 250 ok\nc: 250 ok\nstate command\n" } },
+    { SES_VOID,
+      AT_GROUP "M: 451 4.7.1 later\n",
+      { [MX_CLOSES] = "mx-close\n" LOST FAILED,
+        [MX_SAYS_421] = CLOSING "m: QUIT\nclosed\n" FAILED,
+        [MX_BABBLES] = "M: 354 what\n" LOST FAILED,
+        [TIME_OUT] = "timeout 302\n" LOST FAILED,
+        [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
+        [DRAIN] = "drain\nM: 503 no MAIL\nc: 451 4.7.1 later\nrecord outcome=rejected\n"
+                  "state command\n" } },
     { SES_PASS,
       ACCEPTED "C: RSET\nm: RSET\n" FAILED,
       { [MX_CLOSES] = "mx-close\n" LOST,
@@ -326,7 +341,9 @@ test_tour(void **state)
 static void
 test_tours_are_whole(void **state)
 {
-    bool seen[SES_STATES] = { [SES_JUDGE] = true, [SES_CLOSED] = true }; /* nothing waits there */
+    bool seen[SES_STATES] = {
+        [SES_JUDGE] = true, [SES_GATHER] = true, [SES_AHEAD] = true, [SES_CLOSED] = true
+    }; /* nothing waits there */
 
     (void)state;
     for (size_t i = 0; i < ROWS(tours); i++)
