@@ -20,6 +20,7 @@ import cases_identity
 import cases_policy
 import cases_postfix
 import cases_proof
+import cases_records
 import cases_session
 import cases_smtp
 import cases_zones
@@ -34,7 +35,7 @@ from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
            cases_proof, cases_session, cases_zones, cases_extensions,
-           cases_client)
+           cases_client, cases_records)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS = 120
