@@ -2,11 +2,11 @@
 
 #include <stdlib.h>
 
+#include "base/tlsa.h"
 #include "policy/dns_wire.h"
 
 #define MESSAGE_MAX 65535u /* the length field of DNS over TCP, RFC 1035 4.2.2 */
 #define CLASS_IN 1u
-#define TYPE_SOA 6u
 
 #define FLAG_RESPONSE 0x8000u
 #define FLAG_TRUNCATED 0x0200u
@@ -93,7 +93,7 @@ follow_chain(const struct message *m, unsigned qtype, struct dns_name *owner, ui
     for (unsigned followed = 0;; followed++) {
         struct dns_record record;
 
-        if (first_answer(m, owner, qtype, &record) ||
+        if (qtype == DNS_TYPE_CNAME || first_answer(m, owner, qtype, &record) ||
             !first_answer(m, owner, DNS_TYPE_CNAME, &record))
             return RES_OK;
         if (followed == DNS_CNAMES_MAX || !dns_data_name(m->packet, record.data, 0, owner))
@@ -115,7 +115,7 @@ negative_ttl_s(const struct message *m, const struct dns_name *owner)
 
         if (!dns_read_record(&r, &record))
             return 0;
-        if (record.type != TYPE_SOA || record.class != CLASS_IN || record.data.len < 22 ||
+        if (record.type != DNS_TYPE_SOA || record.class != CLASS_IN || record.data.len < 22 ||
             !dns_name_in_zone(owner, &record.owner))
             continue; /* 22: two root names and five numbers */
         last = (struct dns_reader){ record.data, record.data.len - 4 };
@@ -154,12 +154,22 @@ add_addr(const struct dns_record *record, struct dns_answer *answer)
     return RES_OK;
 }
 
-/* The character-strings of one record, joined without anything between them (STS-003).
- * *used: bytes of text_bytes already taken. */
+/* Behind the bytes that are there already, of which *used says how many. */
+static struct span
+keep_bytes(struct dns_answer *answer, struct span data, size_t *used)
+{
+    char *start = answer->bytes + *used;
+
+    memcpy(start, data.ptr, data.len);
+    *used += data.len;
+    return span_make(start, data.len);
+}
+
+/* The character-strings of one record, joined without anything between them (STS-003). */
 static enum result
 add_text(const struct dns_record *record, struct dns_answer *answer, size_t *used)
 {
-    char *start = answer->text_bytes + *used;
+    char *start = answer->bytes + *used;
     struct span rest = record->data;
 
     if (rest.len == 0)
@@ -169,31 +179,84 @@ add_text(const struct dns_record *record, struct dns_answer *answer, size_t *use
 
         if (len > rest.len - 1)
             return RES_SYNTAX;
-        memcpy(answer->text_bytes + *used, rest.ptr + 1, len);
-        *used += len;
+        (void)keep_bytes(answer, span_make(rest.ptr + 1, len), used);
         rest = span_from(rest, 1 + len);
     }
-    answer->texts[answer->count++] = span_make(start, (size_t)(answer->text_bytes + *used - start));
+    answer->texts[answer->count++] = span_make(start, (size_t)(answer->bytes + *used - start));
+    return RES_OK;
+}
+
+/* RDATA that ends within the three numbers is no reason to lose the set: it becomes a record that
+ * cannot be used (base/tlsa.h), so that TLS stays mandatory (RFC 7672 2.2). */
+static enum result
+add_tlsa(const struct dns_record *record, struct dns_answer *answer, size_t *used)
+{
+    uint8_t numbers[3] = { UINT8_MAX, UINT8_MAX, UINT8_MAX };
+    struct span data = record->data;
+    size_t have = data.len < sizeof numbers ? data.len : sizeof numbers;
+
+    if (have)
+        memcpy(numbers, data.ptr, have);
+    data = span_from(data, have);
+    if (data.len > TLSA_DATA_MAX)
+        return RES_LIMIT;
+    answer->tlsa[answer->count++] = (struct dns_tlsa){ .usage = numbers[0],
+                                                       .selector = numbers[1],
+                                                       .matching = numbers[2],
+                                                       .data = keep_bytes(answer, data, used) };
     return RES_OK;
 }
 
 static enum result
 make_room(struct dns_answer *answer, unsigned qtype, size_t count, size_t bytes)
 {
-    if (qtype == DNS_TYPE_MX)
-        answer->mx = calloc(count, sizeof *answer->mx);
-    else if (qtype == DNS_TYPE_TXT)
-        answer->texts = calloc(count, sizeof *answer->texts);
-    else
-        answer->addrs = calloc(count, sizeof *answer->addrs);
-    if (!answer->mx && !answer->texts && !answer->addrs)
+    void *records = NULL;
+
+    switch (qtype) {
+    case DNS_TYPE_MX:
+        records = answer->mx = calloc(count, sizeof *answer->mx);
+        break;
+    case DNS_TYPE_TXT:
+        records = answer->texts = calloc(count, sizeof *answer->texts);
+        break;
+    case DNS_TYPE_TLSA:
+        records = answer->tlsa = calloc(count, sizeof *answer->tlsa);
+        break;
+    case DNS_TYPE_A:
+    case DNS_TYPE_AAAA:
+        records = answer->addrs = calloc(count, sizeof *answer->addrs);
+        break;
+    default:
+        return RES_OK;
+    }
+    if (!records)
         return RES_NOMEM;
-    if (qtype == DNS_TYPE_TXT) {
-        answer->text_bytes = malloc(bytes + 1);
-        if (!answer->text_bytes)
+    if (qtype == DNS_TYPE_TXT || qtype == DNS_TYPE_TLSA) {
+        answer->bytes = malloc(bytes + 1);
+        if (!answer->bytes)
             return RES_NOMEM;
     }
     return RES_OK;
+}
+
+static enum result
+add_record(const struct message *m, const struct dns_record *record, struct dns_answer *answer,
+           size_t *used)
+{
+    switch (record->type) {
+    case DNS_TYPE_MX:
+        return add_mx(m, record, answer);
+    case DNS_TYPE_TXT:
+        return add_text(record, answer, used);
+    case DNS_TYPE_TLSA:
+        return add_tlsa(record, answer, used);
+    case DNS_TYPE_A:
+    case DNS_TYPE_AAAA:
+        return add_addr(record, answer);
+    default:
+        answer->count++;
+        return RES_OK;
+    }
 }
 
 /* The records of (owner, qtype): counted first, then read. */
@@ -215,6 +278,8 @@ collect(const struct message *m, unsigned qtype, const struct dns_name *owner,
         return RES_OK;
     if (m->rcode == DNS_RCODE_NXDOMAIN)
         return RES_SYNTAX; /* it says that the name it has records for does not exist */
+    if (qtype == DNS_TYPE_TLSA && count > TLSA_RECORDS_MAX)
+        return RES_LIMIT;
     res = make_room(answer, qtype, count, bytes);
     r.at = m->answer_at;
     left = m->answers;
@@ -222,12 +287,7 @@ collect(const struct message *m, unsigned qtype, const struct dns_name *owner,
         if (!next_answer(&r, &left, owner, qtype, &record))
             return RES_SYNTAX;
         lower_ttl(&answer->ttl_s, record.ttl_s);
-        if (qtype == DNS_TYPE_MX)
-            res = add_mx(m, &record, answer);
-        else if (qtype == DNS_TYPE_TXT)
-            res = add_text(&record, answer, &used);
-        else
-            res = add_addr(&record, answer);
+        res = add_record(m, &record, answer, &used);
     }
     return res;
 }
@@ -235,8 +295,13 @@ collect(const struct message *m, unsigned qtype, const struct dns_name *owner,
 static bool
 is_known_type(unsigned qtype)
 {
-    return qtype == DNS_TYPE_A || qtype == DNS_TYPE_AAAA || qtype == DNS_TYPE_MX ||
-           qtype == DNS_TYPE_TXT;
+    static const unsigned types[] = { DNS_TYPE_A,   DNS_TYPE_CNAME, DNS_TYPE_SOA, DNS_TYPE_MX,
+                                      DNS_TYPE_TXT, DNS_TYPE_AAAA,  DNS_TYPE_TLSA };
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i] == qtype)
+            return true;
+    return false;
 }
 
 static enum result
@@ -290,6 +355,7 @@ dns_answer_clear(struct dns_answer *answer)
     free(answer->mx);
     free(answer->addrs);
     free(answer->texts);
-    free(answer->text_bytes);
+    free(answer->tlsa);
+    free(answer->bytes);
     *answer = (struct dns_answer){ 0 };
 }

@@ -10,6 +10,7 @@
 
 #define DNS_TYPE_A 1
 #define DNS_TYPE_CNAME 5
+#define DNS_TYPE_SOA 6
 #define DNS_TYPE_MX 15
 #define DNS_TYPE_TXT 16
 #define DNS_TYPE_AAAA 28
@@ -27,6 +28,12 @@ struct dns_mx {
     char host[HOSTNAME_MAX + 1]; /* lower case, no trailing dot; "" for the null MX "." */
 };
 
+/* Fields as in struct tlsa_record, base/tlsa.h. */
+struct dns_tlsa {
+    uint8_t usage, selector, matching;
+    struct span data; /* 0 .. TLSA_DATA_MAX octets */
+};
+
 /* The records of one type at the end of the answer's CNAME chain. */
 struct dns_answer {
     unsigned rcode;
@@ -38,17 +45,21 @@ struct dns_answer {
     struct dns_mx *mx;            /* owned; count of them for DNS_TYPE_MX. Targets that are no valid
                                    * host name are left out */
     struct ip_addr *addrs;        /* owned; for A and AAAA */
-    struct span *texts;           /* owned array; for TXT, character-strings joined (STS-003); the
-                                   * bytes are in text_bytes */
-    char *text_bytes;             /* owned */
+    struct span *texts;           /* owned array; for TXT, character-strings joined (STS-003) */
+    struct dns_tlsa *tlsa;        /* owned array; for TLSA, in the packet's order */
+    char *bytes;                  /* owned; what texts and tlsa point into */
 };
 
 /** Parse packet as the answer to (qname, qtype).
- * qname: normalised host name; may begin with labels with underscores. qtype: A, AAAA, MX or TXT.
+ * qname: normalised host name; may begin with labels with underscores; or "." for the root.
+ * qtype: A, AAAA, MX, TXT, TLSA; of CNAME, which is not followed, and SOA only owner, TTL and count
+ * are kept.
  * out: filled on RES_OK, to be cleared by dns_answer_clear(); empty otherwise.
  * RES_SYNTAX: malformed, cut (TC), or no answer to that question; a CNAME loop or a chain beyond
- * DNS_CNAMES_MAX. RES_NOMEM. NXDOMAIN and an empty answer are RES_OK with count 0. With any other
- * rcode nothing but the header is read: RES_OK, the rest of *out is empty. */
+ * DNS_CNAMES_MAX. RES_LIMIT: a TLSA RRset of more than TLSA_RECORDS_MAX records, or with more than
+ * TLSA_DATA_MAX octets in one: no part of it could stand for the whole. RES_NOMEM. NXDOMAIN and an
+ * empty answer are RES_OK with count 0. With any other rcode nothing but the header is read:
+ * RES_OK, the rest of *out is empty. */
 MUST_CHECK enum result dns_answer_parse(struct span packet, const char *qname, unsigned qtype,
                                         struct dns_answer *out);
 

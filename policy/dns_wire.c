@@ -118,7 +118,9 @@ dns_name_from_text(const char *text, struct dns_name *out)
     struct span rest = span_of(text);
 
     out->len = 0;
-    if (!hostname_is_valid(rest))
+    if (span_equal(rest, span_of(".")))
+        rest.len = 0;
+    else if (!hostname_is_valid(rest))
         return false;
     while (rest.len) {
         size_t label = span_find(rest, '.');

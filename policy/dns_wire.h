@@ -51,7 +51,7 @@ bool dns_name_equal(const struct dns_name *a, const struct dns_name *b);
 /** Is name the same as zone or below it? */
 bool dns_name_in_zone(const struct dns_name *name, const struct dns_name *zone);
 
-/** text: a host name; false when it is none. */
+/** text: a host name, or "." for the root; false when it is neither. */
 bool dns_name_from_text(const char *text, struct dns_name *out);
 
 /** As text without the trailing dot; "" for the root. False, with "", for what is no host name. */

@@ -154,9 +154,11 @@ query_read(struct resolver_query *query, struct span packet, int sec)
     case RES_NOMEM:
         query_fail(query, "no memory");
         return;
+    case RES_LIMIT:
+        query_fail(query, "too large");
+        return;
     case RES_AGAIN:
     case RES_SYNTAX:
-    case RES_LIMIT:
     case RES_TEMPFAIL:
     case RES_DENIED:
         query_fail(query, "malformed");
@@ -185,6 +187,7 @@ on_answer(void *arg, int rcode, void *packet, int packet_len, int sec, char *why
         char reason[sizeof query->answer.reason];
 
         bogus_reason(why_bogus, reason, sizeof reason);
+        query->answer.bogus = true;
         query_fail(query, reason);
     } else if (rcode != 0 || !packet || packet_len <= 0) {
         query_fail(query, rcode_reason(rcode > 0 ? (unsigned)rcode : DNS_RCODE_SERVFAIL));

@@ -31,7 +31,8 @@ struct resolver_config {
 
 /* What a question came to. */
 enum resolver_status {
-    RESOLVER_FAILED = 0, /* SERVFAIL, REFUSED, time-out, bogus, malformed: a temporary failure */
+    RESOLVER_FAILED = 0, /* SERVFAIL, REFUSED, time-out, bogus, malformed, too large: a temporary
+                          * failure */
     RESOLVER_ANSWERED,   /* answer is valid; count 0 for NXDOMAIN and NODATA */
 };
 
@@ -39,6 +40,7 @@ struct resolver_answer {
     enum resolver_status status;
     enum dns_security security; /* of an answer */
     struct dns_answer answer;   /* borrowed for the call; empty when failed */
+    bool bogus;                 /* of a failure: what came does not stand DNSSEC validation */
     char reason[64]; /* printable ASCII, when failed: "servfail", "timeout", "bogus: …" */
 };
 
@@ -54,9 +56,11 @@ MUST_CHECK enum result resolver_new(struct ev_loop *loop, const struct resolver_
 void resolver_free(struct resolver *r);
 
 /** Ask. name: host name in A-labels, no trailing dot, as by hostname_normalise(). qtype: A, AAAA,
- * MX, TXT. done is called exactly once from the loop, never before this call has returned, unless
- * the query is cancelled. out: a handle for resolver_cancel(), gone once done has been called.
- * RES_NOMEM; RES_LIMIT: too many open questions (10 000); done is then never called. */
+ * MX, TXT, CNAME, TLSA, or "." and SOA. Through a chain of CNAMEs the security is that of its
+ * weakest link (DANE-007). done is called exactly once from the loop, never before this call has
+ * returned, unless the query is cancelled. out: a handle for resolver_cancel(), gone once done has
+ * been called. RES_NOMEM; RES_LIMIT: too many open questions (10 000); done is then never called.
+ */
 MUST_CHECK enum result resolver_ask(struct resolver *r, const char *name, unsigned qtype,
                                     resolver_done *done, void *arg, struct resolver_query **out);
 

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/tlsa.h"
 #include "policy/dns_wire.h"
 #include "tests/alloc_fail.h"
 
@@ -152,14 +153,24 @@ type_of(const char *word)
     static const struct {
         const char *name;
         unsigned type;
-    } types[] = { { "A", 1 },   { "NS", 2 },   { "CNAME", 5 }, { "SOA", 6 },
-                  { "MX", 15 }, { "TXT", 16 }, { "AAAA", 28 }, { "RRSIG", 46 } };
+    } types[] = { { "A", 1 },    { "NS", 2 },    { "CNAME", 5 },  { "SOA", 6 },  { "MX", 15 },
+                  { "TXT", 16 }, { "AAAA", 28 }, { "RRSIG", 46 }, { "TLSA", 52 } };
 
     for (size_t i = 0; i < ROWS(types); i++)
         if (strcmp(types[i].name, word) == 0)
             return types[i].type;
     fail_msg("no type %s", word);
     return 0;
+}
+
+static void
+put_hex(struct packet *p, const char *hex)
+{
+    for (; hex && hex[0] && hex[1]; hex += 2) {
+        const char octet[] = { hex[0], hex[1], '\0' };
+
+        put_u8(p, (unsigned)strtoul(octet, NULL, 16));
+    }
 }
 
 /* OWNER TTL TYPE DATA; line is cut to words and must live as long as the packet. */
@@ -184,6 +195,9 @@ put_line(struct packet *p, enum section section, char *line)
         break;
     case 16:
         put_texts(p, rest);
+        break;
+    case 52:
+        put_hex(p, rest);
         break;
     case 6: /* only the last of the five numbers matters */
         put_name(p, owner);
@@ -216,6 +230,17 @@ packet_span(void)
     return span_make(packet.bytes, packet.len);
 }
 
+static size_t
+print_tlsa(const struct dns_tlsa *record, char *out, size_t size)
+{
+    size_t len = (size_t)snprintf(out, size, " %u/%u/%u/", record->usage, record->selector,
+                                  record->matching);
+
+    for (size_t i = 0; i < record->data.len && len < size; i++)
+        len += (size_t)snprintf(out + len, size - len, "%02x", (uint8_t)record->data.ptr[i]);
+    return len;
+}
+
 /* What was read, as text: "owner ttl: record, record". */
 static void
 print_answer(const struct dns_answer *a, char *out, size_t size)
@@ -230,6 +255,10 @@ print_answer(const struct dns_answer *a, char *out, size_t size)
         else if (a->texts)
             len += (size_t)snprintf(out + len, size - len, " \"%.*s\"", (int)a->texts[i].len,
                                     a->texts[i].ptr);
+        else if (a->tlsa)
+            len += print_tlsa(&a->tlsa[i], out + len, size - len);
+        else if (!a->addrs)
+            len += (size_t)snprintf(out + len, size - len, " +");
         else
             len += (size_t)snprintf(out + len, size - len, " %s", ip_addr_text(&a->addrs[i], addr));
     }
@@ -288,7 +317,39 @@ static struct answer_case {
     { "a longest label", L63 ".example", DNS_TYPE_A, RESPONSE, L63 ".example 300 A 192.0.2.1", "",
       RES_OK, L63 ".example 300: 192.0.2.1" },
 
+    { "TLSA, in the packet's order", "_25._tcp.mx.a.example", DNS_TYPE_TLSA, RESPONSE,
+      "_25._tcp.mx.a.example 300 TLSA 030101bb\n_25._tcp.mx.a.example 60 TLSA 020102aa0011", "",
+      RES_OK, "_25._tcp.mx.a.example 60: 3/1/1/bb 2/1/2/aa0011" },
+    { "TC-DANE-15 TLSA of three octets has no data", "t.example", DNS_TYPE_TLSA, RESPONSE,
+      "t.example 300 TLSA 030101", "", RES_OK, "t.example 300: 3/1/1/" },
+    { "TC-DANE-15 TLSA of two octets cannot be used", "t.example", DNS_TYPE_TLSA, RESPONSE,
+      "t.example 300 TLSA 0301", "", RES_OK, "t.example 300: 3/1/255/" },
+    { "TC-DANE-15 TLSA of one octet cannot be used", "t.example", DNS_TYPE_TLSA, RESPONSE,
+      "t.example 300 TLSA 03", "", RES_OK, "t.example 300: 3/255/255/" },
+    { "TC-DANE-15 TLSA of no octet cannot be used", "t.example", DNS_TYPE_TLSA, RESPONSE,
+      "t.example 300 TLSA ", "", RES_OK, "t.example 300: 255/255/255/" },
+    { "TC-DANE-15 TLSA with numbers that nobody knows", "t.example", DNS_TYPE_TLSA, RESPONSE,
+      "t.example 300 TLSA fffefd00\nt.example 300 TLSA 030101ff", "", RES_OK,
+      "t.example 300: 255/254/253/00 3/1/1/ff" },
+    { "DANE-019 TLSA behind CNAMEs, the smallest TTL counts", "_25._tcp.mx.example", DNS_TYPE_TLSA,
+      RESPONSE,
+      "_25._tcp.mx.example 30 CNAME _dane.example\n_dane.example 20 CNAME x.example\n"
+      "x.example 300 TLSA 03010100",
+      "", RES_OK, "x.example 20: 3/1/1/00" },
+    { "DANE-003 no TLSA", "_25._tcp.mx.example", DNS_TYPE_TLSA, RESPONSE | 3, "",
+      "example 900 SOA 60", RES_OK, "_25._tcp.mx.example 60:" },
+    { "TC-DANE-31 TLSA behind a loop", "t.example", DNS_TYPE_TLSA, RESPONSE,
+      "t.example 9 CNAME u.example\nu.example 9 CNAME t.example", "", RES_SYNTAX, NULL },
+    { "the root's SOA", ".", DNS_TYPE_SOA, RESPONSE, ". 300 SOA 60", "", RES_OK, " 300: +" },
+    { "SOA where there is none", "a.example", DNS_TYPE_SOA, RESPONSE, "", "example 900 SOA 60",
+      RES_OK, "a.example 60:" },
+
     /* CNAMEs. */
+    { "DANE-016 a CNAME that is asked for is not followed", "a.example", DNS_TYPE_CNAME, RESPONSE,
+      "a.example 300 CNAME b.example\nb.example 9 CNAME c.example", "", RES_OK,
+      "a.example 300: +" },
+    { "DANE-016 no CNAME", "a.example", DNS_TYPE_CNAME, RESPONSE, "", "example 900 SOA 60", RES_OK,
+      "a.example 60:" },
     { "TC-TXT-20 STS-008 one CNAME, the smallest TTL counts", "_mta-sts.example.com", DNS_TYPE_TXT,
       RESPONSE, "_mta-sts.example.com 30 CNAME sts.provider.net\nsts.provider.net 300 TXT x", "",
       RES_OK, "sts.provider.net 30: \"x\"" },
@@ -414,6 +475,39 @@ test_cut(void **state)
     }
     put_u8(&packet, 0);
     assert_int_equal(dns_answer_parse(packet_span(), c->qname, c->qtype, &answer), RES_SYNTAX);
+}
+
+/* So many records, or octets in one: the whole set is refused, not cut. */
+static void
+test_tlsa_bounds(void **state)
+{
+    static const struct {
+        unsigned records, octets;
+        enum result want;
+    } rows[] = { { TLSA_RECORDS_MAX, 900, RES_OK },
+                 { TLSA_RECORDS_MAX + 1, 4, RES_LIMIT },
+                 { 1, 3 + TLSA_DATA_MAX, RES_OK },
+                 { 2, 3 + TLSA_DATA_MAX + 1, RES_LIMIT },
+                 { 1, 60000, RES_LIMIT } };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        struct dns_answer answer;
+
+        put_head(&packet, RESPONSE, "t.example", DNS_TYPE_TLSA);
+        for (unsigned n = 0; n < rows[i].records; n++) {
+            size_t start = start_record(&packet, ANSWER, "t.example", DNS_TYPE_TLSA, 300);
+
+            for (unsigned k = 0; k < rows[i].octets; k++)
+                put_u8(&packet, n);
+            end_record(&packet, start);
+        }
+        assert_int_equal(dns_answer_parse(packet_span(), "t.example", DNS_TYPE_TLSA, &answer),
+                         rows[i].want);
+        assert_int_equal(answer.count, rows[i].want == RES_OK ? rows[i].records : 0);
+        dns_answer_clear(&answer);
+        assert_empty(&answer);
+    }
 }
 
 static void
@@ -721,7 +815,7 @@ main(void)
         cmocka_unit_test(test_question),  cmocka_unit_test(test_question_case),
         cmocka_unit_test(test_huge_set),  cmocka_unit_test(test_huge_packet),
         cmocka_unit_test(test_long_text), cmocka_unit_test(test_pointer_chain),
-        cmocka_unit_test(test_long_name),
+        cmocka_unit_test(test_long_name), cmocka_unit_test(test_tlsa_bounds),
     };
     static struct CMUnitTest tests[4 * ROWS(answers) + ROWS(raws) + ROWS(others)];
     static char names[3 * ROWS(answers)][128];
