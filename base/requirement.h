@@ -32,8 +32,9 @@ enum mx_match {
 /* What an override asks for (PRX-042). */
 enum rule_action {
     RULE_NONE,    /* there is none */
-    RULE_BYPASS,  /* as if the domain had no policy; what would have been is recorded */
-    RULE_MONITOR, /* judged and recorded, never blocked */
+    RULE_BYPASS,  /* as if the domain had no MTA-STS policy; what would have been is recorded. TLSA
+                   * records count all the same (TC-PREC-09) */
+    RULE_MONITOR, /* judged and recorded, never blocked, not for TLSA records either (DANE-042) */
     RULE_FLOOR,   /* another lowest TLS version, nothing else */
     RULE_REQUIRE, /* TLS, whoever answers */
     RULE_VERIFY,  /* TLS, and a certificate for the MX name, which must be one of `mx` if given */

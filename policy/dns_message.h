@@ -23,6 +23,13 @@
 #define DNS_RECORDS_MAX 256u /* of the type asked for; the rest of a larger set is cut (TXT-28) */
 #define DNS_CNAMES_MAX 8u    /* DANE-008 */
 
+/* What DNSSEC validation said of an answer (RFC 4035 4.3), which is told beside it. */
+enum dns_security {
+    DNS_BOGUS = 0, /* validation failed: a look-up error, whatever data came (DANE-002) */
+    DNS_INSECURE,  /* provably unsigned, or no trust anchor above it */
+    DNS_SECURE,
+};
+
 struct dns_mx {
     uint16_t preference;
     char host[HOSTNAME_MAX + 1]; /* lower case, no trailing dot; "" for the null MX "." */

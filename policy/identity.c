@@ -88,3 +88,18 @@ identity_choose(const struct mx_set *set, const struct name_list *patterns, stru
     }
     return res;
 }
+
+void
+identity_order(struct dane_host *hosts, size_t count, const struct name_list *patterns)
+{
+    size_t front = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct dane_host host = hosts[i];
+
+        if (!listed(patterns, host.mx))
+            continue;
+        memmove(&hosts[front + 1], &hosts[front], (i - front) * sizeof *hosts);
+        hosts[front++] = host;
+    }
+}

@@ -1,6 +1,7 @@
 #include "policy/lookup.h"
 
 #include "base/log.h"
+#include "policy/dane_lookup.h"
 #include "policy/digest.h"
 #include "policy/mx_lookup.h"
 
@@ -17,8 +18,10 @@ struct lookup {
     lookup_done *done;
     void *arg;
     const struct smart_host *smart_host; /* at the destination, or NULL */
+    const struct rule *rule;             /* the override that applies, or NULL */
     unsigned open;                       /* parts that are not there yet */
     struct mx_set set;
+    struct dane_result dane;
     uint32_t ttl_s;
     struct requirement *req; /* a reference; NULL when memory ran out */
 };
@@ -34,25 +37,27 @@ out_of_memory(struct lookup *l)
  * of opportunistic TLS (TLS-021); an override may set another, but none below RFC 8461's under a
  * policy. */
 static uint16_t
-choose_floor(const struct lookup *l, const struct rule *rule)
+choose_floor(const struct lookup *l)
 {
     const struct requirement *req = l->req;
-    bool enforced = req->sts.mode == STS_MODE_ENFORCE;
-    bool blocks = !req->monitored && req->local.action != RULE_BYPASS &&
-                  req->local.action != RULE_MONITOR &&
-                  (enforced || req->local.action >= RULE_REQUIRE);
+    enum rule_action action = req->local.action;
+    bool enforced = req->sts.mode == STS_MODE_ENFORCE && action != RULE_BYPASS;
+    bool local = action == RULE_REQUIRE || action == RULE_VERIFY || action == RULE_DANE;
+    bool blocks = !req->monitored && action != RULE_MONITOR &&
+                  (enforced || local || req->dane.state == DANE_SECURE);
     uint16_t floor = blocks ? l->config->tls_minimum : l->config->tls_opportunistic_minimum;
 
-    if (rule && rule->tls_minimum && req->local.action >= RULE_FLOOR && !req->monitored)
-        floor =
-            enforced && rule->tls_minimum < TLS_VERSION_1_2 ? TLS_VERSION_1_2 : rule->tls_minimum;
+    if (l->rule && l->rule->tls_minimum && !req->monitored)
+        floor = enforced && l->rule->tls_minimum < TLS_VERSION_1_2 ? TLS_VERSION_1_2
+                                                                   : l->rule->tls_minimum;
     return floor;
 }
 
 /* The operator's say on this recipient (PRX-041, PRX-042). */
 static enum result
-take_rule(struct lookup *l, const struct rule *rule)
+take_rule(struct lookup *l)
 {
+    const struct rule *rule = l->rule;
     struct requirement *req = l->req;
 
     req->monitored = !rollout_enforces(l->config->rollout, req->domain);
@@ -69,33 +74,64 @@ take_rule(struct lookup *l, const struct rule *rule)
     return name_list_copy(&rule->mx, &req->local.mx);
 }
 
+/* What MX names are held against: the policy's patterns, else an override's. */
+static const struct name_list *
+policy_patterns(const struct requirement *req)
+{
+    return req->sts.mode != STS_MODE_NONE ? &req->sts.mx : &req->local.mx;
+}
+
 static enum result
 choose_names(struct lookup *l)
 {
-    const struct name_list *patterns =
-        l->req->sts.mode != STS_MODE_NONE ? &l->req->sts.mx : &l->req->local.mx;
-
     if (l->smart_host) { /* mapped by the operator: DNS is not asked who it is (PRX-024) */
         l->req->matched = MX_MATCH_TABLE;
         return name_list_add(&l->req->names, span_of(l->smart_host->name));
     }
     l->req->null_mx = l->set.null_mx && l->config->refuse_null_mx;
-    return identity_choose(&l->set, patterns, l->req);
+    return identity_choose(&l->set, policy_patterns(l->req), l->req);
+}
+
+/* What DANE demands, with the hosts in the order of the names (PRX-017). */
+static void
+take_dane(struct lookup *l)
+{
+    static const enum policy_stat counters[] = { [DANE_NONE] = STAT_DANE_NONE,
+                                                 [DANE_SECURE] = STAT_DANE_SECURE,
+                                                 [DANE_FAILED] = STAT_DANE_FAILED };
+    struct requirement *req = l->req;
+
+    req->dane.required = req->local.action == RULE_DANE;
+    req->dane.suffices = l->config->dane_suffices;
+    req->dane.mx_secure = l->smart_host || l->set.security == DNS_SECURE;
+    req->dane.state = l->dane.state;
+    req->dane.hosts = l->dane.hosts;
+    req->dane.host_count = l->dane.host_count;
+    req->dane.dnssec = l->dane.dnssec;
+    memcpy(req->dane.reason, l->dane.reason, sizeof req->dane.reason);
+    l->dane = (struct dane_result){ .ttl_s = l->dane.ttl_s };
+    if (req->dane.state == DANE_SECURE)
+        identity_order(req->dane.hosts, req->dane.host_count, policy_patterns(req));
+    if (req->dane.state == DANE_SECURE && !req->dane.mx_secure)
+        log_info("event=dane-insecure-mx domain=%s mx=%s", req->domain, req->dane.hosts[0].mx);
+    policy_stats_add(l->config->stats, counters[req->dane.state]);
 }
 
 static enum result
 complete(struct lookup *l)
 {
-    const struct rule *rule = rules_find(l->config->rules, l->req->domain, &l->request.destination,
-                                         &l->request.client, clock_wall_s(&l->config->clock));
-    enum result res = take_rule(l, rule);
+    enum result res = take_rule(l);
+    bool failed = l->set.failed || l->dane.state == DANE_FAILED;
 
     if (res != RES_OK)
         return res;
-    l->req->tls_floor = choose_floor(l, rule);
-    if (!l->smart_host && l->set.ttl_s < l->ttl_s)
+    take_dane(l);
+    l->req->tls_floor = choose_floor(l);
+    if (l->set.ttl_s < l->ttl_s)
         l->ttl_s = l->set.ttl_s;
-    l->req->ttl_s = l->set.failed ? 0 : l->ttl_s;
+    if (l->dane.ttl_s < l->ttl_s) /* DANE-021 */
+        l->ttl_s = l->dane.ttl_s;
+    l->req->ttl_s = failed ? 0 : l->ttl_s;
     return choose_names(l);
 }
 
@@ -104,6 +140,7 @@ finish(struct lookup *l)
 {
     if (l->req && complete(l) != RES_OK)
         out_of_memory(l);
+    dane_result_clear(&l->dane);
     l->done(l->arg, &l->request, l->req);
     free(l);
 }
@@ -116,12 +153,50 @@ close_part(struct lookup *l)
 }
 
 static void
-on_mx_set(void *arg, const struct mx_set *set)
+on_dane(void *arg, struct dane_result *result)
 {
     struct lookup *l = arg;
 
-    l->set = *set;
+    l->dane = *result;
     close_part(l);
+}
+
+/* Do TLSA records count here? The key says so for all; an override for these recipients. Without a
+ * trust anchor no answer is secure, and there is nothing to ask (DANE-001, 041, 044). */
+static bool
+uses_dane(const struct lookup *l)
+{
+    enum rule_action action = l->rule ? l->rule->action : RULE_NONE;
+
+    if (action == RULE_NO_DANE && l->rule->mx.count == 0)
+        return false;
+    return action == RULE_DANE ? l->config->validates : l->config->dane;
+}
+
+static struct resolver *
+resolver_of(const struct lookup *l)
+{
+    return l->request.recheck ? l->config->uncached : l->config->resolver;
+}
+
+static void
+on_mx_set(void *arg, const struct mx_set *set)
+{
+    struct lookup *l = arg;
+    bool required = l->rule && l->rule->action == RULE_DANE;
+
+    l->set = *set;
+    if (!uses_dane(l) || !l->req) {
+        close_part(l);
+        return;
+    }
+    dane_lookup(
+        &(struct dane_lookup_config){
+            .resolver = resolver_of(l),
+            .port = l->request.port,
+            .insecure_mx = l->config->dane_insecure_mx && !required, /* RFC 7672 2.2.1 */
+            .exempt = l->rule && l->rule->action == RULE_NO_DANE ? &l->rule->mx : NULL },
+        &l->set, l->req->domain, on_dane, l);
 }
 
 static enum result
@@ -162,6 +237,25 @@ on_policy(void *arg, const struct sts_finding *finding)
     close_part(l);
 }
 
+/* A smart host is who the operator says: the recipient's domain is not looked up at all (PRX-024),
+ * and the host itself for DANE only. */
+static void
+ask_mx(struct lookup *l)
+{
+    const struct mx_lookup_config config = { .resolver = resolver_of(l),
+                                             .memory = l->config->memory,
+                                             .clock = l->config->clock,
+                                             .alias_targets =
+                                                 l->config->alias_targets && !l->smart_host };
+
+    if (!l->smart_host)
+        mx_lookup(&config, l->req->domain, &l->request.destination, on_mx_set, l);
+    else if (uses_dane(l))
+        mx_lookup_host(&config, l->req->domain, &l->request.destination, on_mx_set, l);
+    else
+        close_part(l);
+}
+
 void
 lookup_start(const struct lookup_config *config, const struct policy_request *request,
              lookup_done *done, void *arg)
@@ -180,19 +274,14 @@ lookup_start(const struct lookup_config *config, const struct policy_request *re
     l->done = done;
     l->arg = arg;
     l->ttl_s = config->ttl_max_s;
+    l->set.ttl_s = l->dane.ttl_s = UINT32_MAX; /* until something is asked */
     l->req = req;
     l->smart_host = rules_smart_host(config->rules, &request->destination);
     memcpy(req->domain, l->smart_host ? l->smart_host->name : request->domain, sizeof req->domain);
+    l->rule = rules_find(config->rules, req->domain, &request->destination, &request->client,
+                         clock_wall_s(&config->clock));
     l->open = 2;
-    if (l->smart_host)
-        l->open--; /* the recipient's domain is not looked up at all (PRX-024) */
-    else
-        mx_lookup(&(struct mx_lookup_config){ .resolver = request->recheck ? config->uncached
-                                                                           : config->resolver,
-                                              .memory = config->memory,
-                                              .clock = config->clock,
-                                              .alias_targets = config->alias_targets },
-                  request->domain, &request->destination, on_mx_set, l);
+    ask_mx(l);
     sts_discover(config->discovery, req->domain, request->recheck ? STS_FOR_RECHECK : STS_FOR_MAIL,
                  on_policy, l);
 }

@@ -1,5 +1,6 @@
 /* policy/lookup.h: one question of a worker, from domain and destination to the requirement: the
- * policy and the MX hosts are looked up side by side; a re-check asks for both past all caches.
+ * policy, and the MX hosts with their TLSA records, are looked up side by side; a re-check asks for
+ * all past all caches.
  * Context: policy process, on its event loop.
  */
 #ifndef STSGATE_POLICY_LOOKUP_H
@@ -7,6 +8,7 @@
 
 #include "policy/addr_memory.h"
 #include "policy/policy_msg.h"
+#include "policy/policy_stats.h"
 #include "policy/rules.h"
 #include "policy/sts_discovery.h"
 
@@ -16,11 +18,16 @@ struct lookup_config {
     struct sts_discovery *discovery;
     struct addr_memory *memory;
     struct clock clock;
-    const struct rules *rules;          /* overrides and smart hosts of the configuration */
-    const struct rollout *rollout;      /* as it is now: a control command may have changed it */
-    bool alias_targets;                 /* key sts_mx_cname = also-target (STS-082) */
-    bool refuse_null_mx;                /* key null_mx = refuse (PRX-022) */
-    uint16_t tls_minimum;               /* floor where TLS is demanded and may block (TLS-020) */
+    const struct rules *rules;     /* overrides and smart hosts of the configuration */
+    const struct rollout *rollout; /* as it is now: a control command may have changed it */
+    bool dane;                     /* key dane, and there is a trust anchor (DANE-001) */
+    bool validates;                /* there is a trust anchor: RULE_DANE works without the key */
+    bool dane_insecure_mx;         /* key of that name (DANE-009) */
+    bool dane_suffices;            /* key dane_and_sts = dane-suffices (STS-107) */
+    struct policy_stats *stats;    /* may be NULL */
+    bool alias_targets;            /* key sts_mx_cname = also-target (STS-082) */
+    bool refuse_null_mx;           /* key null_mx = refuse (PRX-022) */
+    uint16_t tls_minimum;          /* floor where TLS is demanded and may block (TLS-020) */
     uint16_t tls_opportunistic_minimum; /* floor elsewhere (TLS-021) */
     uint32_t ttl_max_s;                 /* of a requirement in a worker's cache */
 };

@@ -34,6 +34,18 @@ take_ttl(struct lookup *l, uint32_t ttl_s)
 }
 
 static void
+fail_mx(struct lookup *l, const char *reason, bool bogus)
+{
+    struct mx_set *set = &l->set;
+
+    set->failed = set->mx_failed = true;
+    set->mx_bogus = bogus;
+    set->ttl_s = 0;
+    snprintf(set->mx_reason, sizeof set->mx_reason, "%.*s", (int)sizeof set->mx_reason - 1, reason);
+    finish(l);
+}
+
+static void
 close_question(struct lookup *l)
 {
     if (--l->open == 0)
@@ -47,6 +59,7 @@ add_alias_target(struct lookup *l, const struct mx_host *host, const char *targe
     if (!l->config.alias_targets || strcmp(host->host, target) == 0 || l->set.count == MX_HOSTS_MAX)
         return;
     l->set.hosts[l->set.count] = *host;
+    l->set.hosts[l->set.count].is_target = true;
     snprintf(l->set.hosts[l->set.count++].host, sizeof host->host, "%s", target);
 }
 
@@ -59,8 +72,13 @@ on_addresses(void *arg, const struct resolver_answer *a)
     int64_t now_s = clock_wall_s(&l->config.clock);
 
     free(question);
-    if (a->status == RESOLVER_FAILED)
-        l->set.failed = true; /* another host may hold the address all the same (DANE-005) */
+    host->failed = a->status == RESOLVER_FAILED;
+    host->bogus = a->bogus;
+    host->security = a->security;
+    snprintf(host->owner, sizeof host->owner, "%s", a->answer.owner);
+    snprintf(host->reason, sizeof host->reason, "%.*s", (int)sizeof host->reason - 1, a->reason);
+    if (host->failed) /* another host may hold the address all the same (DANE-005) */
+        l->set.failed = true;
     else
         take_ttl(l, a->answer.ttl_s);
     for (size_t i = 0; i < a->answer.count; i++) {
@@ -120,6 +138,8 @@ add_host(struct lookup *l, uint16_t preference, const char *host)
         return; /* the null MX is no host (RFC 7505) */
     h = &l->set.hosts[l->set.count++];
     h->preference = preference;
+    h->failed = true; /* until there is an answer */
+    snprintf(h->reason, sizeof h->reason, "not asked");
     snprintf(h->host, sizeof h->host, "%s", host);
 }
 
@@ -129,34 +149,37 @@ on_mx(void *arg, const struct resolver_answer *a)
     struct lookup *l = arg;
 
     if (a->status == RESOLVER_FAILED) {
-        l->set.failed = true;
-        l->set.ttl_s = 0;
-        finish(l);
+        fail_mx(l, a->reason, a->bogus);
         return;
     }
     take_ttl(l, a->answer.ttl_s);
+    l->set.security = a->security;
+    snprintf(l->set.owner, sizeof l->set.owner, "%s", a->answer.owner);
     l->set.null_mx = a->answer.count == 1 && a->answer.mx[0].host[0] == '\0';
     if (a->answer.count) {
         qsort(a->answer.mx, a->answer.count, sizeof *a->answer.mx, by_preference);
         for (size_t i = 0; i < a->answer.count; i++)
             add_host(l, a->answer.mx[i].preference, a->answer.mx[i].host);
     } else if (a->answer.rcode == DNS_RCODE_NOERROR) {
-        add_host(l, 0, l->domain); /* the implicit MX (RFC 5321 5.1, PRX-021) */
+        l->set.implicit = true;
+        add_host(l, 0, l->domain); /* RFC 5321 5.1, PRX-021 */
     }
     ask_addresses(l);
 }
 
-void
-mx_lookup(const struct mx_lookup_config *config, const char *domain,
-          const struct ip_addr *destination, mx_lookup_done *done, void *arg)
+/* NULL: no memory, and done has been called. */
+static struct lookup *
+lookup_new(const struct mx_lookup_config *config, const char *domain,
+           const struct ip_addr *destination, mx_lookup_done *done, void *arg)
 {
-    static const struct mx_set nothing = { .failed = true };
+    static const struct mx_set nothing = { .failed = true,
+                                           .mx_failed = true,
+                                           .mx_reason = "no memory" };
     struct lookup *l = calloc(1, sizeof *l);
-    struct resolver_query *query;
 
     if (!l) {
         done(arg, &nothing);
-        return;
+        return NULL;
     }
     l->config = *config;
     l->destination = *destination;
@@ -164,8 +187,33 @@ mx_lookup(const struct mx_lookup_config *config, const char *domain,
     l->arg = arg;
     l->set.ttl_s = UINT32_MAX;
     snprintf(l->domain, sizeof l->domain, "%s", domain);
-    if (resolver_ask(config->resolver, l->domain, DNS_TYPE_MX, on_mx, l, &query) != RES_OK) {
-        free(l);
-        done(arg, &nothing);
-    }
+    return l;
+}
+
+void
+mx_lookup(const struct mx_lookup_config *config, const char *domain,
+          const struct ip_addr *destination, mx_lookup_done *done, void *arg)
+{
+    struct lookup *l = lookup_new(config, domain, destination, done, arg);
+    struct resolver_query *query;
+
+    if (!l || resolver_ask(config->resolver, l->domain, DNS_TYPE_MX, on_mx, l, &query) == RES_OK)
+        return;
+    fail_mx(l, "too many questions", false);
+}
+
+void
+mx_lookup_host(const struct mx_lookup_config *config, const char *host,
+               const struct ip_addr *destination, mx_lookup_done *done, void *arg)
+{
+    struct lookup *l = lookup_new(config, host, destination, done, arg);
+
+    if (!l)
+        return;
+    l->set.implicit = true;
+    l->set.security = DNS_SECURE;
+    snprintf(l->set.owner, sizeof l->set.owner, "%s", host);
+    add_host(l, 0, host);
+    l->set.hosts[0].holds = MX_HOLDS_NOW;
+    ask_addresses(l);
 }

@@ -23,4 +23,9 @@ typedef void mx_lookup_done(void *arg, const struct mx_set *set); /* set: borrow
 void mx_lookup(const struct mx_lookup_config *config, const char *domain,
                const struct ip_addr *destination, mx_lookup_done *done, void *arg);
 
+/** The same for a host that the operator has put at destination (PRX-024): it holds the address
+ * whatever DNS says, and that it is the host is as good as secure (RFC 7672 2.2.2). */
+void mx_lookup_host(const struct mx_lookup_config *config, const char *host,
+                    const struct ip_addr *destination, mx_lookup_done *done, void *arg);
+
 #endif

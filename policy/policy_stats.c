@@ -49,6 +49,12 @@ static const char *const names[POLICY_STATS] = {
     [STAT_STORE_WRITTEN] = "store_written",
     [STAT_STORE_ERRORS] = "store_errors",
     [STAT_STORE_LOST] = "store_lost",
+    [STAT_DANE_NONE] = "dane_none",
+    [STAT_DANE_SECURE] = "dane_secure",
+    [STAT_DANE_FAILED] = "dane_failed",
+    [STAT_DANE_PROBES] = "dane_probes",
+    [STAT_DANE_PROBES_FAILED] = "dane_probes_failed",
+    [STAT_DANE_BLIND] = "dane_blind",
 };
 
 /* The reasons of policy/fetch.h and policy/sts_fetch.h; other failures of HTTPS are "other". */

@@ -62,7 +62,14 @@ enum policy_stat {
     STAT_STORE_WRITTEN,
     STAT_STORE_ERRORS,
     STAT_STORE_LOST, /* times that a store could not be used at all */
-    POLICY_STATS     /* how many there are */
+    /* DANE: look-ups for mail, by what they came to; the self-test of validation (DANE-001) */
+    STAT_DANE_NONE,
+    STAT_DANE_SECURE,
+    STAT_DANE_FAILED,
+    STAT_DANE_PROBES,        /* self-tests made */
+    STAT_DANE_PROBES_FAILED, /* of these */
+    STAT_DANE_BLIND,         /* no counter: 1 while the last self-test has failed, else 0 */
+    POLICY_STATS             /* how many there are */
 };
 
 struct policy_stats {
@@ -75,6 +82,14 @@ policy_stats_add(struct policy_stats *stats, enum policy_stat which)
 {
     if (stats)
         stats->counts[which]++;
+}
+
+/** What it says now, of one that is no counter; stats may be NULL. */
+static inline void
+policy_stats_set(struct policy_stats *stats, enum policy_stat which, uint64_t value)
+{
+    if (stats)
+        stats->counts[which] = value;
 }
 
 /** The counter of a fetch that ended with this type and reason (sts_fetch.h). */

@@ -9,12 +9,6 @@ struct ev_loop;
 struct resolver;
 struct resolver_query;
 
-enum dns_security {
-    DNS_BOGUS = 0, /* validation failed: a look-up error, whatever data came (DANE-002) */
-    DNS_INSECURE,  /* provably unsigned, or no trust anchor above it */
-    DNS_SECURE,
-};
-
 struct resolver_config {
     /* At most one of stub and forward is set. With neither, iteration from the root hints. */
     const char *stub;       /* "ADDRESS" or "ADDRESS@PORT" of the authority for ".", "" for none */

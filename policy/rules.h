@@ -34,8 +34,9 @@ struct rule {
     struct net_list destinations; /* empty: any */
     struct net_list clients;      /* empty: any */
     enum rule_action action;
-    struct name_list mx;  /* RULE_VERIFY: patterns as in a policy; empty: the MX names are
-                           * taken from DNS, and only the certificate is demanded */
+    struct name_list mx;  /* patterns as in a policy. RULE_VERIFY: those that are permitted; empty:
+                           * the MX names are taken from DNS, and only the certificate is demanded.
+                           * RULE_NO_DANE: those that it is for; empty: all of the domain */
     char *ca_file;        /* owned; RULE_VERIFY: roots in place of mx_ca_file; NULL: those */
     uint16_t tls_minimum; /* floor for these recipients; 0: the site's */
     enum reply_profile profiles[REPLY_CLASSES]; /* of what these recipients are refused for */

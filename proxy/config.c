@@ -133,6 +133,15 @@ static const struct config_key keys[] = {
            "What is compared with a policy: the MX record's name, or also the target of its alias"),
     CHOICE(null_mx, refuse_null_mx, "upstream or refuse", "upstream",
            "Who answers a recipient whose domain takes no mail: the MX, or the gateway with 556"),
+    TEXT(dane, CONFIG_BOOL, "true or false", "true",
+         "Ask for DNSSEC-validated TLSA records of MX hosts, and hold to them; needs "
+         "trust_anchor_file"),
+    TEXT(dane_insecure_mx, CONFIG_BOOL, "true or false", "false",
+         "DANE also with MX hosts that an unsigned domain names"),
+    CHOICE(
+        dane_and_sts, dane_suffices, "both or dane-suffices", "both",
+        "Where TLSA records and a policy in mode enforce stand side by side: the MX must satisfy "
+        "both, or TLSA records alone"),
     CHOICE(reply_profile, permanent[REPLY_CLASS_STS], "temporary or permanent", "temporary",
            "Refusals for a domain's MTA-STS policy: 4xx, or after a fresh look at it 5xx"),
     CHOICE(reply_profile_dane, permanent[REPLY_CLASS_DANE], "temporary or permanent", "temporary",

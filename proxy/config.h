@@ -85,6 +85,10 @@ struct config {
     bool alias_targets;               /* the target of an MX host that is an alias is compared with
                                        * the policy too (STS-082) */
     bool refuse_null_mx;              /* RCPT is answered here, not by the MX (PRX-022) */
+    bool dane;             /* and there is a trust anchor: TLSA records count (DANE-001) */
+    bool dane_insecure_mx; /* also with MX hosts from unsigned MX records (DANE-009) */
+    bool dane_suffices;    /* a TLSA match makes up for what MTA-STS would refuse
+                            * (STS-107) */
 
     /* refusals */
     bool permanent[REPLY_CLASSES]; /* 5xx, by whose demand it is that failed (REP-004) */

@@ -26,14 +26,15 @@ static const struct config_section_key override_keys[] = {
     { "destination", "list of ADDRESS/BITS or ADDRESS", true,
       "Where the connection goes; without it: anywhere" },
     { "client", "list of ADDRESS/BITS or ADDRESS", true, "Who sends; without it: anybody" },
-    { "action", "bypass, monitor, floor, require or verify", false,
+    { "action", "bypass, monitor, floor, require, verify, dane or no-dane", false,
       "What holds in place of, or beside, the domain's own policy" },
     { "mx", "list of names, \"*.\" stands for one label", true,
-      "verify: MX hosts that are permitted; without it: those of the DNS" },
+      "verify: MX hosts that are permitted; without it: those of the DNS. "
+      "no-dane: those that it is for; without it: all" },
     { "ca_file", "absolute path", false,
       "verify: CA certificates in place of mx_ca_file, a file or a folder" },
     { "tls_minimum", "1.0, 1.1, 1.2 or 1.3", false,
-      "floor, require, verify: lowest TLS version; without it: the site's" },
+      "floor, require, verify, dane: lowest TLS version; without it: the site's" },
     { "reply_profile", "temporary or permanent", false,
       "Refusals for the MTA-STS policy; without it: as the site's" },
     { "reply_profile_dane", "temporary or permanent", false,
@@ -153,8 +154,9 @@ add_pattern(struct name_list *list, const char *text)
 static bool
 set_action(const char *text, enum rule_action *out)
 {
-    static const enum rule_action actions[] = { RULE_BYPASS, RULE_MONITOR, RULE_FLOOR, RULE_REQUIRE,
-                                                RULE_VERIFY };
+    static const enum rule_action actions[] = { RULE_BYPASS,  RULE_MONITOR, RULE_FLOOR,
+                                                RULE_REQUIRE, RULE_VERIFY,  RULE_DANE,
+                                                RULE_NO_DANE };
 
     for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
         if (strcmp(text, rule_action_name(actions[i])) == 0) {
@@ -480,12 +482,12 @@ objection(const struct rule *rule)
         return "reason is missing: who reads it in a year wants to know";
     if (rule->until_s == 0)
         return "until is missing: an exception has an end";
-    if (rule->action != RULE_VERIFY && rule->mx.count)
-        return "mx belongs to action verify";
+    if (rule->action != RULE_VERIFY && rule->action != RULE_NO_DANE && rule->mx.count)
+        return "mx belongs to the actions verify and no-dane";
     if (rule->action != RULE_VERIFY && rule->ca_file)
         return "ca_file belongs to action verify";
-    if (rule->action < RULE_FLOOR && rule->tls_minimum)
-        return "tls_minimum belongs to the actions floor, require and verify";
+    if ((rule->action < RULE_FLOOR || rule->action == RULE_NO_DANE) && rule->tls_minimum)
+        return "tls_minimum belongs to the actions floor, require, verify and dane";
     if (rule->action == RULE_FLOOR && !rule->tls_minimum)
         return "action floor needs tls_minimum";
     return NULL;

@@ -20,7 +20,8 @@ warn(config_warning *each, void *arg, const char *fmt, ...)
 }
 
 static void
-warn_of_rule(const struct rule *rule, int64_t now_s, config_warning *each, void *arg)
+warn_of_rule(const struct config *config, const struct rule *rule, int64_t now_s,
+             config_warning *each, void *arg)
 {
     int64_t days = (rule->until_s - now_s) / DAY_S;
 
@@ -33,6 +34,10 @@ warn_of_rule(const struct rule *rule, int64_t now_s, config_warning *each, void 
         warn(each, arg,
              "override \"%s\": require demands TLS but authenticates nobody; verify does",
              rule->id);
+    if (rule->action == RULE_DANE && !*config->trust_anchor_file)
+        warn(each, arg, "override \"%s\": without trust_anchor_file no mail passes it", rule->id);
+    if (rule->action == RULE_NO_DANE)
+        warn(each, arg, "override \"%s\": TLSA records of these hosts are not asked for", rule->id);
 }
 
 void
@@ -42,7 +47,7 @@ config_warnings(const struct config *config, int64_t now_s, config_warning *each
     char text[16];
 
     for (size_t i = 0; i < config->rules.rule_count; i++)
-        warn_of_rule(&config->rules.rules[i], now_s, each, arg);
+        warn_of_rule(config, &config->rules.rules[i], now_s, each, arg);
     if (rollout->mode == ROLLOUT_SURVEY)
         warn(each, arg, "rollout is survey: every byte is relayed untouched, nothing is enforced");
     else if (rollout->mode != ROLLOUT_ENFORCE || rollout->percent < 100)
@@ -52,7 +57,9 @@ config_warnings(const struct config *config, int64_t now_s, config_warning *each
     if (config->tls_required && (rollout->mode != ROLLOUT_ENFORCE || rollout->percent < 100))
         warn(each, arg, "tls is required, but only where the rollout reaches");
     if (!*config->trust_anchor_file)
-        warn(each, arg, "trust_anchor_file is empty: DNSSEC is not validated");
+        warn(each, arg, "trust_anchor_file is empty: DNSSEC is not validated, DANE is off");
+    else if (!config->dane)
+        warn(each, arg, "dane is false: TLSA records are not asked for");
     if (config->policy_port != 443)
         warn(each, arg, "policy_port is %u: no public policy host listens there",
              config->policy_port);

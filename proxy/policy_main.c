@@ -2,6 +2,7 @@
  * sees no mail. Here the libraries of policy/ are tied to the supervisor's control channel. */
 #include "base/hash_key.h"
 #include "base/log.h"
+#include "policy/dane_probe.h"
 #include "policy/policy_admin.h"
 #include "policy/policy_server.h"
 #include "policy/sts_keeper.h"
@@ -29,6 +30,7 @@ struct policy_process {
     struct record_sink *records;
     struct sts_fetcher *policies;
     struct addr_memory *memory;
+    struct dane_probe *probe; /* NULL: DANE is off */
     struct sts_discovery *discovery;
     struct sts_refresh *refresh;
     struct policy_admin *admin;
@@ -172,6 +174,8 @@ on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     sts_discovery_tick(p->discovery);
     if (!p->retired)
         sts_refresh_tick(p->refresh);
+    if (p->probe && !p->retired)
+        dane_probe_tick(p->probe);
 }
 
 /* What applies to a domain, or to all for "", is another thing now. */
@@ -326,6 +330,19 @@ open_policies(struct policy_process *p)
     return true;
 }
 
+/* Where DANE is off the supervisor's warnings say so. */
+static bool
+open_probe(struct policy_process *p)
+{
+    if (!p->lookups.dane)
+        return true;
+    p->probe = dane_probe_new(&(struct dane_probe_config){
+        .resolver = p->uncached, .stats = &p->stats, .clock = clock_system() });
+    if (p->probe)
+        dane_probe_tick(p->probe);
+    return p->probe != NULL;
+}
+
 static bool
 open_all(struct policy_process *p)
 {
@@ -343,6 +360,11 @@ open_all(struct policy_process *p)
         .clock = clock_system(),
         .rules = &c->rules,
         .rollout = &p->rollout,
+        .dane = c->dane && *c->trust_anchor_file,
+        .validates = *c->trust_anchor_file,
+        .dane_insecure_mx = c->dane_insecure_mx,
+        .dane_suffices = c->dane_suffices,
+        .stats = &p->stats,
         .alias_targets = c->alias_targets,
         .refuse_null_mx = c->refuse_null_mx,
         .tls_minimum = c->tls_minimum,
@@ -351,7 +373,7 @@ open_all(struct policy_process *p)
     };
     p->rollout = c->rules.rollout;
     p->server = policy_server_new(p->loop, &p->lookups);
-    return p->memory && p->server;
+    return p->memory && p->server && open_probe(p);
 }
 
 static void
@@ -396,6 +418,7 @@ close_all(struct policy_process *p)
     sts_cache_free(p->cache);
     sts_keeper_free(p->keeper);
     addr_memory_free(p->memory);
+    dane_probe_free(p->probe);
     child_channel_clear(&p->channel);
     config_free(p->config);
 }

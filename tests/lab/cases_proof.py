@@ -195,13 +195,15 @@ def first_contact_blocked_is_loud(t, site):
 
 @case(Site("stored", policy="enforce"), Site("storedgood", policy="enforce"), only=ONCE)
 def a_restart_without_network_still_enforces(t, site, good):
-    """STS-061, TC-CACHE-15: killed, and all of DNS and HTTPS dead."""
+    """STS-061, TC-CACHE-15: killed, and all of DNS and HTTPS dead. Without DANE: with it no mail goes
+    while MX records cannot be looked up (PRX-023)."""
     learn(t, site)
     learn(t, good)
     wait_for(lambda: stored(t, site.domain) and stored(t, good.domain), "the store", 10)
     for server in (t.dns.nsd, t.web.nginx):
         os.killpg(server.pid, signal.SIGSTOP)
     try:
+        t.gateway.configure("dane = false")
         t.gateway.restart(signal.SIGKILL)
         t.mx(site, pair=wrong_pair(t, site))
         t.mx(good)
@@ -212,6 +214,8 @@ def a_restart_without_network_still_enforces(t, site, good):
     finally:
         for server in (t.dns.nsd, t.web.nginx):
             os.killpg(server.pid, signal.SIGCONT)
+        t.gateway.configure("")
+        t.gateway.reload()
 
 
 @case(Site("damaged", policy="enforce"), only=ONCE)

@@ -12,6 +12,7 @@ from world import GATEWAY_NAME, NAME_SERVER
 
 TPROXY_PORT, REDIRECT_PORT = 2525, 2526
 MARK_OURS = 2  # upstream_mark
+WORKERS = 2
 
 # Fail closed: without a listener the tproxy rule does not match, and the packet would be forwarded.
 FORWARD = """  chain forward {
@@ -64,7 +65,7 @@ class Gateway:
     def _conf(self, certificates, zones):
         listen = f'listen_{self.intercept} = {{"[::]:{self._port()}"}}'
         return f"""hostname = "{GATEWAY_NAME}"
-workers = 2
+workers = {WORKERS}
 log_level = "debug"
 record_file = "{self.record_file}"
 {listen}
@@ -91,9 +92,12 @@ handshake_timeout = 4
         self.conf.write_text("\n".join(base + [text, ""]))
 
     def reload(self):
-        """By command, as an operator does; returns once the new generation serves."""
+        """By command, as an operator does; returns once the new generation serves, alone."""
+        begun = len(self.read_log())
         done = self.command("reload")
         assert done.returncode == 0, done.stderr
+        wait_for(lambda: self.read_log()[begun:].count("event=draining") >= WORKERS,
+                 "the generation before to take no more clients", 10)
         return done
 
     def command(self, *argv, check=False):

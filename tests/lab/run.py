@@ -13,6 +13,7 @@ import time
 import traceback
 
 import cases_client
+import cases_dane_dns
 import cases_delivery
 import cases_extensions
 import cases_faults
@@ -35,7 +36,7 @@ from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
            cases_proof, cases_session, cases_zones, cases_extensions,
-           cases_client, cases_records)
+           cases_client, cases_records, cases_dane_dns)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS = 120

@@ -221,6 +221,14 @@ static struct value_case {
     { "null_mx", "upstream", "0" },
     { "null_mx", "refuse", "1" },
     { "null_mx", "true", NULL },
+    { "dane", "true", "1" },
+    { "dane", "false", "0" },
+    { "dane", "off", NULL },
+    { "dane_insecure_mx", "true", "1" },
+    { "dane_insecure_mx", "yes", NULL },
+    { "dane_and_sts", "both", "0" },
+    { "dane_and_sts", "dane-suffices", "1" },
+    { "dane_and_sts", "either", NULL },
     { "rollout", "survey", "survey" },
     { "rollout", "monitor", "monitor" },
     { "rollout", "enforce", "enforce" },
@@ -347,15 +355,21 @@ static struct error_case {
     { "override: no end", SECTION("action = bypass\n" SELECT REASON), 0, RES_SYNTAX,
       FILE_NAME ":2: override \"x\": until is missing" },
     { "override: mx without verify", SECTION(WHOLE "mx = {mx.a.example}\n"), 0, RES_SYNTAX,
-      FILE_NAME ":2: override \"x\": mx belongs to action verify" },
+      FILE_NAME ":2: override \"x\": mx belongs to the actions verify and no-dane" },
     { "override: ca_file without verify", SECTION(WHOLE "ca_file = /ca.pem\n"), 0, RES_SYNTAX,
       FILE_NAME ":2: override \"x\": ca_file belongs to action verify" },
     { "override: floor for a bypass", SECTION(WHOLE "tls_minimum = 1.2\n"), 0, RES_SYNTAX,
       FILE_NAME ":2: override \"x\": tls_minimum belongs" },
+    { "override: floor for a no-dane",
+      SECTION("action = no-dane\ntls_minimum = 1.2\n" SELECT REASON UNTIL), 0, RES_SYNTAX,
+      FILE_NAME ":2: override \"x\": tls_minimum belongs" },
+    { "override: mx for a dane", SECTION("action = dane\nmx = {a.example}\n" SELECT REASON UNTIL),
+      0, RES_SYNTAX, FILE_NAME ":2: override \"x\": mx belongs to the actions" },
     { "override: floor without a floor", SECTION("action = floor\n" SELECT REASON UNTIL), 0,
       RES_SYNTAX, FILE_NAME ":2: override \"x\": action floor needs tls_minimum" },
     { "override: another action", SECTION("action = allow\n"), 0, RES_SYNTAX,
-      FILE_NAME ":2: action: expected bypass, monitor, floor, require or verify, got \"allow\"" },
+      FILE_NAME ":2: action: expected bypass, monitor, floor, require, verify, dane or no-dane, "
+                "got \"allow\"" },
     { "override: no domain name", SECTION("domain = {a.example,\n\"*.*.example\"}\n"), 0,
       RES_SYNTAX, FILE_NAME ":3: domain: expected list of names" },
     { "override: U-label", SECTION("domain = {b\xc3\xbc.example}\n"), 0, RES_SYNTAX,
@@ -948,20 +962,30 @@ test_warnings(void **state)
         "rollout = \"enforce 30%\"\npolicy_port = 8443\ntrust_anchor_file = \"\"\n"
         "override \"old\" {\n" WHOLE "}\n"
         "override \"soon\" {\naction = monitor\n" SELECT REASON "until = 2027-04-05\n}\n"
-        "override \"later\" {\naction = require\n" SELECT REASON "until = 2028-01-01\n}\n";
+        "override \"later\" {\naction = require\n" SELECT REASON "until = 2028-01-01\n}\n"
+        "override \"must\" {\naction = dane\n" SELECT REASON "until = 2028-01-01\n}\n"
+        "override \"not\" {\naction = no-dane\n" SELECT REASON "until = 2028-01-01\n}\n";
     struct config *config = parse(text, strlen(text));
     struct heard heard = { 0 };
 
     (void)state;
     config_warnings(config, 1806537600, hear, &heard); /* the moment that "old" ends */
-    assert_int_equal(heard.count, 6);
+    assert_int_equal(heard.count, 8);
     assert_non_null(strstr(heard.text, "override \"old\" has ended and is ignored"));
     assert_non_null(strstr(heard.text, "override \"soon\" ends in 5 days"));
     assert_non_null(
         strstr(heard.text, "override \"later\": require demands TLS but authenticates"));
     assert_non_null(strstr(heard.text, "rollout is enforce 30%"));
     assert_non_null(strstr(heard.text, "policy_port is 8443"));
-    assert_non_null(strstr(heard.text, "trust_anchor_file is empty"));
+    assert_non_null(
+        strstr(heard.text, "trust_anchor_file is empty: DNSSEC is not validated, DANE"));
+    assert_non_null(strstr(heard.text, "override \"must\": without trust_anchor_file no mail"));
+    assert_non_null(strstr(heard.text, "override \"not\": TLSA records of these hosts are not"));
+    config_free(config);
+    config = parse("dane = false\n", strlen("dane = false\n"));
+    heard = (struct heard){ 0 };
+    config_warnings(config, 1806537600, hear, &heard);
+    assert_string_equal(heard.text, "dane is false: TLSA records are not asked for\n");
     config_free(config);
     config = parse("", 0);
     heard = (struct heard){ 0 };
