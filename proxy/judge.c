@@ -134,13 +134,18 @@ judge_all(const struct requirement *req, const struct observation *obs, int64_t 
     return both(v, judge_local(req, obs));
 }
 
-/* Bypassed: the handshake, too, is made as without a policy. */
+/* Bypassed is the domain's policy: the handshake, too, is made as without one. Its TLSA records are
+ * another matter, which only "no-dane" and "monitor" let go (DANE-025, TC-PREC-09). */
 static struct verdict
-bypass(struct verdict strict, const struct requirement *req, const struct observation *obs)
+bypass(const struct requirement *req, const struct observation *obs, int64_t now_s)
 {
-    if (strict.action != VERDICT_REFUSE && strict.action != VERDICT_ALLOW)
-        return judge_opportunistic(req, obs);
-    return relax(strict, req, obs);
+    struct verdict v = judge_policy(req, obs, now_s, false);
+
+    if (v.action != VERDICT_REFUSE && v.action != VERDICT_ALLOW)
+        v = judge_opportunistic(req, obs);
+    else
+        v = relax(v, req, obs);
+    return judge_has_dane(req) ? both(judge_dane(req, obs), v) : v;
 }
 
 /* Does anything keep this recipient's mail from being blocked, whoever demands what? An override,
@@ -200,8 +205,8 @@ judge(const struct requirement *domain, const struct demand *demand, const struc
     with_floor.tls_floor = judge_floor(domain, demand);
     would = add_demand(judge_all(req, obs, now_s, true), req, demand, obs, false);
     v = strict = judge_all(req, obs, now_s, false);
-    if (req->local.action == RULE_BYPASS)
-        v = bypass(strict, req, obs);
+    if (req->local.action == RULE_BYPASS && !req->monitored)
+        v = bypass(req, obs, now_s);
     else if (is_spared(req))
         v = relax(strict, req, obs);
     v = add_demand(v, req, demand, obs, is_spared(req));
