@@ -56,10 +56,11 @@ struct dane_facts {
 struct observation {
     unsigned refs; /* observation_ref() and observation_unref() */
 
-    bool starttls_offered;  /* keyword in the clear EHLO reply */
-    unsigned starttls_code; /* reply code of STARTTLS, 0 before */
-    bool bound;             /* a recipient of the open transaction was accepted on this connection
-                             * or waits for its reply, so it cannot be changed (PRX-031, 033) */
+    bool starttls_offered;   /* keyword in the clear EHLO reply */
+    unsigned starttls_code;  /* reply code of STARTTLS, 0 before */
+    bool requiretls_offered; /* keyword in the EHLO reply under TLS (RFC 8689 2) */
+    bool bound;              /* a recipient of the open transaction was accepted on this connection
+                              * or waits for its reply, so it cannot be changed (PRX-031, 033) */
 
     /* With TLS_STAGE_CLEAR a failure, and what goes with it down to `version`, is that of the
      * connection before: this one was made to go on without (TLS-031). */

@@ -37,6 +37,8 @@ enum reply_row {
     REPLY_NO_RECIPIENTS_YET,    /* REP-044, 503 */
     REPLY_TLS_REQUIRED,         /* REP-042 */
     REPLY_IDENTITY_REQUIRED,    /* REP-043 */
+    REPLY_REQUIRETLS_MISSING,   /* REP-056, 4.7.30 */
+    REPLY_REQUIRETLS_UNMET,     /* REP-056, 4.7.10 */
     REPLY_UNREACHABLE,          /* REP-045, as greeting */
     REPLY_UPSTREAM_LOST,        /* REP-046, 421 */
     REPLY_UPSTREAM_LOST_DATA,   /* REP-046, in data: 451 */

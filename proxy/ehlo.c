@@ -6,12 +6,19 @@ static const struct keyword_entry {
     const char *name;
     enum ehlo_keyword bit;
 } keywords[] = {
-    { "STARTTLS", EHLO_STARTTLS }, { "PIPELINING", EHLO_PIPELINING },
-    { "SIZE", EHLO_SIZE },         { "8BITMIME", EHLO_8BITMIME },
-    { "DSN", EHLO_DSN },           { "ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES },
-    { "SMTPUTF8", EHLO_SMTPUTF8 }, { "DELIVERBY", EHLO_DELIVERBY },
-    { "LIMITS", EHLO_LIMITS },     { "MT-PRIORITY", EHLO_MT_PRIORITY },
-    { "CHUNKING", EHLO_CHUNKING }, { "BINARYMIME", EHLO_BINARYMIME },
+    { "STARTTLS", EHLO_STARTTLS },
+    { "PIPELINING", EHLO_PIPELINING },
+    { "SIZE", EHLO_SIZE },
+    { "8BITMIME", EHLO_8BITMIME },
+    { "DSN", EHLO_DSN },
+    { "ENHANCEDSTATUSCODES", EHLO_ENHANCEDSTATUSCODES },
+    { "SMTPUTF8", EHLO_SMTPUTF8 },
+    { "DELIVERBY", EHLO_DELIVERBY },
+    { "LIMITS", EHLO_LIMITS },
+    { "MT-PRIORITY", EHLO_MT_PRIORITY },
+    { "CHUNKING", EHLO_CHUNKING },
+    { "BINARYMIME", EHLO_BINARYMIME },
+    { "REQUIRETLS", EHLO_REQUIRETLS },
 };
 
 static unsigned
@@ -82,7 +89,7 @@ append_line(struct buffer *list, struct span code, struct span text, size_t *out
 
 enum result
 ehlo_announce(const struct smtp_reply *reply, const struct smtp_reply *list, unsigned allowed,
-              bool with_size_number, struct buffer *out)
+              unsigned ours, bool with_size_number, struct buffer *out)
 {
     struct span rest = list->text, code = span_first(reply->text, 3);
     struct buffer shown;
@@ -103,8 +110,10 @@ ehlo_announce(const struct smtp_reply *reply, const struct smtp_reply *list, uns
             res = append_line(&shown, code, line, &last);
         rest = one.text;
     }
-    if (res == RES_OK && allowed & EHLO_STARTTLS)
+    if (res == RES_OK && ours & EHLO_STARTTLS)
         res = append_line(&shown, code, span_of("STARTTLS"), &last);
+    if (res == RES_OK && ours & ~ehlo_keywords(list) & EHLO_REQUIRETLS)
+        res = append_line(&shown, code, span_of("REQUIRETLS"), &last);
     if (res == RES_OK) {
         shown.mem[shown.start + last + 3] = ' ';
         res = buffer_append(out, buffer_span(&shown));
@@ -117,7 +126,7 @@ enum result
 ehlo_filter(const struct smtp_reply *reply, unsigned allowed, bool with_size_number,
             struct buffer *out)
 {
-    return ehlo_announce(reply, reply, allowed, with_size_number, out);
+    return ehlo_announce(reply, reply, allowed, allowed & EHLO_STARTTLS, with_size_number, out);
 }
 
 struct smtp_reply

@@ -20,6 +20,7 @@ enum ehlo_keyword {
     EHLO_LIMITS = 1u << 9,
     EHLO_CHUNKING = 1u << 10,
     EHLO_BINARYMIME = 1u << 11,
+    EHLO_REQUIRETLS = 1u << 12, /* RFC 8689; shown by a rule of its own, RTLS-001 */
 };
 
 /* Every keyword that is known and means anything under TLS. */
@@ -47,10 +48,11 @@ MUST_CHECK enum result ehlo_filter(const struct smtp_reply *reply, unsigned allo
                                    bool with_size_number, struct buffer *out);
 
 /** The same with the keyword lines of another reply, `list`: the first line is reply's (PRX-029).
- * EHLO_STARTTLS is no part of a list, since those under TLS lack it: allowed, it is a line of its
- * own at the end (PRX-039). */
+ * ours: EHLO_STARTTLS and EHLO_REQUIRETLS, offered by us where the list lacks them: lines of their
+ * own at the end (PRX-039, RTLS-001). */
 MUST_CHECK enum result ehlo_announce(const struct smtp_reply *reply, const struct smtp_reply *list,
-                                     unsigned allowed, bool with_size_number, struct buffer *out);
+                                     unsigned allowed, unsigned ours, bool with_size_number,
+                                     struct buffer *out);
 
 /** Read again what ehlo_filter() wrote; borrows text. */
 struct smtp_reply ehlo_reread(struct span text);

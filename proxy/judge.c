@@ -173,24 +173,27 @@ go_on_in_clear(struct verdict v, const struct requirement *req, const struct dem
 /* The domain has had its say; now what is demanded beside it (TLS-030). */
 static struct verdict
 add_demand(struct verdict v, const struct requirement *req, const struct demand *demand,
-           const struct observation *obs, bool spared)
+           const struct observation *obs, int64_t now_s, bool spared)
 {
-    struct verdict tls;
+    struct verdict more;
 
     if (v.action == VERDICT_REFUSE)
         return v;
-    if (!demand->client_tls && (!demand->site_tls || spared))
+    if (demand->requiretls) /* a promise to the sender, whatever the site has in mind */
+        more = judge_requiretls(req, demand, obs, now_s);
+    else if (demand->client_tls || (demand->site_tls && !spared))
+        more = judge_tls(req, obs, demand->client_tls ? "TLS-030 PRX-039" : "TLS-011 TLS-030");
+    else
         return go_on_in_clear(v, req, demand, obs);
-    tls = judge_tls(req, obs, demand->client_tls ? "TLS-030 PRX-039" : "TLS-011 TLS-030");
-    return tls.action == VERDICT_ALLOW ? v : tls;
+    return more.action == VERDICT_ALLOW ? v : more;
 }
 
 uint16_t
 judge_floor(const struct requirement *req, const struct demand *demand)
 {
-    if (demand->site_tls && !is_spared(req) && demand->floor > req->tls_floor)
-        return demand->floor;
-    return req->tls_floor;
+    bool holds = demand->requiretls || (demand->site_tls && !is_spared(req));
+
+    return holds && demand->floor > req->tls_floor ? demand->floor : req->tls_floor;
 }
 
 struct verdict
@@ -203,13 +206,13 @@ judge(const struct requirement *domain, const struct demand *demand, const struc
     struct verdict would, strict, v;
 
     with_floor.tls_floor = judge_floor(domain, demand);
-    would = add_demand(judge_all(req, obs, now_s, true), req, demand, obs, false);
+    would = add_demand(judge_all(req, obs, now_s, true), req, demand, obs, now_s, false);
     v = strict = judge_all(req, obs, now_s, false);
     if (req->local.action == RULE_BYPASS && !req->monitored)
         v = bypass(req, obs, now_s);
     else if (is_spared(req))
         v = relax(strict, req, obs);
-    v = add_demand(v, req, demand, obs, is_spared(req));
+    v = add_demand(v, req, demand, obs, now_s, is_spared(req));
     v.full_handshake = v.action == VERDICT_RECONNECT && judge_rests_on_ticket(obs) &&
                        strcmp(obs->sni, requirement_sni(req)) == 0;
     v.would = would.action;

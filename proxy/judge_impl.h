@@ -5,6 +5,7 @@
  *   judge_dane.c     RFC 7672
  *   judge_sts.c      RFC 8461
  *   judge_local.c    overrides, TLS for everybody, and nobody demanding anything
+ *   judge_requiretls.c   RFC 8689
  *   judge_common.c   what all of them ask of requirement and observation */
 #ifndef STSGATE_PROXY_JUDGE_IMPL_H
 #define STSGATE_PROXY_JUDGE_IMPL_H
@@ -26,8 +27,13 @@ struct verdict judge_local(const struct requirement *req, const struct observati
 struct verdict judge_tls(const struct requirement *req, const struct observation *obs,
                          const char *rule);
 
-/* The same: a domain without a policy gets TLS if it can be had, with no demand on the certificate
- * (PRX-050, RFC 7435). Its rule, where there is TLS or no failure, is judge_no_demand itself. */
+/* judge_requiretls.c: what the sender demands (RFC 8689 4.2.1). */
+struct verdict judge_requiretls(const struct requirement *req, const struct demand *demand,
+                                const struct observation *obs, int64_t now_s);
+
+/* judge_local.c: a domain without a policy gets TLS if it can be had, with no demand on the
+ * certificate (PRX-050, RFC 7435). Its rule, where there is TLS or no failure, is judge_no_demand
+ * itself. */
 struct verdict judge_opportunistic(const struct requirement *req, const struct observation *obs);
 extern const char judge_no_demand[];
 

@@ -12,13 +12,13 @@
  * refuses, which the tests would show. */
 #define EVENT_PAIRS 3u
 #define SESSION_PAIRS 11u
-#define RECIPIENT_PAIRS 28u
+#define RECIPIENT_PAIRS 30u
 #define POLICY_PAIRS 11u
 #define NO_POLICY_PAIRS 2u
 #define DANE_PAIRS 16u
 #define DANE_HOST_PAIRS 6u
 #define OVERRIDE_PAIRS 5u
-#define TLS_PAIRS 16u
+#define TLS_PAIRS 17u
 #define CERTIFICATE_PAIRS 7u
 #define END_PAIRS 14u
 #define SURVEY_PAIRS 11u
@@ -310,6 +310,7 @@ put_tls(struct pack_writer *w, const struct observation *obs)
     put_text(w, "stage", tls_stage_name(obs->stage));
     put_bool(w, "starttls_offered", obs->starttls_offered);
     put_uint(w, "starttls_code", obs->starttls_code);
+    put_bool(w, "requiretls_offered", obs->requiretls_offered);
     put_bool(w, "bound", obs->bound);
     put_text(w, "failure", tls_failure_name(obs->failure));
     put_text(w, "failure_reason", obs->failure_reason);
@@ -364,6 +365,8 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     put_bool(&w, "monitored", req->monitored);
     put_bool(&w, "defer", req->defer);
     put_bool(&w, "null_mx", req->null_mx);
+    put_bool(&w, "tls_required", record->tls_required);
+    put_bool(&w, "requiretls", record->requiretls);
     put_local(&w, req);
     put_text(&w, "matched", mx_match_name(req->matched));
     put_bool(&w, "mx_lookup_failed", req->mx_lookup_failed);

@@ -43,6 +43,8 @@ static const struct row {
                                   "verified. Reason: <Reason>" },
     [REPLY_NO_RECIPIENTS] = { "REP-044", "554 5.5.1 No valid recipients" },
     [REPLY_NO_RECIPIENTS_YET] = { "REP-044", "503 5.5.1 No valid recipients" },
+    [REPLY_REQUIRETLS_MISSING] = { "REP-056", "451 4.7.30 REQUIRETLS support required" },
+    [REPLY_REQUIRETLS_UNMET] = { "REP-056", "451 4.7.10 Encryption needed" },
     [REPLY_UNREACHABLE] = { "REP-045", "421 4.4.1 <gw> Destination <ip> not reachable" },
     [REPLY_UPSTREAM_LOST] = { "REP-046", "421 4.4.2 <gw> Connection to destination lost" },
     [REPLY_UPSTREAM_LOST_DATA] = { "REP-046", "451 4.4.2 <gw> Connection to destination lost" },
@@ -93,6 +95,8 @@ static const struct {
     [REPLY_DANE_EXPIRED] = { REPLY_CLASS_DANE, "REP-033" },
     [REPLY_DANE_MISNAMED] = { REPLY_CLASS_DANE, "REP-034" },
     [REPLY_DANE_REQUIRED] = { REPLY_CLASS_DANE, "REP-035" },
+    [REPLY_REQUIRETLS_MISSING] = { REPLY_CLASS_LOCAL, "REP-056" },
+    [REPLY_REQUIRETLS_UNMET] = { REPLY_CLASS_LOCAL, "REP-056" },
     [REPLY_TLS_REQUIRED] = { REPLY_CLASS_LOCAL, "REP-042" },
     [REPLY_IDENTITY_REQUIRED] = { REPLY_CLASS_LOCAL, "REP-043" },
 };

@@ -31,6 +31,7 @@ session_new(const struct session_ops *ops, void *io, const struct config *config
     buffer_init(&s->group, SESSION_GROUP_MAX * SESSION_LINE_BYTES);
     buffer_init(&s->rcpt_line, SESSION_LINE_BYTES);
     buffer_init(&s->mail_line, SESSION_LINE_BYTES);
+    buffer_init(&s->bounce_line, SESSION_LINE_BYTES);
     buffer_init(&s->mail_refusal, SMTP_REPLY_MAX_BYTES);
     buffer_init(&s->parting, SMTP_REPLY_MAX_BYTES);
     smtp_reply_reader_init(&s->reader);
@@ -222,7 +223,10 @@ enter_mail(struct session *s)
 {
     if (s->mail_sent)
         return SEV_REPLY_OK; /* further recipients of the same transaction */
-    session_tell_mx(s, buffer_span(&s->mail_line));
+    session_tell_mx(s,
+                    buffer_span(buffer_len(&s->bounce_line) && !(s->mx_keywords & EHLO_REQUIRETLS)
+                                    ? &s->bounce_line
+                                    : &s->mail_line));
     if (s->mx_keywords & EHLO_PIPELINING)
         send_group(s);
     return SEV_NONE;

@@ -17,6 +17,17 @@ session_starttls_shown(const struct session *s)
     return may_begin_tls(s) && mx_has_tls ? EHLO_STARTTLS : 0;
 }
 
+/* Is REQUIRETLS offered to the client (RTLS-001)? Its own leg must be under TLS. list: keywords
+ * that the MX listed under TLS, where those are known; before that the offer is ours, where there
+ * is TLS to be had, and kept at RCPT. */
+unsigned
+session_requiretls_shown(const struct session *s, unsigned list, bool known)
+{
+    bool there = known ? list & EHLO_REQUIRETLS : s->mx_keywords & EHLO_STARTTLS;
+
+    return s->info.client_tls.version && there ? EHLO_REQUIRETLS : 0;
+}
+
 bool
 session_must_begin_tls(const struct session *s, enum smtp_verb verb)
 {

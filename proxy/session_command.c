@@ -76,6 +76,26 @@ keep_line(struct buffer *line, const struct smtp_command *cmd)
     return len ? buffer_append(line, span_make(text, len)) : RES_LIMIT;
 }
 
+static bool
+is_bounce(const struct smtp_command *cmd, unsigned used)
+{
+    return cmd->path.null && used & EHLO_REQUIRETLS;
+}
+
+/* The line that goes upstream, without REQUIRETLS (RTLS-006). */
+static enum result
+keep_bounce_line(struct buffer *line, const struct smtp_command *cmd)
+{
+    struct smtp_command bare = *cmd;
+
+    bare.parameter_count = 0;
+    for (size_t i = 0; i < cmd->parameter_count; i++)
+        if (ehlo_keyword_of(smtp_parameter_extension(cmd->verb, &cmd->parameters[i])) !=
+            EHLO_REQUIRETLS)
+            bare.parameters[bare.parameter_count++] = cmd->parameters[i];
+    return keep_line(line, &bare);
+}
+
 /* A new transaction: TLS that failed before is tried again, also where its last one went on in
  * clear (TLS-031). */
 static void
@@ -103,7 +123,8 @@ on_mail(struct session *s, const struct smtp_command *cmd)
         reject(s, REPLY_PARAMETER_UNKNOWN);
         return;
     }
-    if (!s->ops->can_record(s->io) || keep_line(&s->mail_line, cmd) != RES_OK) {
+    if (!s->ops->can_record(s->io) || keep_line(&s->mail_line, cmd) != RES_OK ||
+        (is_bounce(cmd, used) && keep_bounce_line(&s->bounce_line, cmd) != RES_OK)) {
         give_up(s);
         return;
     }

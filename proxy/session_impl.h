@@ -92,10 +92,12 @@ struct session {
     size_t flight_count;
 
     /* Transaction. */
-    unsigned transaction;    /* 1 .. once a MAIL came */
-    bool mail_open;          /* the client's MAIL was answered */
-    bool mail_sent;          /* and the MX has accepted it on this connection */
-    struct buffer mail_line; /* canonical, with CRLF; held (PRX-013) */
+    unsigned transaction;      /* 1 .. once a MAIL came */
+    bool mail_open;            /* the client's MAIL was answered */
+    bool mail_sent;            /* and the MX has accepted it on this connection */
+    struct buffer mail_line;   /* canonical, with CRLF; held (PRX-013) */
+    struct buffer bounce_line; /* the same without REQUIRETLS, which a bounce may do without
+                                * (RTLS-006); else empty */
     unsigned mail_extensions;
     struct buffer mail_refusal; /* the MX's reply to MAIL, for every later RCPT (PRX-014) */
     unsigned rcpt_seen;
@@ -133,7 +135,8 @@ enum session_event session_chunk_over(struct session *s);
 void session_serve_reply(struct session *s, const struct smtp_reply *reply, struct span more);
 
 /* session_client.c */
-unsigned session_starttls_shown(const struct session *s);                  /* EHLO_STARTTLS, or 0 */
+unsigned session_starttls_shown(const struct session *s); /* EHLO_STARTTLS, or 0 */
+unsigned session_requiretls_shown(const struct session *s, unsigned list, bool known);
 bool session_must_begin_tls(const struct session *s, enum smtp_verb verb); /* else 530, TLS-015 */
 enum reply_row session_starttls(struct session *s); /* the command; REPLY_NONE: it was served */
 void session_enter_client_tls(struct session *s);

@@ -105,6 +105,8 @@ record(struct session *s, const struct requirement *req, const struct observatio
     details.obs = obs;
     details.verdict = verdict;
     details.number = ++s->stats.records;
+    details.tls_required = s->config->tls_required;
+    details.requiretls = s->mail_extensions & EHLO_REQUIRETLS;
     details.transaction = s->transaction;
     if (!details.dane)
         details.dane = &obs->dane;
@@ -261,6 +263,7 @@ session_end_transaction(struct session *s)
 {
     session_message_over(s, false, span_of(""));
     buffer_clear(&s->mail_line);
+    buffer_clear(&s->bounce_line);
     buffer_clear(&s->mail_refusal);
     session_memo_clear(&s->memo); /* the next one is judged anew (PRX-037) */
     s->mail_open = false;
@@ -274,7 +277,11 @@ session_end_transaction(struct session *s)
 static bool
 extensions_there(const struct session *s)
 {
-    return ((s->mail_extensions | s->rcpt_extensions) & ~s->mx_keywords) == 0;
+    unsigned used = s->mail_extensions | s->rcpt_extensions;
+
+    if (buffer_len(&s->bounce_line)) /* goes without, if need be (RTLS-006) */
+        used &= ~(unsigned)EHLO_REQUIRETLS;
+    return (used & ~s->mx_keywords) == 0;
 }
 
 /* Before mail is refused for an MTA-STS policy, that policy is looked up anew, once for each
@@ -315,6 +322,8 @@ demand_of(const struct session *s)
 {
     return (struct demand){ .site_tls = s->config->tls_required,
                             .client_tls = s->info.client_tls.version != 0,
+                            .requiretls = s->mail_extensions & EHLO_REQUIRETLS,
+                            .null_sender = buffer_len(&s->bounce_line) > 0,
                             .cleartext_fallback = s->config->cleartext_fallback,
                             .floor = s->config->tls_minimum };
 }

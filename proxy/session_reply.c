@@ -31,6 +31,7 @@ static void
 keep_list(struct session *s, const struct smtp_reply *reply)
 {
     s->mx_keywords = ehlo_keywords(reply) & EHLO_UNDER_TLS;
+    s->obs->requiretls_offered = s->mx_keywords & EHLO_REQUIRETLS;
     buffer_clear(&s->mx_list);
     if (ehlo_filter(reply, EHLO_UNDER_TLS, true, &s->mx_list) != RES_OK)
         buffer_clear(&s->mx_list); /* then nobody is told */
@@ -39,12 +40,13 @@ keep_list(struct session *s, const struct smtp_reply *reply)
 /* What there is to show of in place of a list that came in clear and may be forged: the last one
  * under TLS (PRX-029). Under TLS, or with none remembered, the reply itself. */
 static struct smtp_reply
-list_to_announce(struct session *s, const struct smtp_reply *reply)
+list_to_announce(struct session *s, const struct smtp_reply *reply, bool *out_secure)
 {
     struct span remembered = span_of("");
 
     if (s->obs->stage != TLS_STAGE_DONE)
         remembered = s->ops->recall_list(s->io);
+    *out_secure = remembered.len || s->obs->stage == TLS_STAGE_DONE;
     return remembered.len ? ehlo_reread(remembered) : *reply;
 }
 
@@ -52,8 +54,8 @@ list_to_announce(struct session *s, const struct smtp_reply *reply)
 static void
 on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
 {
-    bool under_tls = s->obs->stage == TLS_STAGE_DONE;
-    struct smtp_reply list = list_to_announce(s, reply);
+    bool under_tls = s->obs->stage == TLS_STAGE_DONE, secure;
+    struct smtp_reply list = list_to_announce(s, reply, &secure);
     struct buffer shown;
     enum result res;
 
@@ -63,17 +65,20 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
     if (s->obs->stage == TLS_STAGE_CLEAR)
         s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
     s->helo = s->hand == SMTP_VERB_HELO;
-    s->announced =
-        s->helo ? 0
-                : ehlo_offer(ehlo_keywords(&list), s->config->chunking) | session_starttls_shown(s);
+    s->announced = s->helo ? 0
+                           : ehlo_offer(ehlo_keywords(&list), s->config->chunking) |
+                                 session_starttls_shown(s) |
+                                 session_requiretls_shown(s, ehlo_keywords(&list), secure);
     s->greeted = true;
     s->mx_mail_open = false;
     session_end_transaction(s);
 
     buffer_init(&shown, SMTP_REPLY_MAX_BYTES);
     /* A SIZE that came in clear may be forged; its number is not shown (PRX-029). */
-    res = s->helo ? ehlo_as_helo(reply, &shown)
-                  : ehlo_announce(reply, &list, s->announced, under_tls, &shown);
+    res = s->helo
+              ? ehlo_as_helo(reply, &shown)
+              : ehlo_announce(reply, &list, s->announced,
+                              s->announced & (EHLO_STARTTLS | EHLO_REQUIRETLS), under_tls, &shown);
     if (res == RES_OK)
         session_say(s, buffer_span(&shown));
     buffer_clear(&shown);

@@ -1,6 +1,7 @@
 """What the site and the client demand of a session, beside the recipients' policies."""
 
 from case import ONCE, case, equal, fields, marker, message
+from cases_client import certificate, under_tls
 from cases_policy import NAME_MISMATCH, STARTTLS_MISSING
 from cases_proof import configured
 from world import Site
@@ -56,3 +57,47 @@ def a_violation_may_end_the_session(t, site):
     server.wait_idle()
     equal(server.received("MAIL", "RCPT"), [], "what the MX saw")
     equal(len(server.received("QUIT")), 1, "QUIT under TLS (TLS-010)")
+
+
+KEYWORDS = ("PIPELINING", "SIZE", "8BITMIME", "REQUIRETLS")
+WANTS_TLS = Site("requiretls", policy="testing")
+WANTS_BAD = Site("requiretlsbad", policy="testing", cert="wrong")
+
+
+@case(WANTS_TLS, only=ONCE)
+def requiretls_goes_on_to_a_proven_mx(t, site):
+    """RTLS-001, RTLS-005, TC-REQ-05: offered on first contact, then by what the MX listed."""
+    with configured(t, certificate(t)):
+        server, word = t.mx(site, keywords_tls=KEYWORDS), marker()
+        for _ in range(2):
+            peer = under_tls(t, site)
+            assert "REQUIRETLS" in peer.cmd("EHLO client.lab.test").text
+            equal(peer.cmd("MAIL FROM:<a@client.test> REQUIRETLS").code, 250, "MAIL")
+            equal(peer.cmd(f"RCPT TO:<user@{site.domain}>").code, 250, "RCPT")
+            equal(peer.content(message(word)).code, 250, "end of data")
+            peer.quit()
+        server.wait_idle()
+        mails = [line for c in server.connections for _, line in c.commands
+                 if line.startswith(b"MAIL")]
+        equal(mails, [b"MAIL FROM:<a@client.test> REQUIRETLS"] * 2, "MAIL (RTLS-005)")
+        fields(t.recipients(site, 2)[0], outcome="delivered", requiretls=True,
+               tls__requiretls_offered=True)
+
+
+@case(WANTS_BAD, only=ONCE)
+def requiretls_is_kept_where_no_policy_is_enforced(t, site):
+    """RTLS-002, RTLS-003, RTLS-004, TC-REQ-01, TC-REQ-02."""
+    with configured(t, certificate(t)):
+        server = t.mx(site, keywords_tls=KEYWORDS)
+        peer = t.ready(site)
+        equal(peer.cmd("MAIL FROM:<a@client.test> REQUIRETLS"),
+              "555 5.5.4 Parameter not recognized", "MAIL in clear")
+        peer.quit()
+        peer = under_tls(t, site)
+        peer.cmd("EHLO client.lab.test")
+        equal(peer.cmd("MAIL FROM:<a@client.test> REQUIRETLS").code, 250, "MAIL")
+        equal(peer.cmd(f"RCPT TO:<user@{site.domain}>"), "451 4.7.10 Encryption needed", "RCPT")
+        peer.quit()
+        server.wait_idle()
+        equal(server.received("MAIL", "RCPT"), [], "what the MX saw")
+        fields(t.recipients(site)[0], outcome="refused", reply_id="REP-056", requiretls=True)

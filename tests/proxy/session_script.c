@@ -355,6 +355,8 @@ read_requirement(struct world_answer *a, struct requirement *req, char *word)
         req->sts.expires_at_s = WORLD_START_S + strtol(value, NULL, 10);
     else if ((value = value_of(word, "problem")))
         snprintf(req->sts.discovery, sizeof req->sts.discovery, "%s", value);
+    else if (strcmp(word, "mx-secure") == 0)
+        req->dane.mx_secure = true;
     else if (strcmp(word, "by=certificate") == 0)
         req->matched = MX_MATCH_CERTIFICATE;
     else if ((value = value_of(word, "tlsa"))) /* behind names */

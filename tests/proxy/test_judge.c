@@ -1291,6 +1291,89 @@ test_demand(void **state)
     assert_string_equal(result_type_name(v.result), result_type_name(c->result));
 }
 
+/* ---- REQUIRETLS ---- */
+
+/* Zero is the case in which all is well: no policy in enforce, DNSSEC secures the MX name. */
+static struct requiretls_case {
+    const char *name;
+    struct facts facts;
+    bool insecure;   /* the MX RRset is */
+    bool no_keyword; /* the MX does not list it under TLS */
+    bool null_sender;
+    enum rule_action action;
+    enum verdict_action want;
+    enum reply_row reply;
+} requiretls_cases[] = {
+    { "RTLS-003: all there", .facts = { .mode = NONE }, .want = VERDICT_ALLOW },
+    { "RTLS-003: no keyword", .facts = { .mode = NONE }, .no_keyword = true,
+      .reply = REPLY_REQUIRETLS_MISSING },
+    { "RTLS-006: no keyword, a bounce", .facts = { .mode = NONE }, .no_keyword = true,
+      .null_sender = true, .want = VERDICT_ALLOW },
+    { "RTLS-006: a bounce without a certificate", .facts = { .mode = NONE, .chain = UNTRUSTED },
+      .null_sender = true, .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: the MX name may be forged", .facts = { .mode = NONE }, .insecure = true,
+      .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: no policy is no policy match", .facts = { .mode = EXPIRED }, .insecure = true,
+      .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: MTA-STS vouches for the name", .facts = { .mode = ENFORCE }, .insecure = true,
+      .want = VERDICT_ALLOW },
+    { "RTLS-003: also in testing", .facts = { .mode = TESTING }, .insecure = true,
+      .want = VERDICT_ALLOW },
+    { "RTLS-003: not if it lists another", .facts = { .mode = TESTING, .lists = LISTS_OTHER },
+      .insecure = true, .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: the operator vouches for the name", .facts = { .mode = NONE, .found = BY_TABLE },
+      .insecure = true, .want = VERDICT_ALLOW },
+    { "RTLS-003 TC-REQ-02: untrusted", .facts = { .mode = NONE, .chain = UNTRUSTED },
+      .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: expired, in testing", .facts = { .mode = TESTING, .chain = OVERDUE },
+      .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: another name", .facts = { .mode = NONE, .san = SAN_OTHER },
+      .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: no STARTTLS", .facts = { .mode = NONE, .step = CLEAR_ONLY },
+      .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: STARTTLS refused", .facts = { .mode = NONE, .step = REFUSED },
+      .reply = REPLY_REQUIRETLS_UNMET },
+    { "TLS-030 RTLS-003: handshake failed, no clear text",
+      .facts = { .mode = NONE, .step = HANDSHAKE }, .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: STARTTLS first", .facts = { .mode = NONE, .step = CLEAR },
+      .want = VERDICT_START_TLS },
+    { "PRX-030 RTLS-003: the handshake was for another",
+      .facts = { .mode = NONE, .san = SAN_OTHER, .sni = SNI_OTHER }, .want = VERDICT_RECONNECT },
+    { "PRX-033 RTLS-003: and recipients are accepted",
+      .facts = { .mode = NONE, .san = SAN_OTHER, .sni = SNI_OTHER, .bound = true },
+      .reply = REPLY_OTHER_IDENTITY },
+    { "TC-REQ-04: a promise to the sender, whatever is bypassed",
+      .facts = { .mode = NONE, .chain = UNTRUSTED }, .action = RULE_BYPASS,
+      .reply = REPLY_REQUIRETLS_UNMET },
+    { "RTLS-003: beside it the domain's policy holds", .facts = { .chain = UNTRUSTED },
+      .reply = REPLY_STS_CERTIFICATE },
+};
+
+static void
+test_requiretls(void **state)
+{
+    static const struct demand usual_demand = { .requiretls = true,
+                                                .cleartext_fallback = true,
+                                                .floor = TLS_VERSION_1_2 };
+    const struct requiretls_case *c = *state;
+    struct demand demand = usual_demand;
+    struct requirement req;
+    struct observation obs;
+    struct verdict v;
+
+    demand.null_sender = c->null_sender;
+    fill_requirement(&c->facts, &req);
+    req.dane.mx_secure = !c->insecure;
+    req.local.action = c->action;
+    fill_observation(&c->facts, &req, &obs);
+    obs.floor = obs.floor ? judge_floor(&req, &demand) : 0;
+    obs.requiretls_offered = !c->no_keyword;
+    v = judge(&req, &demand, &obs, NOW_S);
+    assert_string_equal(verdict_action_name(v.action), verdict_action_name(c->want));
+    assert_int_equal(v.reply, c->reply);
+    assert_int_equal(judge_floor(&req, &demand), TLS_VERSION_1_2); /* TLS-020 */
+}
+
 /* ---- the whole product ---- */
 
 /* What one combination came to, for the text of a failure. */
@@ -1624,9 +1707,8 @@ main(void)
         cmocka_unit_test(test_reconnect_ends),
         cmocka_unit_test(test_sts_refusals_are_temporary),
     };
-    struct CMUnitTest tests[ROWS(cases) + ROWS(local_cases) + ROWS(demand_cases) + ROWS(others)] = {
-        0
-    };
+    struct CMUnitTest tests[ROWS(cases) + ROWS(local_cases) + ROWS(demand_cases) +
+                            ROWS(requiretls_cases) + ROWS(others)] = { 0 };
     size_t n = 0;
 
     for (size_t i = 0; i < ROWS(cases); i++)
@@ -1641,6 +1723,10 @@ main(void)
         tests[n++] = (struct CMUnitTest){ .name = demand_cases[i].name,
                                           .test_func = test_demand,
                                           .initial_state = &demand_cases[i] };
+    for (size_t i = 0; i < ROWS(requiretls_cases); i++)
+        tests[n++] = (struct CMUnitTest){ .name = requiretls_cases[i].name,
+                                          .test_func = test_requiretls,
+                                          .initial_state = &requiretls_cases[i] };
     memcpy(tests + n, others, sizeof others);
     return cmocka_run_group_tests_name("judge", tests, NULL, NULL);
 }

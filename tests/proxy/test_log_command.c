@@ -92,7 +92,8 @@ printed_clear(struct printed *p)
     "\"client_tls\":\"TLSv1.3\",\"client_cipher\":\"TLS_AES_256_GCM_SHA384\","
 #define HEX8(x) x x x x x x x x
 #define TLS                                                                                        \
-    "\"tls\":{\"stage\":\"done\",\"starttls_offered\":true,\"starttls_code\":220,"                 \
+    "\"tls\":{\"stage\":\"done\",\"starttls_offered\":true,\"starttls_code\":220,\"requiretls_"    \
+    "offered\":false,"                                                                             \
     "\"bound\":false,\"failure\":\"none\",\"failure_reason\":\"\",\"fallback\":false,"             \
     "\"alert\":\"\",\"sni\":\"mx1.example.com\",\"trust\":0,"                                      \
     "\"floor\":\"TLSv1.2\",\"version\":\"TLSv1.3\",\"cipher\":\"TLS_AES_128_GCM_SHA256\","         \
@@ -110,6 +111,7 @@ static const char recipient_line[] =
     "\"rule\":\"STS-085 RFC 8461 4.2\",\"result_type\":\"certificate-expired\","
     "\"reason\":\"certificate has expired\",\"mx\":\"mx1.example.com\",\"mx_proven\":false,"
     "\"would\":\"refuse\",\"monitored\":false,\"defer\":false,\"null_mx\":false,"
+    "\"tls_required\":false,\"requiretls\":false,"
     "\"override\":{\"id\":\"bank\",\"action\":\"verify\",\"mx\":[\"*.example.com\"],"
     "\"mx_count\":1,\"trust\":1},"
     "\"matched\":\"address\",\"mx_lookup_failed\":false,"

@@ -59,6 +59,8 @@ static struct row_case {
     { "REP-043", REPLY_IDENTITY_REQUIRED,
       "451 4.7.5 Server identity required by local policy could not be verified. Reason: "
       "certificate has expired" },
+    { "REP-056 keyword", REPLY_REQUIRETLS_MISSING, "451 4.7.30 REQUIRETLS support required" },
+    { "REP-056 TLS, name or certificate", REPLY_REQUIRETLS_UNMET, "451 4.7.10 Encryption needed" },
     { "REP-057", REPLY_NULL_MX, "556 5.1.10 Recipient address has null MX" },
     { "REP-044 some were given", REPLY_NO_RECIPIENTS, "554 5.5.1 No valid recipients" },
     { "REP-044 none was given", REPLY_NO_RECIPIENTS_YET, "503 5.5.1 No valid recipients" },
@@ -188,6 +190,14 @@ static struct styled_case {
       { .permanent = true },
       "550 5.7.5 Server identity required by local policy could not be verified. Reason: "
       "certificate has expired" },
+    { "REP-056 RTLS-004 permanent: keyword",
+      REPLY_REQUIRETLS_MISSING,
+      { .permanent = true },
+      "550 5.7.30 REQUIRETLS support required" },
+    { "REP-056 RTLS-004 permanent: TLS, name or certificate",
+      REPLY_REQUIRETLS_UNMET,
+      { .permanent = true },
+      "550 5.7.10 Encryption needed" },
     { "REP-040 has no permanent form",
       REPLY_DNS_FAILURE,
       { .permanent = true },
