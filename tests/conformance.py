@@ -13,7 +13,9 @@ STATUSES = ("met", "partly", "not-built")
 # What the list has to hold: prefix, first and last number; gaps are numbers that nobody gave.
 RANGES = (("STS", 1, 13), ("STS", 20, 36), ("STS", 40, 51), ("STS", 60, 73), ("STS", 80, 92),
           ("STS", 100, 109), ("STS", 120, 122), ("PRX", 16, 30), ("PRX", 41, 42), ("PRX", 45, 45),
-          ("PRX", 50, 51), ("PRX", 53, 53))
+          ("PRX", 50, 51), ("PRX", 53, 53), ("PRX", 14, 14), ("PRX", 32, 32), ("PRX", 36, 36),
+          ("PIPE", 1, 14), ("CHNK", 1, 14), ("EXT", 1, 7), ("EXT", 9, 9), ("SMTP", 1, 16),
+          ("SMTP", 20, 28), ("SMTP", 30, 47), ("SMTP", 50, 54))
 
 
 def expected():

@@ -1,6 +1,9 @@
 """Extensions: CHUNKING, SMTPUTF8, and what an MX lists before and under TLS."""
 
 import contextlib
+import pathlib
+import re
+import threading
 
 from case import ONCE, case, equal, fields
 from world import Site
@@ -13,6 +16,11 @@ def behind_mail(connection, _line):
     """A step of MAIL: its reply comes when three recipients are there already."""
     connection.wait_for(b"RCPT TO", 3)
     return b"250 2.1.0 OK\r\n"
+
+
+def peak_kib(pid):
+    """The most memory that the process ever had."""
+    return int(re.search(r"VmHWM:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
 
 
 def chunk(octets, last=False):
@@ -52,7 +60,7 @@ def a_large_chunk_waits_for_its_verdict(t, site):
 
 @case(Site("bdatno", policy="enforce", cert="self-signed"), only=ONCE)
 def refused_chunks_are_read_away(t, site):
-    """CHNK-004, CHNK-006, CHNK-007: nothing of it upstream."""
+    """CHNK-004, CHNK-006, CHNK-007: nothing of it upstream; EXT-004: nor any other mail."""
     server = t.mx(site, keywords=CHUNKING)
     peer = t.ready(site)
     peer.send(b"MAIL FROM:<a@b.test>\r\nRCPT TO:<user@bdatno.test>\r\n" + chunk(b"secret" * 200000)
@@ -61,6 +69,7 @@ def refused_chunks_are_read_away(t, site):
     peer.quit()
     server.wait_idle()
     equal(server.received("secret", "BDAT ", "MAIL"), [], "what the MX saw")
+    equal((server.mailbox, len(server.connections)), ([], 1), "mails, connections")
 
 
 @case(Site("bdatcut", policy="enforce"), only=ONCE)
@@ -162,3 +171,57 @@ def an_mx_without_pipelining_hears_one_command_at_a_time(t, site):
     peer.send(b"text\r\n.\r\n")
     equal(peer.reply().code, 250, "end of data")
     equal((early, len(server.mailbox[0].recipients)), ([], 3), "what came too early, recipients")
+
+
+@case(Site("unit"), only=ONCE)
+def replies_come_at_once_and_as_a_unit(t, site):
+    """PIPE-004, PIPE-005, PIPE-006: none waits for the next command; those of one write come in one."""
+    t.mx(site)
+    peer = t.ready(site)
+    for line in ("NOOP", "VRFY x", "WHAT", "HELP", "RSET"):
+        assert peer.cmd(line).code, line  # nothing follows it
+    peer.send(b"RSET\r\nMAIL FROM:<a@b.test>\r\nRSET\r\nMAIL FROM:<a@b.test>\r\n")
+    equal(peer.sock.recv(65536).count(b"\r\n"), 4, "replies in one read")
+
+
+@case(Site("wide"), only=ONCE)
+def a_wide_group_does_not_lock(t, site):
+    """PIPE-009: more commands and replies than any socket holds, each side busy with writing."""
+    reply = b"250-" + b"y" * 900 + b"\r\n"
+    t.mx(site, keywords=("PIPELINING", "DSN"), steps={"RCPT": reply * 20 + b"250 2.1.5 OK\r\n"})
+    peer = t.ready(site)
+    count = 300
+    peer.send(b"MAIL FROM:<a@b.test>\r\n" + b"".join(
+        b"RCPT TO:<u%d@wide.test> ORCPT=rfc822;%s\r\n" % (n, b"x" * 4000) for n in range(count))
+        + b"DATA\r\n")
+    equal([peer.reply().code for _ in range(count + 2)], [250] * (count + 1) + [354], "replies")
+    peer.send(b"x\r\n.\r\n")
+    equal(peer.reply().code, 250, "end of data")
+
+
+@case(Site("long-line"), only=ONCE)
+def a_long_line_takes_no_memory(t, site):
+    """SMTP-045: 64 MiB in one line, to an MX that reads nothing at first."""
+    go = threading.Event()
+
+    def read(connection, line):
+        del line
+        connection.send(b"354 Go on\r\n")
+        go.wait(30)
+        content = connection.read_content()
+        connection.mx.sizes = [len(content), content[:2]]
+        return b"250 2.0.0 OK\r\n"
+
+    server = t.mx(site, steps={"DATA": read})
+    peer = t.ready(site)
+    peer.envelope("user@long-line.test")
+    equal(peer.cmd("DATA").code, 354, "DATA")
+    sender = threading.Thread(target=peer.send, args=(b"x" * (64 << 20) + b"\r\n.\r\n",), daemon=True)
+    sender.start()
+    sender.join(1)
+    assert sender.is_alive(), "there is no back-pressure"
+    go.set()
+    equal(peer.reply().code, 250, "end of data")
+    equal(server.sizes, [64 << 20, b"xx"], "what came")
+    peak = max(peak_kib(pid) for pid in t.gateway.children("stsgate-worker"))
+    assert peak < 48 << 10, f"a worker took {peak} KiB"
