@@ -22,8 +22,19 @@ client_leg_close(struct client_leg *leg)
     tls_server_free(leg->tls);
     leg->tls = NULL;
     buffer_clear(&leg->out);
-    (void)close(leg->fd);
+    if (leg->fd >= 0)
+        (void)close(leg->fd);
     leg->fd = -1;
+}
+
+int
+client_leg_release(struct client_leg *leg)
+{
+    int fd = leg->tls || leg->broken || buffer_len(&leg->out) ? -1 : leg->fd;
+
+    if (fd >= 0)
+        leg->fd = -1;
+    return fd;
 }
 
 static void

@@ -52,6 +52,9 @@ bool client_leg_is_handshaking(const struct client_leg *leg);
 MUST_CHECK enum result client_leg_handshake(struct client_leg *leg, struct record_client_tls *out,
                                             char reason[CLIENT_LEG_REASON_BYTES]);
 
+/** Give the socket away, in clear and with nothing queued; the leg is closed. -1: it is not so. */
+int client_leg_release(struct client_leg *leg);
+
 /** Nothing more comes from us: close_notify under TLS, and the end of the stream. */
 void client_leg_end(struct client_leg *leg);
 

@@ -10,10 +10,11 @@
 
 /* How a client's STARTTLS is met. Where the MX does not list STARTTLS nobody is offered it. */
 enum client_starttls {
-    CLIENT_STARTTLS_SITE,      /* not said: terminate with a site certificate, else hide */
-    CLIENT_STARTTLS_HIDE,      /* not offered */
-    CLIENT_STARTTLS_TERMINATE, /* offered with the site's own certificate */
-    CLIENT_STARTTLS_WAYS,      /* how many there are */
+    CLIENT_STARTTLS_SITE,        /* not said: terminate with a site certificate, else hide */
+    CLIENT_STARTTLS_HIDE,        /* not offered */
+    CLIENT_STARTTLS_TERMINATE,   /* offered with the site's own certificate */
+    CLIENT_STARTTLS_PASSTHROUGH, /* the MX's own: what follows is relayed unread (PRX-040) */
+    CLIENT_STARTTLS_WAYS,        /* how many there are */
 };
 
 /* One section. It applies where both selectors match; the first that applies, in the file's order,
@@ -24,6 +25,7 @@ struct client_rule {
     struct net_list destinations; /* empty: any */
     enum client_starttls starttls;
     bool require_tls; /* the client's leg must be under TLS (TLS-015) */
+    bool relay;       /* every octet passes untouched, nothing is judged (TC-GW-08) */
 };
 
 struct client_rules {

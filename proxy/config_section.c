@@ -55,11 +55,12 @@ static const struct config_section_key client_keys[] = {
     { "client", "list of ADDRESS/BITS or ADDRESS", true, "Who sends; without it: anybody" },
     { "destination", "list of ADDRESS/BITS or ADDRESS", true,
       "Where the connection goes; without it: anywhere" },
-    { "starttls", "hide or terminate", false,
+    { "starttls", "hide, terminate or passthrough", false,
       "How the client's STARTTLS is met; without it: terminate with client_certificate_file, else "
       "hide" },
     { "require_tls", "true or false", false,
       "Refuse mail from a client that has not begun TLS; needs terminate" },
+    { "relay", "true or false", false, "Relay every octet untouched: nothing is judged" },
 };
 
 static const struct config_section_key reply_keys[] = {
@@ -275,7 +276,8 @@ set_smart_host(const struct config_section_key *key, const char *text, struct ru
 static bool
 set_starttls(const char *text, enum client_starttls *out)
 {
-    static const enum client_starttls ways[] = { CLIENT_STARTTLS_HIDE, CLIENT_STARTTLS_TERMINATE };
+    static const enum client_starttls ways[] = { CLIENT_STARTTLS_HIDE, CLIENT_STARTTLS_TERMINATE,
+                                                 CLIENT_STARTTLS_PASSTHROUGH };
 
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
         if (strcmp(text, client_starttls_name(ways[i])) == 0) {
@@ -299,6 +301,8 @@ set_client(const struct config_section_key *key, const char *text, struct client
         fits = set_starttls(text, &rule->starttls);
     else if (strcmp(key->name, "require_tls") == 0)
         fits = config_bool(text, &rule->require_tls);
+    else if (strcmp(key->name, "relay") == 0)
+        fits = config_bool(text, &rule->relay);
     return fits ? RES_OK : wrong(key, text, error, error_size);
 }
 

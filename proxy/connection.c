@@ -4,6 +4,7 @@
 #include "proxy/client_leg.h"
 #include "proxy/ehlo_memory.h"
 #include "proxy/mx_leg.h"
+#include "proxy/relay.h"
 #include "tls/dane.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ struct connection {
     struct connection *next, **link; /* in shared->first, later in shared->finished */
     struct session *session;
     struct client_leg client;
+    bool passing; /* it is: the sockets go on without it, once the client has its reply (PRX-040) */
     bool closing; /* the session is over: what waits is sent, then the rest is read away */
     bool lingering;
     size_t lingered;
@@ -120,6 +122,14 @@ op_tls_verdict(void *io, bool good)
     struct connection *c = io;
 
     mx_leg_tls_verdict(&c->mx, good);
+}
+
+static void
+op_pass_through(void *io)
+{
+    struct connection *c = io;
+
+    c->passing = true;
 }
 
 static void
@@ -281,6 +291,20 @@ op_record_recipient(void *io, const struct record_recipient *record)
     write_record(c, record_encode_recipient(record, &bytes), &bytes);
 }
 
+/* It may be one that insists on what it is not shown (PRX-044): the section that lets it through.
+ */
+static void
+tell_of_leaving(const struct record_session_info *info)
+{
+    char client[IP_ADDR_TEXT_MAX];
+
+    ip_addr_text(&info->client, client);
+    log_info(
+        "event=client-left session=%s client=%s starttls=%s hint=\"client '%s' { client = {%s} "
+        "starttls = passthrough }\"",
+        info->id, client, client_starttls_name(info->client_starttls), client, client);
+}
+
 static void
 op_record_session(void *io, const struct record_session_end *record)
 {
@@ -290,6 +314,8 @@ op_record_session(void *io, const struct record_session_end *record)
     log_info("event=session session=%s client_tls=%s end=%s state=%s delivered=%u refused=%u",
              record->session->id, leg_name(&record->session->client_tls), record->end,
              record->state, record->delivered, record->refused);
+    if (record->left_without_mail)
+        tell_of_leaving(record->session);
     buffer_init(&bytes, RECORD_MAX_BYTES);
     write_record(c, record_encode_session(record, &bytes), &bytes);
 }
@@ -313,6 +339,7 @@ static const struct session_ops ops = {
     .check_dane = op_check_dane,
     .start_client_tls = op_start_client_tls,
     .tls_verdict = op_tls_verdict,
+    .pass_through = op_pass_through,
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
@@ -372,6 +399,23 @@ linger(struct connection *c)
     ev_timer_again(c->shared->loop, &c->timer);
 }
 
+/* The reply to STARTTLS is with the client; what follows is none of the session's business. */
+static void
+hand_over(struct connection *c)
+{
+    int mx_fd = mx_leg_release(&c->mx);
+    int client_fd = mx_fd < 0 ? -1 : client_leg_release(&c->client);
+
+    if (client_fd < 0) {
+        if (mx_fd >= 0)
+            (void)close(mx_fd);
+    } else if (relay_pass_through(c->shared->relays, client_fd, mx_fd, session_info(c->session)) !=
+               RES_OK) {
+        log_error("event=no-memory where=passthrough");
+    }
+    retire(c);
+}
+
 static bool
 wants_to_read(const struct connection *c)
 {
@@ -392,6 +436,10 @@ update(struct connection *c)
     mx_leg_flush(&c->mx);
     if (c->client.broken && !c->closing)
         session_client_gone(c->session); /* may close it: what follows looks again */
+    if (c->passing && client_leg_backlog(&c->client) == 0) {
+        hand_over(c);
+        return;
+    }
     if (c->closing && (c->client.broken || (c->lingering && c->lingered > LINGER_BYTES_MAX))) {
         retire(c);
         return;

@@ -13,6 +13,7 @@
 struct connection;
 struct tls_context;
 struct tls_server_context;
+struct relay_shared;
 
 /* What all connections of a worker share. Borrowed by each until it is freed. */
 struct connection_shared {
@@ -24,6 +25,7 @@ struct connection_shared {
     size_t tls_count;
     struct tls_server_context *client_tls; /* NULL: the site has no certificate */
     struct policy_client *policy;
+    struct relay_shared *relays; /* where a passed-through connection goes on */
     struct ehlo_memory *lists;
     struct record_sink *records;
     char *scratch;               /* MX_LEG_SCRATCH_BYTES, used within one event */

@@ -332,6 +332,19 @@ on_kick(struct ev_loop *loop, ev_timer *w, int revents)
     }
 }
 
+int
+mx_leg_release(struct mx_leg *leg)
+{
+    int fd = -1;
+
+    if (leg->mode == MX_LEG_CLEAR && !leg->broken && buffer_len(&leg->out) == 0) {
+        fd = leg->fd;
+        leg->fd = -1;
+    }
+    mx_leg_close(leg, HANG_UP_ABORT);
+    return fd;
+}
+
 void
 mx_leg_close(struct mx_leg *leg, enum hang_up how)
 {

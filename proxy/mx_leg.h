@@ -77,6 +77,10 @@ size_t mx_leg_backlog(const struct mx_leg *leg);
 /** Nothing to read now, neither on the socket nor within TLS. */
 bool mx_leg_is_quiet(const struct mx_leg *leg);
 
+/** Give the connection away, in clear and with nothing queued: no event comes any more, and the
+ * descriptor is the caller's. -1: it is in another state; it is closed then. */
+int mx_leg_release(struct mx_leg *leg);
+
 /** No event comes any more; closed already is fine. HANG_UP_POLITE: what the socket takes of the
  * queue at once, and a close_notify, are sent. HANG_UP_ABORT: reset. */
 void mx_leg_close(struct mx_leg *leg, enum hang_up how);

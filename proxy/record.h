@@ -83,21 +83,24 @@ struct record_session_end {
     unsigned refused;              /* recipients refused by us */
     unsigned reconnects;           /* to the MX, for another identity (PRX-030) */
     unsigned violations;           /* of SMTP by the client */
+    bool left_without_mail;        /* the MX lists STARTTLS, and the client left (PRX-044) */
     uint64_t bytes_to_mx;          /* SMTP octets, TLS not counted */
     uint64_t bytes_to_client;
     const char *end;   /* why it ended, a few words: "quit", "client-gone" */
     const char *state; /* session_state_name() where it ended */
 };
 
-/* A connection that was relayed untouched, rollout = survey. Borrowed, and NULL, as above. */
+/* A connection that was relayed untouched. Borrowed, and NULL, as above. */
 struct record_survey {
+    const char *event;  /* why: "survey" of the roll-out, "relay" or "passthrough" of the client */
     int64_t wall_ns;    /* when it ended */
     int64_t started_ns; /* wall clock */
     const struct record_session_info *session;
     bool connected; /* to the MX */
     bool starttls_offered, starttls_asked, starttls_accepted;
     unsigned mails_in_clear, recipients_in_clear; /* commands seen */
-    uint64_t bytes_to_mx, bytes_to_client;        /* octets, as they passed */
+    uint16_t tls_version;                  /* of the ServerHello, passthrough; 0: none was seen */
+    uint64_t bytes_to_mx, bytes_to_client; /* octets, as they passed */
     const char *end; /* why it ended: "closed", "idle", "mx-unreachable" ... */
 };
 

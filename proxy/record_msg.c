@@ -20,8 +20,8 @@
 #define OVERRIDE_PAIRS 5u
 #define TLS_PAIRS 17u
 #define CERTIFICATE_PAIRS 7u
-#define END_PAIRS 14u
-#define SURVEY_PAIRS 11u
+#define END_PAIRS 15u
+#define SURVEY_PAIRS 12u
 #define CHANGE_PAIRS 12u
 #define PROCESS_PAIRS 6u
 
@@ -401,6 +401,7 @@ record_encode_session(const struct record_session_end *record, struct buffer *ou
     put_uint(&w, "refused", record->refused);
     put_uint(&w, "reconnects", record->reconnects);
     put_uint(&w, "violations", record->violations);
+    put_bool(&w, "left_without_mail", record->left_without_mail);
     put_uint(&w, "bytes_to_mx", record->bytes_to_mx);
     put_uint(&w, "bytes_to_client", record->bytes_to_client);
     put_tls(&w, record->obs);
@@ -415,7 +416,7 @@ record_encode_survey(const struct record_survey *record, struct buffer *out)
     int64_t duration_ns = record->wall_ns - record->started_ns;
     struct pack_writer w;
 
-    begin_record(&w, out, record->wall_ns, "survey", SESSION_PAIRS + SURVEY_PAIRS,
+    begin_record(&w, out, record->wall_ns, record->event, SESSION_PAIRS + SURVEY_PAIRS,
                  record->session->id, 0);
     put_session(&w, record->session);
     put_int(&w, "started_at", record->started_ns / 1000000000);
@@ -426,6 +427,7 @@ record_encode_survey(const struct record_survey *record, struct buffer *out)
     put_bool(&w, "starttls_accepted", record->starttls_accepted);
     put_uint(&w, "mails_in_clear", record->mails_in_clear);
     put_uint(&w, "recipients_in_clear", record->recipients_in_clear);
+    put_text(&w, "tls_version", tls_version_name(record->tls_version));
     put_uint(&w, "bytes_to_mx", record->bytes_to_mx);
     put_uint(&w, "bytes_to_client", record->bytes_to_client);
     put_text(&w, "end", record->end);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "proxy/intercept.h"
 #include "proxy/survey.h"
+#include "tls/hello_peek.h"
 
 /* One direction: read here, written there. */
 struct way {
@@ -21,13 +22,24 @@ struct way {
     uint64_t octets;
 };
 
+/* What a passed-through handshake still has to show. */
+enum hello {
+    HELLO_ANY,    /* nothing is looked at */
+    HELLO_CLIENT, /* a ClientHello; until then nothing goes to the MX */
+    HELLO_SERVER, /* a ServerHello; until then nothing goes to the client */
+};
+
 struct relay {
     struct relay_shared *shared;
     struct relay *next, **link;
     struct record_session_info info;
     int64_t started_ns;
     int client_fd, mx_fd; /* owned */
+    const char *event;    /* of its record */
     bool connected;
+    bool listens; /* to what is said in clear, and counts it */
+    enum hello hello;
+    uint16_t tls_version;
     struct way to_mx, to_client;
     struct survey survey;
     ev_io client, mx;
@@ -38,6 +50,7 @@ static void
 write_record(const struct relay *r, const char *end)
 {
     const struct record_survey record = {
+        .event = r->event,
         .wall_ns = r->shared->clock.wall_ns(r->shared->clock.arg),
         .started_ns = r->started_ns,
         .session = &r->info,
@@ -47,14 +60,16 @@ write_record(const struct relay *r, const char *end)
         .starttls_accepted = r->survey.starttls_accepted,
         .mails_in_clear = r->survey.mails,
         .recipients_in_clear = r->survey.recipients,
+        .tls_version = r->tls_version,
         .bytes_to_mx = r->to_mx.octets,
         .bytes_to_client = r->to_client.octets,
         .end = end,
     };
     struct buffer bytes;
 
-    log_info("event=survey session=%s starttls=%s mails_in_clear=%u end=%s", r->info.id,
-             r->survey.starttls_accepted ? "yes" : "no", r->survey.mails, end);
+    log_info("event=%s session=%s starttls=%s tls=%s mails_in_clear=%u end=%s", r->event,
+             r->info.id, r->survey.starttls_accepted ? "yes" : "no",
+             r->tls_version ? tls_version_name(r->tls_version) : "unknown", r->survey.mails, end);
     buffer_init(&bytes, RECORD_MAX_BYTES);
     if (record_encode_survey(&record, &bytes) == RES_OK)
         record_sink_write(r->shared->records, buffer_span(&bytes));
@@ -114,12 +129,15 @@ watch_both(struct relay *r)
     bool from_client = r->connected && !r->to_mx.ended && buffer_room(&r->to_mx.held) > 0;
     bool from_mx = r->connected && !r->to_client.ended && buffer_room(&r->to_client.held) > 0;
 
-    watch(r, &r->client, r->client_fd, from_client, buffer_len(&r->to_client.held) > 0);
-    watch(r, &r->mx, r->mx_fd, from_mx, !r->connected || buffer_len(&r->to_mx.held) > 0);
+    bool to_client = r->hello == HELLO_ANY && buffer_len(&r->to_client.held) > 0;
+    bool to_mx = r->hello != HELLO_CLIENT && buffer_len(&r->to_mx.held) > 0;
+
+    watch(r, &r->client, r->client_fd, from_client, to_client);
+    watch(r, &r->mx, r->mx_fd, from_mx, !r->connected || to_mx);
     ev_timer_again(r->shared->loop, &r->idle);
 }
 
-/* False: the connection is broken. */
+/* False: the connection is broken. listen_to: NULL where nobody listens. */
 static bool
 read_some(struct way *way, int fd, void (*listen_to)(struct survey *, struct span),
           struct survey *survey)
@@ -140,7 +158,8 @@ read_some(struct way *way, int fd, void (*listen_to)(struct survey *, struct spa
         return true;
     }
     buffer_commit(&way->held, (size_t)n);
-    listen_to(survey, span_make(place, (size_t)n));
+    if (listen_to)
+        listen_to(survey, span_make(place, (size_t)n));
     return true;
 }
 
@@ -164,10 +183,53 @@ write_some(struct way *way, int fd)
     return true;
 }
 
+/* Nothing, or why the handshake that passes by must not go on (PRX-040). */
+static const char *
+look_at_handshake(struct relay *r)
+{
+    if (r->hello == HELLO_CLIENT)
+        switch (client_hello_begins(buffer_span(&r->to_mx.held))) {
+        case RES_AGAIN:
+            return r->to_client.ended || buffer_len(&r->to_client.held) ? "no-client-hello" : NULL;
+        case RES_OK:
+            r->hello = HELLO_SERVER;
+            break;
+        case RES_SYNTAX:
+        case RES_LIMIT:
+        case RES_NOMEM:
+        case RES_TEMPFAIL:
+        case RES_DENIED:
+            return "no-client-hello";
+        }
+    switch (server_hello_in_stream(buffer_span(&r->to_client.held), &r->tls_version)) {
+    case RES_AGAIN:
+        return r->to_client.ended ? "no-server-hello" : NULL;
+    case RES_OK:
+        if (r->tls_version < r->shared->config->tls_minimum)
+            return "tls-version-too-low";
+        break;
+    case RES_DENIED: /* an alert: the client may know why */
+        break;
+    case RES_SYNTAX:
+    case RES_LIMIT:
+    case RES_NOMEM:
+    case RES_TEMPFAIL:
+        return "no-server-hello";
+    }
+    r->hello = HELLO_ANY;
+    r->idle.repeat = RELAY_IDLE_S;
+    return NULL;
+}
+
 static void
 go_on(struct relay *r)
 {
-    if (!write_some(&r->to_mx, r->mx_fd) || !write_some(&r->to_client, r->client_fd))
+    const char *objection = r->hello == HELLO_ANY ? NULL : look_at_handshake(r);
+
+    if (objection)
+        end_relay(r, objection);
+    else if ((r->hello != HELLO_CLIENT && !write_some(&r->to_mx, r->mx_fd)) ||
+             (r->hello == HELLO_ANY && !write_some(&r->to_client, r->client_fd)))
         end_relay(r, "broken");
     else if (r->to_mx.told && r->to_client.told)
         end_relay(r, "closed");
@@ -181,7 +243,8 @@ on_client(struct ev_loop *loop, ev_io *w, int revents)
     struct relay *r = w->data;
 
     (void)loop;
-    if (revents & EV_READ && !read_some(&r->to_mx, r->client_fd, survey_client, &r->survey))
+    if (revents & EV_READ &&
+        !read_some(&r->to_mx, r->client_fd, r->listens ? survey_client : NULL, &r->survey))
         end_relay(r, "client-broken");
     else
         go_on(r);
@@ -201,7 +264,8 @@ on_mx(struct ev_loop *loop, ev_io *w, int revents)
         return;
     }
     r->connected = true;
-    if (revents & EV_READ && !read_some(&r->to_client, r->mx_fd, survey_mx, &r->survey))
+    if (revents & EV_READ &&
+        !read_some(&r->to_client, r->mx_fd, r->listens ? survey_mx : NULL, &r->survey))
         end_relay(r, "mx-broken");
     else
         go_on(r);
@@ -214,23 +278,26 @@ on_idle(struct ev_loop *loop, ev_timer *w, int revents)
     end_relay(w->data, "idle");
 }
 
-enum result
-relay_start(struct relay_shared *shared, int fd, const struct record_session_info *info)
+/* NULL: no memory; then both are closed. */
+static struct relay *
+new_relay(struct relay_shared *shared, int client_fd, int mx_fd,
+          const struct record_session_info *info, const char *event)
 {
     static const int one = 1;
     struct relay *r = calloc(1, sizeof *r);
-    char error[160];
 
     if (!r) {
-        close_fd(fd, true);
-        return RES_NOMEM;
+        close_fd(client_fd, true);
+        close_fd(mx_fd, true);
+        return NULL;
     }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(client_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     r->shared = shared;
     r->info = *info;
+    r->event = event;
     r->started_ns = shared->clock.wall_ns(shared->clock.arg);
-    r->client_fd = fd;
-    r->mx_fd = -1;
+    r->client_fd = client_fd;
+    r->mx_fd = mx_fd;
     buffer_init(&r->to_mx.held, RELAY_BUFFER_BYTES);
     buffer_init(&r->to_client.held, RELAY_BUFFER_BYTES);
     ev_init(&r->client, on_client);
@@ -244,12 +311,40 @@ relay_start(struct relay_shared *shared, int fd, const struct record_session_inf
         r->next->link = &r->next;
     shared->first = r;
     shared->open++;
+    return r;
+}
+
+enum result
+relay_start(struct relay_shared *shared, int fd, const struct record_session_info *info)
+{
+    bool survey = shared->config->rules.rollout.mode == ROLLOUT_SURVEY;
+    struct relay *r = new_relay(shared, fd, -1, info, survey ? "survey" : "relay");
+    char error[160];
+
+    if (!r)
+        return RES_NOMEM;
+    r->listens = true;
     if (intercept_connect(&info->destination, info->destination_port, shared->config->upstream_mark,
                           &r->mx_fd, error, sizeof error) != RES_OK) {
         log_warn("event=connect-failed reason=\"%s\"", error);
         end_relay(r, "mx-unreachable");
         return RES_OK;
     }
+    watch_both(r);
+    return RES_OK;
+}
+
+enum result
+relay_pass_through(struct relay_shared *shared, int client_fd, int mx_fd,
+                   const struct record_session_info *info)
+{
+    struct relay *r = new_relay(shared, client_fd, mx_fd, info, "passthrough");
+
+    if (!r)
+        return RES_NOMEM;
+    r->connected = true;
+    r->hello = HELLO_CLIENT;
+    r->idle.repeat = shared->config->handshake_timeout_ms / 1000.;
     watch_both(r);
     return RES_OK;
 }

@@ -1,5 +1,6 @@
-/* proxy/relay.h: a connection in roll-out mode survey: every octet passes untouched in both
- * directions, STARTTLS included, and nothing is said by us (PRX-041). Context: worker, on its event
+/* proxy/relay.h: a connection that passes by: every octet untouched in both directions, and nothing
+ * is said by us. In roll-out mode survey (PRX-041), for clients and destinations that the operator
+ * names (TC-GW-08), and behind a client's own STARTTLS (PRX-040). Context: worker, on its event
  * loop. */
 #ifndef STSGATE_PROXY_RELAY_H
 #define STSGATE_PROXY_RELAY_H
@@ -29,6 +30,12 @@ struct relay_shared {
  * the client sees a reset, as without us. RES_NOMEM. */
 MUST_CHECK enum result relay_start(struct relay_shared *shared, int fd,
                                    const struct record_session_info *info);
+
+/** Go on with a session whose client's STARTTLS the MX has answered with 220: the client's first
+ * octets must be a ClientHello, and the version in the ServerHello is held against the site's
+ * tls_minimum; else both are cut. client_fd, mx_fd: takes them. RES_NOMEM. */
+MUST_CHECK enum result relay_pass_through(struct relay_shared *shared, int client_fd, int mx_fd,
+                                          const struct record_session_info *info);
 
 /** End and free all. */
 void relay_free_all(struct relay_shared *shared);

@@ -271,6 +271,7 @@ closing_row(enum session_state from, enum session_event event)
         return REPLY_IDLE;
     case SEV_CLIENT_GONE:
     case SEV_CMD_BYE:
+    case SEV_PASSTHROUGH:
     case SEV_GIVE_UP:
     case SEV_REPLY_CLOSING:
         return REPLY_NONE; /* said already, or nobody to say it to */
@@ -295,6 +296,7 @@ closing_row(enum session_state from, enum session_event event)
     case SEV_CMD_DISCARD:
     case SEV_CMD_QUIT:
     case SEV_CMD_STARTTLS:
+    case SEV_CMD_PASS_TLS:
     case SEV_CLIENT_TLS_DONE:
     case SEV_CLIENT_TLS_FAILED:
     case SEV_RESUME_EHLO:
@@ -377,6 +379,7 @@ state_timeout_ms(const struct session *s)
     case SES_EHLO:
     case SES_HELO:
     case SES_STARTTLS:
+    case SES_PASS_TLS:
     case SES_EHLO_TLS:
     case SES_REEHLO:
     case SES_CLEAN:
@@ -455,6 +458,9 @@ enter(struct session *s, enum session_state from, enum session_event event)
         break;
     case SES_CLIENT_TLS:
         session_enter_client_tls(s);
+        break;
+    case SES_PASS_TLS:
+        session_tell_mx(s, span_of("STARTTLS\r\n"));
         break;
     case SES_REQUIREMENT:
         return enter_requirement(s, event);
@@ -626,6 +632,7 @@ expects_reply(const struct session *s)
     case SES_EHLO:
     case SES_HELO:
     case SES_STARTTLS:
+    case SES_PASS_TLS:
     case SES_EHLO_TLS:
     case SES_REGREETING:
     case SES_REEHLO:
@@ -761,6 +768,7 @@ session_timeout(struct session *s)
     case SES_EHLO:
     case SES_HELO:
     case SES_STARTTLS:
+    case SES_PASS_TLS:
     case SES_EHLO_TLS:
     case SES_REGREETING:
     case SES_REEHLO:

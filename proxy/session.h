@@ -50,6 +50,9 @@ struct session_ops {
      * or not good: no ticket of this destination is of use, and further handshakes of this session
      * are full (TLS-026). */
     void (*tls_verdict)(void *io, bool good);
+    /** Relay both legs unread from here on, behind what is queued for the client (PRX-040); the
+     * MX's is given up to that. close() follows. */
+    void (*pass_through)(void *io);
     void (*hang_up)(void *io, enum hang_up how);
     /** Ask for the requirement of a policy domain. True with a reference in *out that the caller
      * takes; true with NULL: session_requirement() comes later; false: it cannot be asked now

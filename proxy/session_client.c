@@ -1,20 +1,33 @@
-/* proxy/session_client.c: TLS on the client's leg (PRX-039, PRX-043). */
+/* proxy/session_client.c: TLS on the client's leg (PRX-039, PRX-040, PRX-043, PRX-044). */
 #include "proxy/session_impl.h"
 
 #include <stdlib.h>
 
+/* The MX may be asked: nobody has begun TLS with it yet, and it is in no transaction. */
 static bool
-may_begin_tls(const struct session *s)
+may_pass_tls(const struct session *s)
 {
-    return s->info.client_starttls == CLIENT_STARTTLS_TERMINATE && !s->info.client_tls.version;
+    return s->mx_up && s->obs->stage == TLS_STAGE_CLEAR && !s->mail_open && !s->mx_mail_open;
 }
 
 unsigned
 session_starttls_shown(const struct session *s)
 {
-    bool mx_has_tls = s->obs->stage == TLS_STAGE_DONE || s->mx_keywords & EHLO_STARTTLS;
+    unsigned listed = s->mx_keywords & EHLO_STARTTLS;
 
-    return may_begin_tls(s) && mx_has_tls ? EHLO_STARTTLS : 0;
+    switch (s->info.client_starttls) {
+    case CLIENT_STARTTLS_TERMINATE:
+        if (s->info.client_tls.version)
+            return 0;
+        return s->obs->stage == TLS_STAGE_DONE ? EHLO_STARTTLS : listed;
+    case CLIENT_STARTTLS_PASSTHROUGH:
+        return s->obs->stage == TLS_STAGE_CLEAR ? listed : 0;
+    case CLIENT_STARTTLS_SITE:
+    case CLIENT_STARTTLS_HIDE:
+    case CLIENT_STARTTLS_WAYS:
+        break;
+    }
+    return 0;
 }
 
 /* Is REQUIRETLS offered to the client (RTLS-001)? Its own leg must be under TLS. list: keywords
@@ -46,6 +59,12 @@ session_starttls(struct session *s)
         return REPLY_BAD_SEQUENCE; /* PRX-043 */
     if (!(s->announced & EHLO_STARTTLS))
         return REPLY_NO_STARTTLS;
+    if (s->info.client_starttls == CLIENT_STARTTLS_PASSTHROUGH) {
+        if (!may_pass_tls(s))
+            return REPLY_BAD_SEQUENCE;
+        session_step(s, SEV_CMD_PASS_TLS);
+        return REPLY_NONE;
+    }
     session_reply(s, REPLY_STARTTLS_READY);
     session_step(s, SEV_CMD_STARTTLS);
     return REPLY_NONE;
@@ -71,4 +90,47 @@ session_client_tls_over(struct session *s, const struct record_client_tls *tls)
     if (tls)
         s->info.client_tls = *tls;
     session_step(s, tls ? SEV_CLIENT_TLS_DONE : SEV_CLIENT_TLS_FAILED);
+}
+
+/* What the client has said behind STARTTLS, before it was answered, is no ClientHello that anybody
+ * may send. And what the MX has said behind its 220 is injected (TLS-008). */
+void
+session_pass_tls(struct session *s, const struct smtp_reply *reply, enum session_event event,
+                 struct span more)
+{
+    bool ready = event == SEV_REPLY_READY;
+
+    s->obs->starttls_code = reply->code;
+    if (event == SEV_REPLY_OK || event == SEV_REPLY_MORE || /* no reply to STARTTLS, RFC 3207 4 */
+        (ready && (more.len || !s->ops->mx_is_quiet(s->io)))) {
+        session_step(s, SEV_MX_LOST);
+        return;
+    }
+    if (ready && (buffer_len(&s->client_in) || !s->ops->client_is_quiet(s->io))) {
+        session_reply(s, REPLY_PROTOCOL_VIOLATION);
+        session_step(s, SEV_GIVE_UP);
+        return;
+    }
+    session_say(s, reply->text);
+    if (!ready) {
+        s->obs->stage = TLS_STAGE_REFUSED;
+        session_step(s, event);
+        return;
+    }
+    s->ops->pass_through(s->io);
+    s->mx_up = false;
+    session_step(s, SEV_PASSTHROUGH);
+}
+
+/* An end that is the client's own doing. Whoever insists on a TLS that it is not shown, or on
+ * another certificate, does not complain: it leaves. */
+bool
+session_left_without_mail(const struct session *s, enum session_state from,
+                          enum session_event event)
+{
+    bool client_did = from == SES_QUIT || event == SEV_CLIENT_GONE || event == SEV_CMD_BYE ||
+                      event == SEV_CLIENT_TLS_FAILED;
+
+    return client_did && s->ever_greeted && s->transaction == 0 && s->obs->starttls_offered &&
+           s->bad_commands == 0 && s->info.client_starttls != CLIENT_STARTTLS_PASSTHROUGH;
 }

@@ -60,6 +60,7 @@ struct session {
     bool skipping;           /* within a line that is too long */
     unsigned bad_commands;
     bool greeted;       /* an EHLO or HELO was accepted */
+    bool ever_greeted;  /* at any time */
     bool helo;          /* the last one was HELO */
     char *client_name;  /* owned: its argument, for every EHLO upstream */
     unsigned announced; /* enum ehlo_keyword shown to the client */
@@ -140,6 +141,10 @@ unsigned session_requiretls_shown(const struct session *s, unsigned list, bool k
 bool session_must_begin_tls(const struct session *s, enum smtp_verb verb); /* else 530, TLS-015 */
 enum reply_row session_starttls(struct session *s); /* the command; REPLY_NONE: it was served */
 void session_enter_client_tls(struct session *s);
+void session_pass_tls(struct session *s, const struct smtp_reply *reply, enum session_event event,
+                      struct span more);
+bool session_left_without_mail(const struct session *s, enum session_state from,
+                               enum session_event event); /* PRX-044 */
 
 /* session_flight.c: recipients on their way */
 bool session_gather(struct session *s); /* the one in hand joins the group; false: no memory */

@@ -454,6 +454,7 @@ session_write_end(struct session *s, enum session_state from, enum session_event
         .refused = s->stats.refused,
         .reconnects = s->stats.reconnects,
         .violations = s->bad_commands,
+        .left_without_mail = session_left_without_mail(s, from, event),
         .bytes_to_mx = s->stats.bytes_to_mx,
         .bytes_to_client = s->stats.bytes_to_client,
         .end = session_event_name(event),

@@ -6,8 +6,8 @@
 static enum session_event
 reply_event(const struct session *s, unsigned code)
 {
-    bool wants_220 =
-        s->state == SES_GREETING || s->state == SES_REGREETING || s->state == SES_STARTTLS;
+    bool wants_220 = s->state == SES_GREETING || s->state == SES_REGREETING ||
+                     s->state == SES_STARTTLS || s->state == SES_PASS_TLS;
 
     if (code == 421)
         return SEV_REPLY_CLOSING;
@@ -69,7 +69,7 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
                            : ehlo_offer(ehlo_keywords(&list), s->config->chunking) |
                                  session_starttls_shown(s) |
                                  session_requiretls_shown(s, ehlo_keywords(&list), secure);
-    s->greeted = true;
+    s->greeted = s->ever_greeted = true;
     s->mx_mail_open = false;
     session_end_transaction(s);
 
@@ -320,6 +320,9 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
         return;
     case SES_STARTTLS:
         on_starttls(s, reply, event, more);
+        return;
+    case SES_PASS_TLS:
+        session_pass_tls(s, reply, event, more);
         return;
     case SES_EHLO_TLS:
         if (event == SEV_REPLY_OK)

@@ -7,6 +7,7 @@ static const char *const state_names[SES_STATES] = {
     [SES_EHLO] = "ehlo",
     [SES_HELO] = "helo",
     [SES_CLIENT_TLS] = "client-tls",
+    [SES_PASS_TLS] = "pass-tls",
     [SES_REQUIREMENT] = "requirement",
     [SES_JUDGE] = "judge",
     [SES_STARTTLS] = "starttls",
@@ -58,6 +59,8 @@ static const char *const event_names[SEV_EVENTS] = {
     [SEV_CMD_QUIT] = "cmd-quit",
     [SEV_CMD_BYE] = "cmd-bye",
     [SEV_CMD_STARTTLS] = "cmd-starttls",
+    [SEV_CMD_PASS_TLS] = "cmd-pass-tls",
+    [SEV_PASSTHROUGH] = "passthrough",
     [SEV_CLIENT_TLS_DONE] = "client-tls-done",
     [SEV_CLIENT_TLS_FAILED] = "client-tls-failed",
     [SEV_RESUME_EHLO] = "resume-ehlo",
@@ -128,6 +131,11 @@ static const struct transition {
     { SES_CLIENT_TLS, SEV_CLIENT_TLS_DONE, SES_COMMAND },
     { SES_CLIENT_TLS, SEV_MX_LOST, SES_CLIENT_TLS },
     { SES_CLIENT_TLS, SEV_REPLY_CLOSING, SES_CLIENT_TLS },
+
+    /* Passed through: what follows the 220 is no session any more. */
+    { SES_COMMAND, SEV_CMD_PASS_TLS, SES_PASS_TLS },
+    { SES_PASS_TLS, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_PASS_TLS, SEV_REPLY_NO, SES_COMMAND },
 
     /* A recipient: requirement, facts, verdict. */
     { SES_REQUIREMENT, SEV_REQUIREMENT, SES_JUDGE },

@@ -13,6 +13,7 @@ enum session_state {
     SES_EHLO,        /* reply to the client's EHLO, passed on */
     SES_HELO,        /* reply to HELO, after the MX refused EHLO (PRX-047) */
     SES_CLIENT_TLS,  /* TLS with the client (PRX-039, terminate) */
+    SES_PASS_TLS,    /* the MX's reply to the client's own STARTTLS (PRX-040) */
     SES_REQUIREMENT, /* what the recipient's domain demands */
     SES_JUDGE,       /* nothing: judge() answers at once. The only way to a recipient upstream */
     SES_STARTTLS,    /* reply to STARTTLS */
@@ -65,6 +66,8 @@ enum session_event {
     SEV_CMD_QUIT,     /* QUIT while the MX is there */
     SEV_CMD_BYE,      /* QUIT, and the MX is gone; or a violation that ends the session */
     SEV_CMD_STARTTLS, /* STARTTLS, and it was offered */
+    SEV_CMD_PASS_TLS, /* the same, to be passed on */
+    SEV_PASSTHROUGH,  /* the MX has agreed: the rest is relayed unread, and not ours */
     SEV_CLIENT_TLS_DONE,
     SEV_CLIENT_TLS_FAILED,
     SEV_RESUME_EHLO,    /* greeted again, and the command in hand is EHLO */

@@ -35,7 +35,7 @@ struct worker {
     unsigned index;
     struct child_channel channel;
     struct connection_shared shared;
-    struct relay_shared relays; /* rollout = survey */
+    struct relay_shared relays;
     struct listener listeners[CONFIG_LISTEN_MAX];
     size_t listener_count;
     uint64_t session_base, session_count;
@@ -61,6 +61,14 @@ refuse_client(struct worker *w, int fd, const char *reason, const struct ip_addr
     (void)close(fd);
 }
 
+/* Untouched: in roll-out mode survey all, else those that the operator names (TC-GW-08). */
+static bool
+is_relayed(const struct worker *w, const struct record_session_info *info)
+{
+    return w->config->rules.rollout.mode == ROLLOUT_SURVEY ||
+           (info->client_rule && info->client_rule->relay);
+}
+
 static void
 serve_client(struct listener *l, int fd, const struct sockaddr_storage *peer)
 {
@@ -82,9 +90,8 @@ serve_client(struct listener *l, int fd, const struct sockaddr_storage *peer)
     info.client_rule = client_rules_find(&w->config->clients, &info.client, &info.destination);
     info.client_starttls = client_rule_starttls(info.client_rule, w->shared.client_tls != NULL);
     snprintf(info.id, sizeof info.id, "%016" PRIx64, w->session_base + w->session_count++);
-    if ((w->config->rules.rollout.mode == ROLLOUT_SURVEY
-             ? relay_start(&w->relays, fd, &info)
-             : connection_start(&w->shared, fd, &info)) != RES_OK)
+    if ((is_relayed(w, &info) ? relay_start(&w->relays, fd, &info)
+                              : connection_start(&w->shared, fd, &info)) != RES_OK)
         log_error("event=no-memory where=accept");
 }
 
@@ -269,6 +276,7 @@ open_all(struct worker *w)
         log_error("event=start-failed what=records reason=\"%s\"", text);
         return false;
     }
+    s->relays = &w->relays;
     w->relays = (struct relay_shared){
         .loop = w->loop, .config = w->config, .clock = s->clock, .records = s->records
     };

@@ -198,3 +198,112 @@ def a_certificate_that_does_not_fit_is_refused(t, site):
         t.gateway.configure("")
     t.mx(site)
     equal(t.ready(site).cmd("STARTTLS"), NO_STARTTLS, "STARTTLS: it serves as before")
+
+
+PASS = 'client "verifiers" {{ client = {{192.0.2.0/24, "2001:db8:1::/64"}} starttls = passthrough }}\n'
+
+
+@case(Site("cl-pass"), core=True)
+def a_listed_client_sees_the_mx_itself(t, site):
+    """PRX-040, TC-GW-03, TC-GW-04, B22: it verifies the MX's own certificate; recorded as unverified."""
+    with configured(t, PASS.format()):
+        server, word = t.mx(site), marker()
+        peer = t.ready(site)
+        peer.starttls(ca=t.certificates.ca, host=site.mx)
+        equal(peer.cmd("EHLO client.lab.test").code, 250, "EHLO to the MX")
+        equal([r.code for r in peer.envelope(f"user@{site.domain}")], [250, 250], "envelope")
+        equal(peer.content(message(word)).code, 250, "end of data")
+        peer.quit()
+        server.wait_idle()
+        equal((server.mailbox[0].content, server.mailbox[0].tls), (message(word), "TLSv1.3"), "mail")
+        equal([r for r in t.gateway.records(t.before) if r["event"] == "recipient"], [],
+              "nothing is judged")
+        passed = relayed(t, peer, "passthrough")
+        fields(passed, end="closed", tls_version="TLSv1.3", client_rule="verifiers",
+               client_starttls="passthrough")
+        fields(t.session(peer), end="passthrough", transactions=0)
+
+
+def relayed(t, peer, event):
+    def ended():
+        return [r for r in t.gateway.records(t.before)
+                if r["event"] == event and r["client_port"] == peer.port]
+
+    return wait_for(ended, f"the record {event}", 15)[0]
+
+
+@case(Site("cl-passclear", policy="enforce", cert="wrong"), only=ONCE)
+def mail_of_a_listed_client_in_clear_is_enforced(t, site):
+    """PRX-040: an ordinary session."""
+    with configured(t, PASS.format()):
+        server = t.mx(site)
+        peer = t.ready(site)
+        assert peer.envelope(f"user@{site.domain}")[1].text.startswith("451 4.7.5"), "RCPT"
+        peer.quit()
+        server.wait_idle()
+        equal(server.mailbox, [], "mails")
+
+
+@case(Site("cl-passold"), Site("cl-passnohello"), Site("cl-passinject"), only=ONCE)
+def what_passes_must_be_tls_of_today(t, old, nohello, inject):
+    """PRX-040: the site's floor holds; what follows STARTTLS is a ClientHello, or the end."""
+    with configured(t, PASS.format()):
+        t.mx(old, newest=ssl.TLSVersion.TLSv1_1)
+        peer = t.ready(old)
+        try:
+            peer.starttls(newest=ssl.TLSVersion.TLSv1_1)
+            raise AssertionError("TLS 1.1 passed")
+        except (ssl.SSLError, ConnectionError):
+            pass
+        fields(relayed(t, peer, "passthrough"), end="tls-version-too-low", tls_version="TLSv1.1")
+        server = t.mx(nohello)
+        peer = t.ready(nohello)
+        equal(peer.cmd("STARTTLS").code, 220, "STARTTLS")
+        peer.send(b"MAIL FROM:<evil@b.test>\r\n")
+        equal(receive(peer), b"", "the end")
+        fields(relayed(t, peer, "passthrough"), end="no-client-hello", bytes_to_mx=0)
+        server.wait_idle()
+        equal(server.received("evil"), [], "what the MX saw")
+        t.mx(inject, after_220=b"250 injected\r\n")
+        peer = t.ready(inject)
+        equal(peer.cmd("STARTTLS").code, 421, "STARTTLS")
+
+
+@case(Site("verify-pass", postfix=True), Site("verify-left", postfix=True), only=ONCE)
+def postfix_that_verifies_passes_or_leaves_a_hint(t, site, hidden):
+    """PRX-040, PRX-044 with a real client at level verify."""
+    word = marker()
+    t.sender.send(f"user@{hidden.domain}", message(word).decode().replace("\r\n", "\n"))
+    line = t.sender.outcome(f"<{word}@client.test>")
+    assert "status=deferred" in line and "TLS is required, but was not offered" in line, line
+    hints = [one for one in t.gateway.read_log().splitlines()
+             if "event=client-left" in one and "client=192.0.2.2" in one]
+    assert hints and "client = {192.0.2.2} starttls = passthrough }" in hints[-1], hints
+    with configured(t, PASS.format()):
+        word = marker()
+        t.sender.send(f"user@{site.domain}", message(word).decode().replace("\r\n", "\n"))
+        line = t.sender.outcome(f"<{word}@client.test>")
+        assert "status=sent" in line, line
+
+
+RELAY = 'client "untouched" {{ destination = {{{0}}} relay = true }}\n'
+
+
+@case(Site("cl-relay", policy="enforce", cert="wrong"), Site("cl-other", policy="enforce", cert="wrong"),
+      only=ONCE)
+def a_listed_destination_is_relayed_untouched(t, site, other):
+    """TC-GW-08: and the others are served as before."""
+    with configured(t, RELAY.format(site.address(t.family))):
+        server = t.mx(site, steps={"GREETING": b"220 odd\x01 service\r\n", "NOOP": b"999 any\r\n"})
+        peer = t.client(site)
+        equal(peer.reply().text, "220 odd\x01 service", "greeting")
+        equal(peer.cmd("NOOP").text, "999 any", "what is no SMTP")
+        equal(peer.cmd("EHLO x").code, 250, "EHLO")
+        equal([r.code for r in peer.envelope(f"user@{site.domain}")], [250, 250], "envelope")
+        equal(peer.content(message(marker())).code, 250, "end of data")
+        peer.quit()
+        equal(len(server.mailbox), 1, "mails")
+        fields(relayed(t, peer, "relay"), client_rule="untouched", mails_in_clear=1, end="closed")
+        t.mx(other)
+        peer = t.ready(other)
+        assert peer.envelope(f"user@{other.domain}")[1].text.startswith("451 4.7.5"), "RCPT"

@@ -152,6 +152,7 @@ record_samples_init(struct record_samples *s)
         .expires_at_s = 1700594800,
     };
     s->survey = (struct record_survey){
+        .event = "survey",
         .wall_ns = SAMPLE_WALL_NS,
         .started_ns = SAMPLE_WALL_NS - 2500000000,
         .session = &s->info,

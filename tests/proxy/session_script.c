@@ -678,6 +678,8 @@ do_look(struct script *s, char **words, size_t count)
     } else if (strcmp(verb, "closed") == 0) {
         expect_silence(s);
         expect(s, w->closed, "not closed");
+    } else if (strcmp(verb, "passed-through") == 0) {
+        expect(s, w->passed_through, "not passed through");
     } else if (strcmp(verb, "state") == 0) {
         expect(s, strcmp(session_state_name(session_state(w->session)), words[1]) == 0,
                "another state");

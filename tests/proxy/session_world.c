@@ -212,6 +212,18 @@ op_tls_verdict(void *io, bool good)
 }
 
 static void
+op_pass_through(void *io)
+{
+    struct world *w = io;
+
+    must_be_open(w, "pass_through");
+    if (w->leg != LEG_CLEAR || pipe_len(&w->from_mx) || pipe_len(&w->from_client))
+        fail_msg("passed through with something in the way");
+    w->leg = LEG_CLOSED;
+    w->passed_through = true;
+}
+
+static void
 op_hang_up(void *io, enum hang_up how)
 {
     struct world *w = io;
@@ -405,6 +417,7 @@ op_record_session(void *io, const struct record_session_end *r)
     put_number(w->end, size, "refused", r->refused);
     put_number(w->end, size, "reconnects", r->reconnects);
     put_number(w->end, size, "violations", r->violations);
+    put_number(w->end, size, "left", r->left_without_mail);
 }
 
 static void
@@ -435,6 +448,7 @@ static const struct session_ops ops = {
     .check_dane = op_check_dane,
     .start_client_tls = op_start_client_tls,
     .tls_verdict = op_tls_verdict,
+    .pass_through = op_pass_through,
     .hang_up = op_hang_up,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,

@@ -52,6 +52,7 @@ struct world {
     size_t backlog;                         /* what mx_backlog() says */
 
     enum world_client client_tls;
+    bool passed_through;     /* the rest is relayed unread */
     struct client_rule rule; /* of the client, where a script sets something of it */
     enum world_leg leg;
     bool mx_owes;    /* the MX was spoken to (or connected) and has not answered */

@@ -147,7 +147,7 @@ static struct event_case {
         "## The map `tls`" } },
     { "survey carries exactly the keys described",
       EVENT_SURVEY,
-      { "## Every record", "## Every record of a session", "## event `survey`" } },
+      { "## Every record", "## Every record of a session", "## events `survey`, `relay` and `passthrough`" } },
     { "policy carries exactly the keys described",
       EVENT_POLICY,
       { "## Every record", "## event `policy`" } },

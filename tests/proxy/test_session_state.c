@@ -14,7 +14,7 @@
 #include "proxy/session_state.h"
 
 #define ROWS(a) (sizeof(a) / sizeof *(a))
-#define WAYS_MAX 14
+#define WAYS_MAX 16
 
 /* What the protocol expects, by event. A state that is not named closes: nothing that is unexpected
  * is a reason to go on. */
@@ -38,6 +38,8 @@ static const struct expected {
         { SES_REGREETING, SES_REEHLO } },
       3 },
     { SEV_CMD_STARTTLS, "where it was offered (PRX-039)", { { SES_COMMAND, SES_CLIENT_TLS } }, 1 },
+    { SEV_CMD_PASS_TLS, "to be passed on (PRX-040)", { { SES_COMMAND, SES_PASS_TLS } }, 1 },
+    { SEV_PASSTHROUGH, "no session any more", { { SES_STATES, SES_STATES } }, 0 },
     { SEV_CLIENT_TLS_DONE, "all begins anew (PRX-043)", { { SES_CLIENT_TLS, SES_COMMAND } }, 1 },
     { SEV_CLIENT_TLS_FAILED, "REP-062: closed", { { SES_STATES, SES_STATES } }, 0 },
     { SEV_RESUME_EHLO,
@@ -71,7 +73,8 @@ static const struct expected {
       4 },
     { SEV_REPLY_LATER,
       "4xx: the answer to the client's command; our own steps have no other way",
-      { { SES_GREETING, SES_REFUSED },
+      { { SES_PASS_TLS, SES_COMMAND },
+        { SES_GREETING, SES_REFUSED },
         { SES_EHLO, SES_COMMAND },
         { SES_HELO, SES_COMMAND },
         { SES_STARTTLS, SES_JUDGE },
@@ -84,10 +87,11 @@ static const struct expected {
         { SES_CHUNK_REPLY, SES_COMMAND },
         { SES_CHUNK, SES_SWALLOW },
         { SES_CONTENT, SES_SWALLOW } },
-      13 },
+      14 },
     { SEV_REPLY_NO,
       "5xx: the same, but EHLO falls back to HELO (PRX-047)",
-      { { SES_GREETING, SES_REFUSED },
+      { { SES_PASS_TLS, SES_COMMAND },
+        { SES_GREETING, SES_REFUSED },
         { SES_EHLO, SES_HELO },
         { SES_HELO, SES_COMMAND },
         { SES_STARTTLS, SES_JUDGE },
@@ -100,7 +104,7 @@ static const struct expected {
         { SES_CHUNK_REPLY, SES_COMMAND },
         { SES_CHUNK, SES_SWALLOW },
         { SES_CONTENT, SES_SWALLOW } },
-      13 },
+      14 },
     { SEV_REPLY_CLOSING,
       "421 answers the command in hand, or the next one (SMTP-036); message text "
       "is swallowed first (SMTP-035)",
