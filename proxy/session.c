@@ -511,6 +511,8 @@ enter(struct session *s, enum session_state from, enum session_event event)
             session_recipients_too_late(s);
         }
         session_end_transaction(s);
+        if (from == SES_RECONNECT) /* it may still come about */
+            s->ops->hang_up(s->io, HANG_UP_ABORT);
         hang_up(s, HANG_UP_ABORT);
         break;
     case SES_QUIT:
