@@ -30,7 +30,7 @@ class Trial:
 
     def __init__(self, world):
         self.lab, self.gateway, self.family = world.lab, world.gateway, world.family
-        self.world = world
+        self.world, self.long = world, world.long  # long: see run.py
         self.certificates, self.web, self.dns = world.certificates, world.web, world.dns
         self.sender, self.receiver = world.postfix_client, world.postfix_mx
         self.before = len(self.gateway.records()) if self.gateway else 0

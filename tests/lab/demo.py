@@ -145,6 +145,7 @@ def tell(up):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.set_defaults(long=False)
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _frame: sys.exit(128 + n))
@@ -156,7 +157,7 @@ def main():
     try:
         say("Bringing up namespaces, DNS, policy hosts, Postfix and stsgate ...")
         world.number_sites([GOOD, WRONG])
-        with World(Materials(folder, [GOOD, WRONG]), folder, "tproxy", 4, options.build) as up:
+        with World(Materials(folder, [GOOD, WRONG]), folder, "tproxy", 4, options) as up:
             return 0 if tell(up) else 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
