@@ -38,7 +38,13 @@ class Certificates:
         return self.folder / f"{name}.pem"
 
     def make(self, name, hosts, kind="own"):
-        """A pair whose certificate names hosts, unless kind makes it faulty."""
+        """A pair whose certificate names hosts, unless kind makes it faulty. "KIND+ca" presents the
+        certificate of that authority behind it, whether it is the issuer's or not."""
+        kind, _, behind = kind.partition("+")
+        if behind:
+            crt, key = self.make(name, hosts, kind)
+            crt.write_text(crt.read_text() + (self.folder / f"{behind}.pem").read_text())
+            return crt, key
         crt, req = self.folder / f"{name}.crt", self.folder / f"{name}.csr"
         if kind == "wrong":
             hosts = ["mx.somewhere-else.test"]

@@ -71,6 +71,8 @@ class Script:
     pair: tuple | None = None              # (certificate, key) for an SNI that pairs lacks
     pairs: dict = field(default_factory=dict)  # by SNI
     newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    oldest: ssl.TLSVersion = ssl.TLSVersion.TLSv1
+    group: str = ""                        # the only one for key exchange
     after_220: bytes = b""                 # in clear, in the same packet as the 220 to STARTTLS
     instead_of_tls: bytes | None = None    # in place of a ServerHello, then the connection ends
     careless: bool = False                 # takes look-alikes for the end of data
@@ -124,6 +126,12 @@ class Connection:
         if self.tls_version:
             return self.tls
         return self.failed_tls if self.tls_error else self.clear
+
+    def take_all(self):
+        """What was received and not yet looked at."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
 
     def read_line(self):
         while (end := self._buffer.find(b"\n")) < 0:
@@ -318,7 +326,7 @@ class ScriptedMx:
     """Listens on an address of the MX namespace until closed."""
 
     def __init__(self, lab, host, address, family, script):
-        self.host, self.script = host, script
+        self.lab, self.host, self.script = lab, host, script
         self.connections, self.mailbox = [], []
         self._changed = threading.Condition()
         self._listener = lab.socket("mx", family)
@@ -346,8 +354,10 @@ class ScriptedMx:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if self.script.newest < ssl.TLSVersion.TLSv1_2:
             context.set_ciphers("DEFAULT:@SECLEVEL=0")
-        context.minimum_version = min(ssl.TLSVersion.TLSv1, self.script.newest)
+        context.minimum_version = min(self.script.oldest, self.script.newest)
         context.maximum_version = self.script.newest
+        if self.script.group:
+            context.set_ecdh_curve(self.script.group)
         if self.script.pair:
             context.load_cert_chain(*self.script.pair)
 

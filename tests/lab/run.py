@@ -13,6 +13,7 @@ import time
 import traceback
 
 import cases_client
+import cases_dane
 import cases_dane_dns
 import cases_delivery
 import cases_extensions
@@ -37,7 +38,7 @@ from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
            cases_proof, cases_session, cases_zones, cases_extensions,
-           cases_client, cases_records, cases_dane_dns,
+           cases_client, cases_records, cases_dane, cases_dane_dns,
            cases_interop)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
