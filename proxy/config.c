@@ -60,10 +60,13 @@ static const struct config_key keys[] = {
     TEXT(control_socket, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"/run/stsgate/control\"",
          "Where `stsgate policy`, `mode` and `reload` reach the gateway; empty: nowhere"),
     LIST(listen_tproxy, CONFIG_LIST_TPROXY, "list of ADDRESS:PORT", 0, 0, "{\"[::]:2525\"}",
-         "Listeners behind nftables' tproxy; the default holds while no listener of either kind is "
-         "named"),
+         "Listeners behind nftables' tproxy; the default holds while no listener is named"),
     LIST(listen_redirect, CONFIG_LIST_REDIRECT, "list of ADDRESS:PORT", 0, 0, "{}",
          "Listeners behind nftables' redirect"),
+    LIST(listen_proxy, CONFIG_LIST_PROXY, "list of ADDRESS:PORT", 0, 0, "{}",
+         "Listeners behind a load balancer that speaks the PROXY protocol, version 2"),
+    LIST(proxy_networks, CONFIG_LIST_PROXY_NET, "list of ADDRESS/BITS", 0, 0, "{}",
+         "Where such load balancers are; all others are turned away"),
     LIST(destination_ports, CONFIG_LIST_PORT, "list of 1 .. 65535", 1, 65535, "{25}",
          "Ports that are dialled; other destinations are refused"),
     NUMBER(upstream_mark, upstream_mark, CONFIG_NUMBER, "", "0 .. 4294967295", 0, UINT32_MAX, 2,
@@ -590,6 +593,19 @@ check_together(struct parse *parse)
 }
 
 static void
+check_proxies(struct parse *parse)
+{
+    const struct config *config = parse->config;
+    bool listens = false;
+
+    for (size_t i = 0; i < config->listen_count; i++)
+        listens = listens || config->listen[i].kind == INTERCEPT_PROXY;
+    if (listens && config->proxy_network_count == 0)
+        note_problem(parse, RES_SYNTAX, line_of(parse, "listen_proxy"),
+                     "listen_proxy needs proxy_networks: whose header is to be believed");
+}
+
+static void
 check_clients(struct parse *parse)
 {
     const struct config *config = parse->config;
@@ -685,6 +701,8 @@ config_parse(const char *name, struct span text, struct config **out, char *erro
         check_together(parse);
     if (!parse->problem[0])
         check_clients(parse);
+    if (!parse->problem[0])
+        check_proxies(parse);
     if (!parse->problem[0])
         ask_machine(parse);
     res = parse->res;

@@ -21,6 +21,7 @@
 enum intercept {
     INTERCEPT_TPROXY,   /* local address of the accepted socket */
     INTERCEPT_REDIRECT, /* SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST */
+    INTERCEPT_PROXY,    /* the header of the PROXY protocol (PRX-054) */
 };
 
 struct config_listen {
@@ -42,7 +43,9 @@ struct config {
 
     /* interception */
     struct config_listen listen[CONFIG_LISTEN_MAX];
-    size_t listen_count;                          /* 1 .. */
+    size_t listen_count;                           /* 1 .. */
+    struct ip_net proxy_networks[CONFIG_NETS_MAX]; /* whose PROXY header is believed */
+    size_t proxy_network_count;
     uint16_t destination_ports[CONFIG_PORTS_MAX]; /* dialled; all others are refused (PRX-054) */
     size_t destination_port_count;
     uint32_t upstream_mark; /* SO_MARK of our own connections; 0 for none (PRX-003) */
@@ -131,23 +134,25 @@ MUST_CHECK enum result config_read(const char *path, struct config **out, char *
 
 /* How a value is written, and what it becomes in struct config. */
 enum config_type {
-    CONFIG_TEXT_HOST,     /* char *: a host name, or "" */
-    CONFIG_PATH,          /* char *: an absolute path */
-    CONFIG_PATH_OR_NONE,  /* char *: the same, or "" */
-    CONFIG_RESOLVER,      /* char *: ADDRESS or ADDRESS@PORT, or "" */
-    CONFIG_FORWARD,       /* char *: ADDRESS:PORT, an absolute path, or "" */
-    CONFIG_NUMBER,        /* unsigned, uint32_t */
-    CONFIG_MS,            /* unsigned in milliseconds, written in seconds */
-    CONFIG_PORT,          /* uint16_t */
-    CONFIG_BOOL,          /* bool */
-    CONFIG_CHOICE,        /* bool: range is "FIRST or SECOND", the second word is true */
-    CONFIG_ROLLOUT,       /* struct rollout */
-    CONFIG_LEVEL,         /* enum log_level */
-    CONFIG_TLS_VERSION,   /* uint16_t */
-    CONFIG_LIST_TPROXY,   /* into listen[] */
-    CONFIG_LIST_REDIRECT, /* into listen[] */
-    CONFIG_LIST_PORT,     /* into destination_ports[] */
-    CONFIG_LIST_NET,      /* into policy_networks[] */
+    CONFIG_TEXT_HOST,      /* char *: a host name, or "" */
+    CONFIG_PATH,           /* char *: an absolute path */
+    CONFIG_PATH_OR_NONE,   /* char *: the same, or "" */
+    CONFIG_RESOLVER,       /* char *: ADDRESS or ADDRESS@PORT, or "" */
+    CONFIG_FORWARD,        /* char *: ADDRESS:PORT, an absolute path, or "" */
+    CONFIG_NUMBER,         /* unsigned, uint32_t */
+    CONFIG_MS,             /* unsigned in milliseconds, written in seconds */
+    CONFIG_PORT,           /* uint16_t */
+    CONFIG_BOOL,           /* bool */
+    CONFIG_CHOICE,         /* bool: range is "FIRST or SECOND", the second word is true */
+    CONFIG_ROLLOUT,        /* struct rollout */
+    CONFIG_LEVEL,          /* enum log_level */
+    CONFIG_TLS_VERSION,    /* uint16_t */
+    CONFIG_LIST_TPROXY,    /* into listen[] */
+    CONFIG_LIST_REDIRECT,  /* into listen[] */
+    CONFIG_LIST_PROXY,     /* into listen[] */
+    CONFIG_LIST_PORT,      /* into destination_ports[] */
+    CONFIG_LIST_NET,       /* into policy_networks[] */
+    CONFIG_LIST_PROXY_NET, /* into proxy_networks[] */
 };
 
 /* The table: what the parser goes by, the manual shows and its test compares. */

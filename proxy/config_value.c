@@ -30,8 +30,9 @@ static const struct {
 bool
 config_type_is_list(enum config_type type)
 {
-    return type == CONFIG_LIST_TPROXY || type == CONFIG_LIST_REDIRECT || type == CONFIG_LIST_PORT ||
-           type == CONFIG_LIST_NET;
+    return type == CONFIG_LIST_TPROXY || type == CONFIG_LIST_REDIRECT ||
+           type == CONFIG_LIST_PROXY || type == CONFIG_LIST_PORT || type == CONFIG_LIST_NET ||
+           type == CONFIG_LIST_PROXY_NET;
 }
 
 /* The one shape of message for a value that does not fit. Returns RES_SYNTAX. */
@@ -124,7 +125,9 @@ add_listen(const struct config_key *key, const char *text, struct config *config
            size_t error_size)
 {
     struct config_listen listen = {
-        .kind = key->type == CONFIG_LIST_TPROXY ? INTERCEPT_TPROXY : INTERCEPT_REDIRECT,
+        .kind = key->type == CONFIG_LIST_TPROXY     ? INTERCEPT_TPROXY
+                : key->type == CONFIG_LIST_REDIRECT ? INTERCEPT_REDIRECT
+                                                    : INTERCEPT_PROXY,
     };
 
     if (!ip_endpoint_parse(text, &listen.addr, &listen.port))
@@ -156,16 +159,16 @@ add_port(const struct config_key *key, const char *text, struct config *config, 
 }
 
 static enum result
-add_net(const struct config_key *key, const char *text, struct config *config, char *error,
-        size_t error_size)
+add_net(const struct config_key *key, const char *text, struct ip_net nets[CONFIG_NETS_MAX],
+        size_t *count, char *error, size_t error_size)
 {
     struct ip_net net;
 
     if (ip_net_parse(text, &net) != RES_OK)
         return wrong(key, text, error, error_size);
-    if (config->policy_network_count == CONFIG_NETS_MAX)
+    if (*count == CONFIG_NETS_MAX)
         return full(key, CONFIG_NETS_MAX, error, error_size);
-    config->policy_networks[config->policy_network_count++] = net;
+    nets[(*count)++] = net;
     return RES_OK;
 }
 
@@ -248,11 +251,16 @@ config_value_set(const struct config_key *key, const char *text, struct config *
     switch (key->type) {
     case CONFIG_LIST_TPROXY:
     case CONFIG_LIST_REDIRECT:
+    case CONFIG_LIST_PROXY:
         return add_listen(key, text, config, error, error_size);
     case CONFIG_LIST_PORT:
         return add_port(key, text, config, error, error_size);
     case CONFIG_LIST_NET:
-        return add_net(key, text, config, error, error_size);
+        return add_net(key, text, config->policy_networks, &config->policy_network_count, error,
+                       error_size);
+    case CONFIG_LIST_PROXY_NET:
+        return add_net(key, text, config->proxy_networks, &config->proxy_network_count, error,
+                       error_size);
     case CONFIG_TEXT_HOST:
         is_text = fits = !*text || hostname_is_valid(span_of(text));
         break;

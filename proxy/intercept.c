@@ -140,6 +140,8 @@ intercept_destination(int fd, enum intercept kind, struct ip_addr *out, uint16_t
     case INTERCEPT_REDIRECT:
         failed = getsockopt(fd, is_ipv4(fd) ? SOL_IP : SOL_IPV6, ORIGINAL_DST, &sa, &len);
         break;
+    case INTERCEPT_PROXY: /* told by the header, which is not this module's */
+        break;
     }
     if (failed)
         return RES_TEMPFAIL;

@@ -8,6 +8,7 @@ record_intercept_name(enum intercept kind)
     static const char *const names[] = {
         [INTERCEPT_TPROXY] = "tproxy",
         [INTERCEPT_REDIRECT] = "redirect",
+        [INTERCEPT_PROXY] = "proxy",
     };
 
     return names[kind];

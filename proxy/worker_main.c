@@ -6,6 +6,7 @@
 #include "proxy/ehlo_memory.h"
 #include "proxy/intercept.h"
 #include "proxy/mx_leg.h"
+#include "proxy/proxy_intake.h"
 #include "proxy/relay.h"
 #include "proxy/replies.h"
 #include "tls/tls_client.h"
@@ -36,6 +37,7 @@ struct worker {
     struct child_channel channel;
     struct connection_shared shared;
     struct relay_shared relays;
+    struct proxy_intakes intakes; /* who have yet to say who they are */
     struct listener listeners[CONFIG_LISTEN_MAX];
     size_t listener_count;
     uint64_t session_base, session_count;
@@ -69,30 +71,77 @@ is_relayed(const struct worker *w, const struct record_session_info *info)
            (info->client_rule && info->client_rule->relay);
 }
 
+/* The connection's client and destination are known. */
+static void
+admit(struct worker *w, int fd, struct record_session_info *info, const char *reason)
+{
+    if (!reason)
+        reason = intercept_refuses(&info->destination, info->destination_port, w->config);
+    if (!reason && w->shared.open + w->relays.open + w->intakes.open >= w->config->sessions_max)
+        reason = "too-many-sessions";
+    if (reason) {
+        refuse_client(w, fd, reason, &info->client);
+        return;
+    }
+    info->worker = w->index;
+    info->client_rule = client_rules_find(&w->config->clients, &info->client, &info->destination);
+    info->client_starttls = client_rule_starttls(info->client_rule, w->shared.client_tls != NULL);
+    snprintf(info->id, sizeof info->id, "%016" PRIx64, w->session_base + w->session_count++);
+    if ((is_relayed(w, info) ? relay_start(&w->relays, fd, info)
+                             : connection_start(&w->shared, fd, info)) != RES_OK)
+        log_error("event=no-memory where=accept");
+}
+
+static void
+on_proxy_header(void *arg, int fd, const struct proxy_header *header)
+{
+    struct record_session_info info = { .intercept = INTERCEPT_PROXY,
+                                        .client = header->client,
+                                        .client_port = header->client_port,
+                                        .destination = header->destination,
+                                        .destination_port = header->destination_port };
+
+    admit(arg, fd, &info, NULL);
+}
+
+static bool
+is_proxy(const struct config *config, const struct ip_addr *peer)
+{
+    for (size_t i = 0; i < config->proxy_network_count; i++)
+        if (ip_net_has(&config->proxy_networks[i], peer))
+            return true;
+    return false;
+}
+
+/* Whoever is not listed may not say who it is; nor is there any other way to know (PRX-054). */
+static void
+expect_proxy_header(struct worker *w, int fd, const struct ip_addr *peer)
+{
+    char ip[IP_ADDR_TEXT_MAX];
+
+    if (!is_proxy(w->config, peer)) {
+        log_warn("event=refused client=%s reason=proxy-unlisted", ip_addr_text(peer, ip));
+        (void)close(fd);
+    } else if (w->shared.open + w->relays.open + w->intakes.open >= w->config->sessions_max) {
+        refuse_client(w, fd, "too-many-sessions", peer);
+    } else if (proxy_intake_start(&w->intakes, fd, peer) != RES_OK) {
+        log_error("event=no-memory where=accept");
+    }
+}
+
 static void
 serve_client(struct listener *l, int fd, const struct sockaddr_storage *peer)
 {
-    struct worker *w = l->worker;
-    struct record_session_info info = { .worker = w->index, .intercept = l->kind };
-    const char *reason;
+    struct record_session_info info = { .intercept = l->kind };
+    enum result res;
 
     ip_addr_from_sockaddr((const struct sockaddr *)peer, &info.client, &info.client_port);
-    if (intercept_destination(fd, l->kind, &info.destination, &info.destination_port) != RES_OK)
-        reason = "destination-unknown";
-    else
-        reason = intercept_refuses(&info.destination, info.destination_port, w->config);
-    if (!reason && w->shared.open + w->relays.open >= w->config->sessions_max)
-        reason = "too-many-sessions";
-    if (reason) {
-        refuse_client(w, fd, reason, &info.client);
+    if (l->kind == INTERCEPT_PROXY) {
+        expect_proxy_header(l->worker, fd, &info.client);
         return;
     }
-    info.client_rule = client_rules_find(&w->config->clients, &info.client, &info.destination);
-    info.client_starttls = client_rule_starttls(info.client_rule, w->shared.client_tls != NULL);
-    snprintf(info.id, sizeof info.id, "%016" PRIx64, w->session_base + w->session_count++);
-    if ((is_relayed(w, &info) ? relay_start(&w->relays, fd, &info)
-                              : connection_start(&w->shared, fd, &info)) != RES_OK)
-        log_error("event=no-memory where=accept");
+    res = intercept_destination(fd, l->kind, &info.destination, &info.destination_port);
+    admit(l->worker, fd, &info, res == RES_OK ? NULL : "destination-unknown");
 }
 
 static void
@@ -149,6 +198,7 @@ stop(struct worker *w, bool gently)
         ev_io_stop(w->loop, &w->listeners[i].readable);
         (void)close(w->listeners[i].readable.fd);
     }
+    proxy_intake_free_all(&w->intakes);
     connection_drain_all(&w->shared, gently);
     log_info("event=draining open=%u", w->shared.open);
 }
@@ -277,6 +327,7 @@ open_all(struct worker *w)
         return false;
     }
     s->relays = &w->relays;
+    w->intakes = (struct proxy_intakes){ .loop = w->loop, .known = on_proxy_header, .arg = w };
     w->relays = (struct relay_shared){
         .loop = w->loop, .config = w->config, .clock = s->clock, .records = s->records
     };
@@ -345,6 +396,7 @@ close_all(struct worker *w)
 {
     connection_free_all(&w->shared);
     relay_free_all(&w->relays);
+    proxy_intake_free_all(&w->intakes);
     policy_client_free(w->shared.policy);
     ehlo_memory_free(w->shared.lists);
     for (size_t i = 0; i < w->shared.tls_count; i++)

@@ -1,16 +1,33 @@
 """The client's leg: TLS with the client, what a section `client` changes, and who is turned away."""
 
+import contextlib
+import ipaddress
 import ssl
+import struct
+import time
 
 from case import ONCE, case, equal, fields, marker, message
 from cases_proof import configured
 from lab import wait_for
-from world import GATEWAY_NAME, Site
+from world import GATEWAY_INSIDE, GATEWAY_NAME, Site
 
+SHUTDOWN = "421 4.3.2 gw.lab.test Service not available"
 TLS_REQUIRED = "451 4.7.0 TLS is required by local policy"
 NO_STARTTLS = "502 5.5.1 STARTTLS not available"
 TLS_FIRST = "530 5.7.0 Must issue a STARTTLS command first"
 BAD_SEQUENCE = "503 5.5.1 Bad sequence of commands"
+
+
+@contextlib.contextmanager
+def restarted(t, text):
+    """The gateway with other listeners, for which a reload is not enough."""
+    t.gateway.configure(text)
+    t.gateway.restart()
+    try:
+        yield
+    finally:
+        t.gateway.configure("")
+        t.gateway.restart()
 
 
 def certificate(t):
@@ -307,3 +324,84 @@ def a_listed_destination_is_relayed_untouched(t, site, other):
         t.mx(other)
         peer = t.ready(other)
         assert peer.envelope(f"user@{other.domain}")[1].text.startswith("451 4.7.5"), "RCPT"
+
+
+def header(client, destination, port=25, *, command=1, family=None, rest=b""):
+    """A PROXY header, version 2."""
+    source, target = ipaddress.ip_address(client), ipaddress.ip_address(destination)
+    family = (0x11 if source.version == 4 else 0x21) if family is None else family
+    body = source.packed + target.packed + struct.pack("!HH", 50003, port) + rest
+    return (b"\r\n\r\n\0\r\nQUIT\n" + bytes([0x20 | command, family])
+            + struct.pack("!H", len(body)) + body)
+
+
+def proxied(t):
+    inside = {4: "192.0.2.0/24", 6: "2001:db8:1::/64"}[t.family]
+    listen = f'"[{GATEWAY_INSIDE[6]}]:2528"' if t.family == 6 else f'"{GATEWAY_INSIDE[4]}:2528"'
+    return f'listen_proxy = {{{listen}}}\nproxy_networks = {{"{inside}"}}\n'
+
+
+BALANCED = {4: "10.9.8.7", 6: "2001:db8:9::7"}
+
+
+@case(Site("cl-proxy", policy="enforce"))
+def a_proxy_header_tells_client_and_destination(t, site):
+    """PRX-054: in one write, and by octets, with the client's first command right behind it."""
+    with restarted(t, proxied(t)):
+        server = t.mx(site)
+        for slowly in (False, True):
+            peer = t.dial(GATEWAY_INSIDE[t.family], 2528)
+            head = header(BALANCED[t.family], site.address(t.family), rest=b"\x04\x00\x01x")
+            (peer.send_slowly if slowly else peer.send)(head)
+            peer.send(b"EHLO behind.lab.test\r\n")
+            equal([peer.reply().code, peer.reply().code], [220, 250], "greeting, EHLO")
+            equal([r.code for r in peer.envelope(f"user@{site.domain}")], [250, 250], "envelope")
+            equal(peer.content(message(marker())).code, 250, "end of data")
+            peer.quit()
+        equal(len(server.mailbox), 2, "mails")
+        fields(t.recipients(site, 2)[1], client=BALANCED[t.family], client_port=50003,
+               destination=site.address(t.family), intercept="proxy", outcome="delivered")
+
+
+@case(Site("cl-badproxy", policy="enforce"), only=ONCE)
+def what_is_no_good_header_is_closed(t, site):
+    """TC-GW-27, PRX-054, A16."""
+    with restarted(t, proxied(t)):
+        server = t.mx(site)
+        address = site.address(4)
+        good = header(BALANCED[4], address)
+        for head in (header(BALANCED[4], address, command=0), header(BALANCED[4], address, family=0x31),
+                     header(BALANCED[4], address, family=0x12), good[:15] + b"\x05" + good[16:],
+                     b"PROXY TCP4 10.9.8.7 198.51.100.2 50003 25\r\n", b"EHLO client\r\n",
+                     good[:-1] + b"\x19" + b"\x99", header(BALANCED[4], address, rest=b"\x04\x00\x09x")):
+            peer = t.dial(GATEWAY_INSIDE[4], 2528)
+            peer.send(head)
+            if head[:28] == good[:28]:
+                equal(peer.reply().code, 220, "octets behind the header are the session's")
+            else:
+                equal(receive(peer), b"", repr(head))
+        for destination, port in (("127.0.0.1", 25), (GATEWAY_INSIDE[4], 25), ("0.0.0.0", 25),
+                                  ("169.254.1.1", 25), ("224.0.0.1", 25), (address, 6379)):
+            peer = t.dial(GATEWAY_INSIDE[4], 2528)
+            peer.send(header(BALANCED[4], destination, port))
+            equal(peer.reply(), SHUTDOWN, f"to {destination}:{port}")
+        peer = t.dial(GATEWAY_INSIDE[4], 2528)
+        begun = time.monotonic()
+        peer.send(good[:20])
+        equal(receive(peer), b"", "half a header")
+        assert 4.5 < time.monotonic() - begun < 7, "5 s"
+        equal(len(server.connections), 1, "connections at the MX")
+
+
+@case(Site("cl-unlisted", policy="enforce"), only=ONCE)
+def a_header_of_somebody_else_is_not_read(t, site):
+    """TC-GW-27: the peer is in no listed network."""
+    with restarted(t, proxied(t).replace("192.0.2.0/24", "192.0.2.77")):
+        server = t.mx(site)
+        peer = t.dial(GATEWAY_INSIDE[4], 2528)
+        try:
+            peer.send(header(BALANCED[4], site.address(4)))
+        except ConnectionError:
+            pass
+        equal(receive(peer), b"", "the end")
+        equal(server.connections, [], "connections at the MX")

@@ -74,6 +74,10 @@ static struct value_case {
     { "listen_tproxy", "{\"\"}", NULL },
     { "listen_redirect", "{\"127.0.0.1:2526\"}", "127.0.0.1:2526 redirect" },
     { "listen_redirect", "{\"here\"}", NULL },
+    { "listen_proxy", "{\"[::1]:2527\"}\nproxy_networks = {10.0.0.0/8}", "[::1]:2527 proxy" },
+    { "listen_proxy", "{\"somewhere\"}", NULL },
+    { "proxy_networks", "{10.0.0.0/8, \"2001:db8::1\"}", "10.0.0.0/8, 2001:db8::1/128" },
+    { "proxy_networks", "{10.0.0.1/8}", NULL },
     { "destination_ports", "{1}", "1" },
     { "destination_ports", "{25, 65535}", "25, 65535" },
     { "destination_ports", "{0}", NULL },
@@ -409,6 +413,8 @@ static struct error_case {
       "smart_host \"s.example\" {\ndestination = {10.0.0.1, 192.0.2.9}\n}\n",
       0, RES_SYNTAX,
       FILE_NAME ":5: destination: 192.0.2.9 is in smart_host \"r.example\" already" },
+    { "PROXY headers of anybody", "listen_proxy = {\"[::]:2527\"}\n", 0, RES_SYNTAX,
+      FILE_NAME ":1: listen_proxy needs proxy_networks" },
     { "certificate without key", "workers = 1\nclient_certificate_file = /c.pem\n", 0, RES_SYNTAX,
       FILE_NAME ":2: client_certificate_file and client_key_file need each other" },
     { "key without certificate", "client_key_file = /k.pem\n", 0, RES_SYNTAX,
@@ -517,20 +523,28 @@ show_lists(const struct config *config, enum config_type type, char *dst, size_t
         snprintf(item, sizeof item, "%u", config->destination_ports[i]);
         append(dst, size, item);
     }
+    for (size_t i = 0; type == CONFIG_LIST_PROXY_NET && i < config->proxy_network_count; i++) {
+        const struct ip_net *net = &config->proxy_networks[i];
+
+        snprintf(item, sizeof item, "%s/%u", ip_addr_text(&net->addr, addr), net->bits);
+        append(dst, size, item);
+    }
     for (size_t i = 0; type == CONFIG_LIST_NET && i < config->policy_network_count; i++) {
         const struct ip_net *net = &config->policy_networks[i];
 
         snprintf(item, sizeof item, "%s/%u", ip_addr_text(&net->addr, addr), net->bits);
         append(dst, size, item);
     }
-    if (type != CONFIG_LIST_TPROXY && type != CONFIG_LIST_REDIRECT)
+    if (type != CONFIG_LIST_TPROXY && type != CONFIG_LIST_REDIRECT && type != CONFIG_LIST_PROXY)
         return;
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct config_listen *l = &config->listen[i];
 
         ip_addr_text(&l->addr, addr);
         snprintf(item, sizeof item, l->addr.len == 16 ? "[%s]:%u %s" : "%s:%u %s", addr, l->port,
-                 l->kind == INTERCEPT_TPROXY ? "tproxy" : "redirect");
+                 l->kind == INTERCEPT_TPROXY     ? "tproxy"
+                 : l->kind == INTERCEPT_REDIRECT ? "redirect"
+                                                 : "proxy");
         append(dst, size, item);
     }
 }
@@ -570,8 +584,10 @@ show(const struct config *config, const struct config_key *key, char *dst, size_
         break;
     case CONFIG_LIST_TPROXY:
     case CONFIG_LIST_REDIRECT:
+    case CONFIG_LIST_PROXY:
     case CONFIG_LIST_PORT:
     case CONFIG_LIST_NET:
+    case CONFIG_LIST_PROXY_NET:
         show_lists(config, key->type, dst, size);
         break;
     }
