@@ -20,8 +20,8 @@ wall policy '(tls|proxy|tests)/' 'policy/ includes base/ only'
 wall proxy 'tests/' 'the program never includes its tests'
 wall 'base policy :!policy/webpki.c :!policy/digest.c proxy' 'openssl/' \
     'BoringSSL is called in tls/ only, OpenSSL 3 in policy/webpki.c and digest.c only'
-wall 'bench :!bench/stream.c :!bench/bench_engine.c' 'openssl/' \
-    'OpenSSL 3 is called in bench/stream.c, BoringSSL in bench/bench_engine.c only'
+wall 'bench :!bench/stream.c :!bench/bench_engine.c :!bench/bench_handshake.c' 'openssl/' \
+    'OpenSSL 3 is called in bench/stream.c, BoringSSL in bench_engine.c and bench_handshake.c only'
 wall 'base tls' 'ev\.h' 'libev is called in proxy/ and by policy/ main and its adapters'
 wall 'base tls proxy' '(curl/|unbound)' 'libcurl and libunbound are called in policy/ only'
 

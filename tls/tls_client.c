@@ -22,22 +22,23 @@ struct tls_client {
     const struct tls_context *ctx; /* borrowed */
     struct tls_stream stream;
     struct client_tickets tickets;
-    char alert[sizeof((struct observation *)0)->alert];
+    char alert[sizeof((struct observation *)0)->alert]; /* the one that we sent */
     char sni[HOSTNAME_MAX + 1];
 };
 
-/* Two octets: level and number. The first fatal one says most. Before there is a ServerHello these
- * two numbers are how a server says that no suite, or no group or signature, is common to both;
- * which of them it does not say. */
+/* Two octets: level and number. Before there is a ServerHello these two numbers are how a server
+ * says that no suite, or no group or signature, is common to both; which of them it does not say.
+ */
 static void
 note_alert(struct tls_client *client, bool sent, const uint8_t *alert)
 {
-    if (alert[0] != SSL3_AL_FATAL || client->alert[0])
+    if (alert[0] != SSL3_AL_FATAL)
         return;
-    snprintf(client->alert, sizeof client->alert, "%s %s", sent ? "sent" : "received",
-             SSL_alert_desc_string_long(alert[1]));
-    if (!sent && !client->stream.version &&
-        (alert[1] == SSL_AD_HANDSHAKE_FAILURE || alert[1] == SSL_AD_INSUFFICIENT_SECURITY))
+    if (sent)
+        snprintf(client->alert, sizeof client->alert, "sent %s",
+                 SSL_alert_desc_string_long(alert[1]));
+    else if (!client->stream.version &&
+             (alert[1] == SSL_AD_HANDSHAKE_FAILURE || alert[1] == SSL_AD_INSUFFICIENT_SECURITY))
         client->stream.because = "no common cipher suite";
 }
 
@@ -156,6 +157,11 @@ observe_failure(const struct tls_client *client, struct observation *obs)
 {
     obs->stage = TLS_STAGE_FAILED;
     obs->failure = client->stream.failure;
+    if (client->stream.alert)
+        snprintf(obs->alert, sizeof obs->alert, "received %s",
+                 SSL_alert_desc_string_long(client->stream.alert));
+    else
+        memcpy(obs->alert, client->alert, sizeof obs->alert);
     if (client->stream.failure ==
         TLS_FAILURE_NONE) { /* given up under way: the caller's patience is over */
         obs->failure = TLS_FAILURE_TIMEOUT;
@@ -234,7 +240,6 @@ tls_client_observe(struct tls_client *client, int64_t now_s, struct observation 
     obs->floor = client->stream.floor;
     obs->version = client->stream.version;
     obs->ticket_offered = client->tickets.offered.session != NULL;
-    memcpy(obs->alert, client->alert, sizeof obs->alert);
     if (client->stream.failure != TLS_FAILURE_NONE || !client->stream.established) {
         observe_failure(client, obs);
         return RES_OK;

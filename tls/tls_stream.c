@@ -65,6 +65,8 @@ describe_library_error(struct tls_stream *s, uint32_t error)
 {
     const char *text = s->because ? s->because : ERR_reason_error_string(error);
 
+    if (ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET)
+        s->alert = ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET;
     reason_copy_error(s->reason, sizeof s->reason, text ? text : "tls library error");
     if (error_is_version(error) || (s->version && s->version < s->floor))
         s->failure = TLS_FAILURE_VERSION;

@@ -29,6 +29,7 @@ struct tls_stream {
     bool send_failed; /* but what the peer sent before can still be read */
     enum tls_failure failure;
     char reason[sizeof((struct observation *)0)->failure_reason];
+    int alert;           /* the fatal one that the peer sent, if that is why it failed; 0: none */
     const char *because; /* the owner's words for a failure, in place of the library's; or NULL */
     uint16_t floor;      /* the lowest version we take part in */
     uint16_t version;    /* the one that was chosen, as far as the owner knows; 0 before */

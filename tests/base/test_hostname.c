@@ -1,4 +1,4 @@
-/* tests/base/test_hostname.c: host names and the one wildcard, one test per row. */
+/* tests/base/test_hostname.c: host names and the one wildcard (TLS-041), one test per row. */
 #include "base/hostname.h"
 
 #include <setjmp.h>

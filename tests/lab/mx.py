@@ -75,6 +75,8 @@ class Script:
     group: str = ""                        # the only one for key exchange
     after_220: bytes = b""                 # in clear, in the same packet as the 220 to STARTTLS
     instead_of_tls: bytes | None = None    # in place of a ServerHello, then the connection ends
+    keeps_tickets: bool = False            # takes its own session tickets back
+    tune: object = None                    # called with each SSLContext before it is used
     careless: bool = False                 # takes look-alikes for the end of data
 
 
@@ -97,6 +99,7 @@ class Connection:
         self.clear, self.tls = bytearray(), bytearray()
         self.failed_tls = bytearray()  # what followed our 220 when no TLS came of it
         self.tls_version = self.tls_error = ""
+        self.resumed = False
         self.sni = None
         self.hello = b""
         self.commands = []   # (under TLS?, line without CRLF)
@@ -267,6 +270,7 @@ class Connection:
                 pass
             raise Close from None
         self.tls_version = self.sock.version()
+        self.resumed = self.sock.session_reused
 
     def _mail_from(self, line):
         reply = self._answer("MAIL", line, b"250 2.1.0 OK\r\n")
@@ -328,6 +332,7 @@ class ScriptedMx:
     def __init__(self, lab, host, address, family, script):
         self.lab, self.host, self.script = lab, host, script
         self.connections, self.mailbox = [], []
+        self._context = None
         self._changed = threading.Condition()
         self._listener = lab.socket("mx", family)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -351,7 +356,10 @@ class ScriptedMx:
             threading.Thread(target=connection.run, daemon=True).start()
 
     def context(self, connection):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # The keys of tickets belong to a context.
+        context = self._context if self.script.keeps_tickets and self._context else (
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        self._context = context
         if self.script.newest < ssl.TLSVersion.TLSv1_2:
             context.set_ciphers("DEFAULT:@SECLEVEL=0")
         context.minimum_version = min(self.script.oldest, self.script.newest)
@@ -369,6 +377,8 @@ class ScriptedMx:
                 sock.context = chosen
 
         context.sni_callback = choose
+        if self.script.tune:
+            self.script.tune(context)
         return context
 
     def notify(self):

@@ -26,6 +26,7 @@ import cases_proof
 import cases_records
 import cases_session
 import cases_smtp
+import cases_tls
 import cases_zones
 import certs
 import dns
@@ -37,7 +38,7 @@ import world
 from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
-           cases_proof, cases_session, cases_zones, cases_extensions,
+           cases_proof, cases_session, cases_zones, cases_tls, cases_extensions,
            cases_client, cases_records, cases_dane, cases_dane_dns,
            cases_interop)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),

@@ -534,6 +534,29 @@ test_alert_is_sent(void **state)
     tls_pair_close(&p);
 }
 
+/* FAULTS C5: 10000 names make a message that is longer than any honest chain. It is not read to its
+ * end, let alone parsed. */
+static void
+test_huge_certificate(void **state)
+{
+    static const struct cert_spec spec = { .sans = TLS_PAIR_HOST, .more_sans = 9999 };
+    struct tls_peer_spec server = { .max = TLS_VERSION_1_2 };
+    struct cert huge;
+    struct tls_pair p;
+
+    (void)state;
+    assert_true(cert_make(&world.factory, &spec, &world.root, &huge));
+    server.chain[0] = &huge;
+    tls_pair_open(&p, &world, &server, TLS_VERSION_1_2);
+    assert_int_equal(tls_pair_shake_hands(&p), RES_TEMPFAIL);
+    assert_int_equal(tls_client_observe(p.client, CERTS_NOW, p.obs), RES_OK);
+    assert_string_equal(p.obs->failure_reason, "excessive message size");
+    assert_string_equal(p.obs->alert, "sent illegal parameter");
+    assert_null(p.obs->certs);
+    tls_pair_close(&p);
+    cert_clear(&huge);
+}
+
 /* The stream before the handshake carries nothing. */
 static void
 test_too_early(void **state)
@@ -568,6 +591,7 @@ main(void)
         cmocka_unit_test(test_closed_before_hello),
         cmocka_unit_test(test_our_close_in_handshake),
         cmocka_unit_test(test_alert_is_sent),
+        cmocka_unit_test(test_huge_certificate),
         cmocka_unit_test(test_too_early),
         cmocka_unit_test(test_library),
     };
