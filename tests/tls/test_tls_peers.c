@@ -107,8 +107,9 @@ static const struct peer_case {
       .leaf = RSA_2048, .floor = TLS_VERSION_1_0, .version = 0x0301, .hears = "hello\n" },
     { "GnuTLS, small records", GNUTLS "NORMAL --recordsize=512", .floor = TLS_VERSION_1_2,
       .version = 0x0304, .hears = "hello\n" },
-    { "TLS-024 FAULTS C16 GnuTLS asks to renegotiate: refused", GNUTLS "NORMAL:-VERS-ALL:+VERS-TLS1.2",
-      .floor = TLS_VERSION_1_2, .version = 0x0303, .says = "**REHANDSHAKE**\n" },
+    { "TLS-024 FAULTS C16 GnuTLS asks to renegotiate: refused",
+      GNUTLS "NORMAL:-VERS-ALL:+VERS-TLS1.2", .floor = TLS_VERSION_1_2, .version = 0x0303,
+      .says = "**REHANDSHAKE**\n" },
 };
 
 static struct world {
