@@ -28,6 +28,7 @@ session_new(const struct session_ops *ops, void *io, const struct config *config
     s->stats.started_ns = clock->wall_ns(clock->arg);
     buffer_init(&s->client_in, SESSION_INPUT_MAX);
     buffer_init(&s->mx_list, SMTP_REPLY_MAX_BYTES);
+    buffer_init(&s->ehlo_reply, SMTP_REPLY_MAX_BYTES);
     buffer_init(&s->group, SESSION_GROUP_MAX * SESSION_LINE_BYTES);
     buffer_init(&s->rcpt_line, SESSION_LINE_BYTES);
     buffer_init(&s->mail_line, SESSION_LINE_BYTES);
@@ -51,6 +52,7 @@ session_free(struct session *s)
     smtp_reply_reader_clear(&s->reader);
     buffer_clear(&s->client_in);
     buffer_clear(&s->mx_list);
+    buffer_clear(&s->ehlo_reply);
     buffer_clear(&s->group);
     buffer_clear(&s->rcpt_line);
     buffer_clear(&s->parting);
@@ -299,6 +301,8 @@ closing_row(enum session_state from, enum session_event event)
     case SEV_CMD_PASS_TLS:
     case SEV_CLIENT_TLS_DONE:
     case SEV_CLIENT_TLS_FAILED:
+    case SEV_SMART_HOST:
+    case SEV_ANNOUNCED:
     case SEV_RESUME_EHLO:
     case SEV_REQUIREMENT:
     case SEV_NO_REQUIREMENT:
@@ -522,6 +526,8 @@ enter(struct session *s, enum session_state from, enum session_event event)
         enter_closed(s, from, event);
         break;
     case SES_COMMAND:
+        if (event == SEV_NO_REQUIREMENT && s->hand != SMTP_VERB_RCPT)
+            return session_announce(s) ? SEV_NONE : SEV_MX_LOST;
         if (event == SEV_NO_REQUIREMENT)
             session_refuse_recipient(s, REPLY_POLICY_UNAVAILABLE);
         if (is_to_leave(s)) {

@@ -67,11 +67,12 @@ struct session {
 
     /* MX leg. */
     bool mx_up;
-    bool mx_stale;           /* it failed in an earlier transaction: connect again before judging */
-    bool mx_mail_open;       /* the MX has accepted a MAIL that is not over */
-    unsigned mx_keywords;    /* of its latest EHLO reply */
-    struct buffer mx_list;   /* that reply, if it came under TLS, until a verdict has proven it */
-    struct observation *obs; /* a reference; never NULL */
+    bool mx_stale;        /* it failed in an earlier transaction: connect again before judging */
+    bool mx_mail_open;    /* the MX has accepted a MAIL that is not over */
+    unsigned mx_keywords; /* of its latest EHLO reply */
+    struct buffer ehlo_reply; /* of a smart host in clear, until it has answered under TLS */
+    struct buffer mx_list;    /* that reply, if it came under TLS, until a verdict has proven it */
+    struct observation *obs;  /* a reference; never NULL */
     struct smtp_reply_reader reader;
 
     /* Command in hand. */
@@ -134,6 +135,10 @@ enum session_event session_chunk_over(struct session *s);
 
 /* session_reply.c: serve one whole reply of the MX. more: bytes came behind it. */
 void session_serve_reply(struct session *s, const struct smtp_reply *reply, struct span more);
+
+/* session_reply.c: give the client its reply to EHLO, with what the MX has listed so far. False: no
+ * memory. */
+bool session_announce(struct session *s);
 
 /* session_client.c */
 unsigned session_starttls_shown(const struct session *s); /* EHLO_STARTTLS, or 0 */

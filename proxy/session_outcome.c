@@ -384,9 +384,28 @@ reach_verdict(struct session *s)
     return true;
 }
 
+/* Of a smart host, before any recipient: TLS, if it is to be had. What it is worth is judged again
+ * for each recipient, and only then is anything refused. */
+static enum session_event
+judge_smart_host(struct session *s)
+{
+    if (!reach_verdict(s))
+        return SEV_MX_LOST;
+    tell_tls(s);
+    if (s->verdict.action == VERDICT_START_TLS)
+        return s->ops->mx_is_quiet(s->io) ? SEV_START_TLS : SEV_MX_LOST;
+    if (!session_announce(s))
+        return SEV_MX_LOST;
+    if (s->verdict.action == VERDICT_ALLOW)
+        tell_list(s);
+    return SEV_ANNOUNCED;
+}
+
 enum session_event
 session_judge(struct session *s)
 {
+    if (s->hand != SMTP_VERB_RCPT)
+        return judge_smart_host(s);
     if (!s->mx_up && s->mx_stale)
         return SEV_NEW_CONNECTION;
     if (!reach_verdict(s))

@@ -50,29 +50,19 @@ list_to_announce(struct session *s, const struct smtp_reply *reply, bool *out_se
     return remembered.len ? ehlo_reread(remembered) : *reply;
 }
 
-/* The keyword list of this connection, and what the client is shown. */
-static void
-on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
+/* What the client is shown of the keyword list of this connection. False: no memory. */
+static bool
+announce(struct session *s, const struct smtp_reply *reply)
 {
     bool under_tls = s->obs->stage == TLS_STAGE_DONE, secure;
     struct smtp_reply list = list_to_announce(s, reply, &secure);
     struct buffer shown;
     enum result res;
 
-    s->mx_keywords = ehlo_keywords(reply);
-    if (under_tls)
-        keep_list(s, reply);
-    if (s->obs->stage == TLS_STAGE_CLEAR)
-        s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
-    s->helo = s->hand == SMTP_VERB_HELO;
     s->announced = s->helo ? 0
                            : ehlo_offer(ehlo_keywords(&list), s->config->chunking) |
                                  session_starttls_shown(s) |
                                  session_requiretls_shown(s, ehlo_keywords(&list), secure);
-    s->greeted = s->ever_greeted = true;
-    s->mx_mail_open = false;
-    session_end_transaction(s);
-
     buffer_init(&shown, SMTP_REPLY_MAX_BYTES);
     /* A SIZE that came in clear may be forged; its number is not shown (PRX-029). */
     res = s->helo
@@ -82,7 +72,55 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
     if (res == RES_OK)
         session_say(s, buffer_span(&shown));
     buffer_clear(&shown);
-    session_step(s, res == RES_OK ? SEV_REPLY_OK : SEV_MX_LOST);
+    return res == RES_OK;
+}
+
+bool
+session_announce(struct session *s)
+{
+    bool under_tls = s->obs->stage == TLS_STAGE_DONE && buffer_len(&s->mx_list);
+    struct smtp_reply reply = ehlo_reread(buffer_span(under_tls ? &s->mx_list : &s->ehlo_reply));
+    bool done = announce(s, &reply);
+
+    buffer_clear(&s->ehlo_reply);
+    return done;
+}
+
+/* A host whose identity is configured needs no recipient to be known: it is asked for TLS before
+ * the client hears its list (PRX-029). False: it is not one, or there is nothing to ask it for. */
+static bool
+is_identity_known(struct session *s, const struct smtp_reply *reply)
+{
+    const struct smart_host *host = rules_smart_host(&s->config->rules, &s->info.destination);
+
+    if (!host || s->obs->stage != TLS_STAGE_CLEAR || !s->obs->starttls_offered)
+        return false;
+    buffer_clear(&s->ehlo_reply);
+    if (buffer_append(&s->ehlo_reply, reply->text) != RES_OK)
+        return false; /* no memory: at the first recipient, as usual */
+    memcpy(s->rcpt_domain, host->name, sizeof s->rcpt_domain);
+    s->rcpt_without_policy = false;
+    s->rcpt_recheck = RECHECK_NONE;
+    return true;
+}
+
+static void
+on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
+{
+    s->mx_keywords = ehlo_keywords(reply);
+    if (s->obs->stage == TLS_STAGE_DONE)
+        keep_list(s, reply);
+    if (s->obs->stage == TLS_STAGE_CLEAR)
+        s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
+    s->helo = s->hand == SMTP_VERB_HELO;
+    s->greeted = s->ever_greeted = true;
+    s->mx_mail_open = false;
+    session_end_transaction(s);
+    s->mail_extensions = 0;
+    if (is_identity_known(s, reply))
+        session_step(s, SEV_SMART_HOST);
+    else
+        session_step(s, announce(s, reply) ? SEV_REPLY_OK : SEV_MX_LOST);
 }
 
 /* The MX speaks no ESMTP: no keywords, and no TLS (PRX-047). */

@@ -70,6 +70,8 @@ enum session_event {
     SEV_PASSTHROUGH,  /* the MX has agreed: the rest is relayed unread, and not ours */
     SEV_CLIENT_TLS_DONE,
     SEV_CLIENT_TLS_FAILED,
+    SEV_SMART_HOST,     /* EHLO was answered; what host this is, is configured (PRX-029) */
+    SEV_ANNOUNCED,      /* and what could be had of it; the client has its reply to EHLO */
     SEV_RESUME_EHLO,    /* greeted again, and the command in hand is EHLO */
     SEV_REQUIREMENT,    /* known */
     SEV_NO_REQUIREMENT, /* cannot be known now: refused locally (REP-065) */

@@ -101,3 +101,22 @@ def requiretls_is_kept_where_no_policy_is_enforced(t, site):
         server.wait_idle()
         equal(server.received("MAIL", "RCPT"), [], "what the MX saw")
         fields(t.recipients(site)[0], outcome="refused", reply_id="REP-056", requiretls=True)
+
+
+RELAY = Site("ehlorelay", policy="enforce")
+FOR_RELAY = Site("ehlofor", policy=None)
+
+
+@case(RELAY, FOR_RELAY, only=ONCE)
+def a_smart_host_is_asked_for_tls_at_ehlo(t, relay, anyone):
+    """PRX-024, PRX-029: the client sees what the relay lists under TLS, on its first connection."""
+    with configured(t, f'smart_host "{relay.mx}" {{ destination = {{"{relay.address(t.family)}"}} }}'):
+        server = t.mx(relay, keywords_tls=("PIPELINING", "SIZE 12345", "DSN"))
+        peer = t.client(relay)
+        reply = peer.greet()
+        assert "SIZE 12345" in reply.text and "DSN" in reply.text, reply
+        equal(peer.envelope(f"user@{anyone.domain}")[1].code, 250, "RCPT")
+        equal(peer.content(message(marker())).code, 250, "end of data")
+        peer.quit()
+        server.wait_idle()
+        equal([c.sni for c in server.connections], [relay.mx], "connections")

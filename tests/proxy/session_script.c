@@ -599,6 +599,19 @@ set_client(struct script *s, const char *text)
     free(copy);
 }
 
+/* The destination of all scripts is a smart host of that name (PRX-024). */
+static void
+map_destination(struct world *w, const char *name)
+{
+    static struct ip_net net;
+    static struct smart_host host = { .destinations = { &net, 1 } };
+
+    assert_int_equal(ip_net_parse("192.0.2.1", &net), RES_OK);
+    snprintf(host.name, sizeof host.name, "%s", name);
+    w->config.rules.smart_hosts = &host;
+    w->config.rules.smart_host_count = 1;
+}
+
 static void
 do_set(struct script *s, char **words)
 {
@@ -612,6 +625,8 @@ do_set(struct script *s, char **words)
         s->w->config.tls_required = strcmp(words[2], "required") == 0;
     else if (strcmp(words[1], "cleartext_fallback") == 0)
         s->w->config.cleartext_fallback = strcmp(words[2], "true") == 0;
+    else if (strcmp(words[1], "smart_host") == 0)
+        map_destination(s->w, words[2]);
     else if (strcmp(words[1], "permanent") == 0)
         s->w->config.permanent[REPLY_CLASS_STS] = s->w->config.permanent[REPLY_CLASS_LOCAL] = value;
     else if (strcmp(words[1], "violation") == 0)
