@@ -47,7 +47,7 @@ enum dane_state {
     DANE_NONE,   /* not applicable: insecure, no TLSA records, or switched off */
     DANE_SECURE, /* hosts is not empty: TLS is a must, and one RRset must be satisfied */
     DANE_FAILED, /* a look-up that matters failed, or is bogus: nothing goes for now (DANE-006);
-                  * stands also when other hosts at the destination have records: hosts is empty */
+                  * not said when another host at the destination has records: those decide */
 };
 
 struct requirement {

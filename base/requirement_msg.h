@@ -3,10 +3,10 @@
  *
  * One array: [version, domain, matched, names, mx_lookup_failed, mode, id, mx, text_sha256,
  * fetched_at, expires_at, discovery, dane, monitored, defer, null_mx, rule, rule_id, rule_mx,
- * trust, tls_floor, ttl]; enums by number. dane: [state, required, suffices, mx_secure, dnssec,
- * reason,
- * [[mx, base, references, [[usage, selector, matching, data], ...]], ...]]. Both ends are of one
- * build, so another version is refused. */
+ * trust, tls_floor, ttl]; enums by number.
+ * dane: [state, required, suffices, mx_secure, dnssec, reason, hosts];
+ * a host: [mx, base, references, records]; a record: [usage, selector, matching, data].
+ * Both ends are of one build, so another version is refused. */
 #ifndef STSGATE_BASE_REQUIREMENT_MSG_H
 #define STSGATE_BASE_REQUIREMENT_MSG_H
 

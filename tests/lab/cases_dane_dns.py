@@ -76,7 +76,7 @@ EACH = "*.{domain}. IN MX 10 {mx}."
 @case(Site("dswitch", tlsa=[WRONG_KEY], rest=EACH), Site("dbroken.bogus", rest=EACH),
       Site("dfree"), only=ONCE)
 def an_operator_decides_where_dane_counts(t, site, broken, free):
-    """DANE-041, DANE-042, DANE-044, TC-PREC-09: of all actions only no-dane and monitor let go."""
+    """PRX-042, DANE-041, DANE-042, DANE-044, TC-PREC-09: of all actions only no-dane and monitor let go."""
     for one in (site, broken, free):
         t.mx(one)
 
@@ -121,7 +121,7 @@ def an_address_of_no_mx(t, with_records, without):
 @case(Site("dprovider", cert="self-signed", tlsa=[WRONG_KEY]),
       Site("dcustomer.plain", mx="mx.dprovider.test"), only=ONCE)
 def an_unsigned_domain_with_a_signed_provider(t, provider, customer):
-    """DANE-009, TC-DANE-25."""
+    """DANE-009, DANE-010, TC-DANE-25."""
     t.mx(provider)
 
     def reply():
@@ -133,6 +133,8 @@ def an_unsigned_domain_with_a_signed_provider(t, provider, customer):
     equal(reply(), 250, "RCPT by default")
     with configured(t, "dane_insecure_mx = true"):
         equal(reply(), 451, "RCPT where the site wants it")
+        assert (f"event=dane-insecure-mx domain={customer.domain} mx={provider.mx}"
+                in t.gateway.read_log())
 
 
 @case(Site("drelay", mx="drelay.test", cert="self-signed", tlsa=[WRONG_KEY]), only=ONCE)

@@ -1,7 +1,6 @@
 /* tests/policy/test_dane_lookup.c: from a domain, a dialled address and a port to the TLSA records
  * that count, by script in place of DNS (RFC 7672 2.2, 3.2.2; DANE-003 ... DANE-021, DANE-029,
- * DANE-040, DANE-043, DANE-044, DANE-048, PRX-020, PRX-023; TC-DANE-20 ... 36). resolver_ask() is
- * this file's. */
+ * DANE-040, DANE-043, DANE-044, DANE-048, PRX-020, PRX-023; TC-DANE-20 ... 36). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,171 +12,18 @@
 #include "policy/dane_lookup.h"
 #include "policy/mx_lookup.h"
 #include "tests/alloc_fail.h"
+#include "tests/support/dns_script.h"
 
 #define ROWS(a) (sizeof(a) / sizeof *(a))
-#define QUESTIONS_MAX 200
 #define NOW_S 1700000000
 
-/* A zone is lines of "TYPE NAME STATE[@OWNER][/TTL] DATA ...". STATE: secure, insecure, or the
- * reason of a failure, where "bogus" is one. A name that stands nowhere is securely denied. Data of
- * MX: PREFERENCE:HOST; of TLSA: USAGE SELECTOR MATCHING as three digits, ':' and text. */
 static struct world {
-    const char *zone;
-    struct {
-        char name[HOSTNAME_MAX + 1];
-        unsigned qtype;
-        resolver_done *done;
-        void *arg;
-    } asked[QUESTIONS_MAX];
-    size_t asked_count, answered;
-    bool full;      /* no question can be asked */
-    char log[1024]; /* the questions for TLSA and CNAME records, in order, ';' behind each */
     unsigned done;
     struct mx_set set;
-    char result[4096];
+    char result[4096]; /* as on_dane() writes it */
     uint32_t ttl_s;
     struct addr_memory *memory;
 } w;
-
-static const struct {
-    const char *name;
-    unsigned qtype;
-} types[] = { { "mx", DNS_TYPE_MX },
-              { "a", DNS_TYPE_A },
-              { "aaaa", DNS_TYPE_AAAA },
-              { "cname", DNS_TYPE_CNAME },
-              { "tlsa", DNS_TYPE_TLSA } };
-
-static const char *
-type_name(unsigned qtype)
-{
-    for (size_t i = 0; i < ROWS(types); i++)
-        if (types[i].qtype == qtype)
-            return types[i].name;
-    fail_msg("type %u is not asked for here", qtype);
-    return "";
-}
-
-enum result
-resolver_ask(struct resolver *r, const char *name, unsigned qtype, resolver_done *done, void *arg,
-             struct resolver_query **out)
-{
-    (void)r;
-    *out = NULL;
-    if (w.full)
-        return RES_LIMIT;
-    assert_true(w.asked_count < QUESTIONS_MAX);
-    snprintf(w.asked[w.asked_count].name, sizeof w.asked->name, "%s", name);
-    w.asked[w.asked_count].qtype = qtype;
-    w.asked[w.asked_count].done = done;
-    w.asked[w.asked_count++].arg = arg;
-    if (qtype == DNS_TYPE_TLSA || qtype == DNS_TYPE_CNAME)
-        snprintf(w.log + strlen(w.log), sizeof w.log - strlen(w.log), "%s %s;", type_name(qtype),
-                 name);
-    return RES_OK;
-}
-
-/* The line for (type, name), a copy to be cut; false: there is none. */
-static bool
-find_line(const char *type, const char *name, char *line, size_t size)
-{
-    char start[HOSTNAME_MAX + 16];
-
-    snprintf(start, sizeof start, "%s %s ", type, name);
-    for (const char *at = w.zone; at; at = strchr(at, '\n')) {
-        at += *at == '\n';
-        if (strncmp(at, start, strlen(start)) != 0)
-            continue;
-        at += strlen(start);
-        snprintf(line, size, "%.*s", (int)strcspn(at, "\n"), at);
-        return true;
-    }
-    return false;
-}
-
-struct records {
-    struct dns_mx mx[80];
-    struct ip_addr addrs[8];
-    struct dns_tlsa tlsa[8];
-};
-
-static void
-add_record(struct resolver_answer *a, struct records *r, unsigned qtype, char *word)
-{
-    size_t i = a->answer.count;
-
-    if (qtype == DNS_TYPE_MX) {
-        char *host = strchr(word, ':') + 1;
-
-        r->mx[i].preference = (uint16_t)strtoul(word, NULL, 10);
-        snprintf(r->mx[i].host, sizeof r->mx->host, "%s", host);
-        a->answer.mx = r->mx;
-    } else if (qtype == DNS_TYPE_TLSA) {
-        r->tlsa[i] = (struct dns_tlsa){ .usage = (uint8_t)(word[0] - '0'),
-                                        .selector = (uint8_t)(word[1] - '0'),
-                                        .matching = (uint8_t)(word[2] - '0'),
-                                        .data = span_of(word + 4) };
-        a->answer.tlsa = r->tlsa;
-    } else if (qtype != DNS_TYPE_CNAME) {
-        assert_int_equal(ip_addr_parse(word, &r->addrs[i]), RES_OK);
-        a->answer.addrs = r->addrs;
-    }
-    a->answer.count++;
-}
-
-/* STATE[@OWNER][/TTL] */
-static void
-read_state(struct resolver_answer *a, char *state)
-{
-    char *ttl = strchr(state, '/'), *owner;
-
-    if (ttl) {
-        *ttl++ = '\0';
-        a->answer.ttl_s = (uint32_t)strtoul(ttl, NULL, 10);
-    }
-    owner = strchr(state, '@');
-    if (owner) {
-        *owner++ = '\0';
-        snprintf(a->answer.owner, sizeof a->answer.owner, "%s", strcmp(owner, "-") ? owner : "");
-    }
-    if (strcmp(state, "secure") == 0 || strcmp(state, "insecure") == 0) {
-        a->security = *state == 's' ? DNS_SECURE : DNS_INSECURE;
-        return;
-    }
-    *a =
-        (struct resolver_answer){ .status = RESOLVER_FAILED, .bogus = strcmp(state, "bogus") == 0 };
-    snprintf(a->reason, sizeof a->reason, "%s", state);
-}
-
-static void
-answer(const char *name, unsigned qtype, resolver_done *done, void *arg)
-{
-    struct resolver_answer a = { .status = RESOLVER_ANSWERED,
-                                 .security = DNS_SECURE,
-                                 .answer.ttl_s = 3600 };
-    struct records records;
-    char line[512], *rest = line, *word;
-
-    snprintf(a.answer.owner, sizeof a.answer.owner, "%s", name);
-    if (find_line(type_name(qtype), name, line, sizeof line)) {
-        read_state(&a, strsep(&rest, " "));
-        while (a.status == RESOLVER_ANSWERED && (word = strsep(&rest, " ")))
-            add_record(&a, &records, qtype, word);
-    } else {
-        a.answer.rcode = DNS_RCODE_NXDOMAIN;
-    }
-    done(arg, &a);
-}
-
-static void
-pump(void)
-{
-    while (w.answered < w.asked_count) {
-        size_t i = w.answered++;
-
-        answer(w.asked[i].name, w.asked[i].qtype, w.asked[i].done, w.asked[i].arg);
-    }
-}
 
 static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
 {
@@ -253,7 +99,7 @@ look_up(const struct row *row)
     const char *domain = row->domain ? row->domain : "d.test";
     struct ip_addr addr;
 
-    w.zone = row->zone;
+    dns_script.zone = row->zone;
     if (row->exempt)
         assert_int_equal(name_list_add(&exempt, span_of(row->exempt)), RES_OK);
     assert_int_equal(ip_addr_parse(row->destination ? row->destination : "192.0.2.1", &addr),
@@ -262,9 +108,9 @@ look_up(const struct row *row)
         mx_lookup_host(&mx, domain, &addr, on_set, NULL);
     else
         mx_lookup(&mx, domain, &addr, on_set, NULL);
-    pump();
+    dns_script_pump();
     dane_lookup(&dane, &w.set, domain, on_dane, NULL);
-    pump();
+    dns_script_pump();
     name_list_clear(&exempt);
 }
 
@@ -619,6 +465,7 @@ static int
 set_up(void **state)
 {
     w = (struct world){ 0 };
+    dns_script = (struct dns_script){ 0 };
     w.memory = addr_memory_new();
     (void)state;
     return w.memory ? 0 : -1;
@@ -638,12 +485,13 @@ test_row(void **state)
     const struct row *row = *state;
 
     w = (struct world){ .memory = addr_memory_new() };
+    dns_script = (struct dns_script){ 0 };
     assert_non_null(w.memory);
     look_up(row);
     assert_int_equal(w.done, 1);
     assert_string_equal(w.result, row->want);
     if (row->asked)
-        assert_string_equal(w.log, row->asked);
+        assert_string_equal(dns_script.log, row->asked);
     addr_memory_free(w.memory);
 }
 
@@ -655,10 +503,10 @@ test_order(void **state)
 
     (void)state;
     look_up(&row);
-    assert_int_equal(w.asked_count, 3);
-    assert_int_equal(w.asked[0].qtype, DNS_TYPE_MX);
-    assert_int_equal(w.asked[1].qtype, DNS_TYPE_A);
-    assert_int_equal(w.asked[2].qtype, DNS_TYPE_TLSA);
+    assert_int_equal(dns_script.asked_count, 3);
+    assert_int_equal(dns_script.asked[0].qtype, DNS_TYPE_MX);
+    assert_int_equal(dns_script.asked[1].qtype, DNS_TYPE_A);
+    assert_int_equal(dns_script.asked[2].qtype, DNS_TYPE_TLSA);
 }
 
 /* DANE-021, TC-DANE-36: the smallest TTL of all that was asked, denials included. */
@@ -746,7 +594,7 @@ test_long_name(void **state)
     snprintf(zone, sizeof zone, "mx d.test secure 10:%s\na %s secure 192.0.2.1", host, host);
     look_up(&row);
     assert_string_equal(w.result, "none");
-    assert_string_equal(w.log, "");
+    assert_string_equal(dns_script.log, "");
 }
 
 /* What cannot be asked may be what would have forbidden the mail. */
@@ -758,7 +606,7 @@ test_no_question_possible(void **state)
 
     (void)state;
     look_up(&row);
-    w.full = true;
+    dns_script.full = true;
     dane_lookup(&config, &w.set, "d.test", on_dane, NULL);
     assert_int_equal(w.done, 2);
     assert_string_equal(w.result, "failed tlsa too many questions");
@@ -779,7 +627,7 @@ test_no_memory(void **state)
 
         alloc_fail_after(n);
         dane_lookup(&config, &w.set, "d.test", on_dane, NULL);
-        pump();
+        dns_script_pump();
         happened = alloc_fail_happened();
         failures += happened;
         assert_int_equal(w.done, before + 1);

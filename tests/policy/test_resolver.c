@@ -23,28 +23,43 @@
 #define QUERIES_MAX 10000u
 
 /* A signed root and "test."; below it zones that are good, changed after signing, signed with a
- * signature that ran out, and unsigned. */
+ * signature that ran out, without the records that prove a denial, and unsigned. */
 static const char zones_script[] =
     "key() { ldns-keygen -a ECDSAP256SHA256 ${2-} \"$1\"; }\n"
     "soa() { printf '$ORIGIN %s\\n$TTL 300\\n@ SOA ns.test. host.test. 1 3600 600 86400 60\\n"
     "@ NS ns.test.\\n' \"$1\"; }\n"
-    "for z in secure bogus expired; do\n"
+    "for z in secure bogus expired holes; do\n"
     "  eval ksk_$z=$(key $z.test. -k) zsk_$z=$(key $z.test.)\n"
     "done\n"
     "ksk_root=$(key . -k) zsk_root=$(key .) ksk_test=$(key test. -k) zsk_test=$(key test.)\n"
     "{ soa secure.test.; cat common\n"
+    "  cat <<EOF\n"
+    "there-and-back CNAME back.plain.test.\n"
+    "_25._tcp.shared CNAME _25._tcp.mx1\n"
+    "_25._tcp.away CNAME _25._tcp.mx1.plain.test.\n"
+    "_25._tcp.broken CNAME _25._tcp.mx1.bogus.test.\n"
+    "_25._tcp.loop CNAME _25._tcp.loop2\n"
+    "_25._tcp.loop2 CNAME _25._tcp.loop\n"
+    "_25._tcp.cut TYPE52 \\# 3 030101\n"
+    "EOF\n"
+    "  for i in $(seq 10 21); do printf '_25._tcp.huge TLSA 2 0 0 %0800d\\n' $i; done\n"
+    "  for i in $(seq 10 74); do echo _25._tcp.many TLSA 3 1 1 $i; done\n"
     "  printf 'big TXT'; for i in $(seq 16); do printf ' \"%0255d\"' $i; done; echo\n"
     "} >secure\n"
-    "ldns-signzone -n -f secure.signed secure $ksk_secure $zsk_secure\n"
+    "ldns-signzone -n -f secure.good secure $ksk_secure $zsk_secure\n"
+    "sed 's/TLSA\t3 1 1$/TYPE52 \\\\# 3 030101/' secure.good >secure.signed\n" /* as NSD reads it */
     "{ soa bogus.test.; cat common; } >bogus\n"
     "ldns-signzone -n -f bogus.good bogus $ksk_bogus $zsk_bogus\n"
     "sed 's/192\\.0\\.2\\.25/192.0.2.66/' bogus.good >bogus.signed\n"
     "{ soa expired.test.; cat common; } >expired\n"
     "ldns-signzone -i 20200101 -e 20200201 -f expired.signed expired $ksk_expired $zsk_expired\n"
-    "{ soa plain.test.; cat common; } >plain\n"
+    "{ soa holes.test.; cat common; } >holes\n"
+    "ldns-signzone -n -f holes.good holes $ksk_holes $zsk_holes\n"
+    "grep -v NSEC3 holes.good >holes.signed\n"
+    "{ soa plain.test.; cat common; echo 'back CNAME mx1.secure.test.'; } >plain\n"
     "{ soa test.; echo 'ns A '$NS; echo 'mixed CNAME mx1.plain'\n"
-    "  for z in secure bogus expired plain; do echo \"$z NS ns.test.\"; done\n"
-    "  cat $ksk_secure.ds $ksk_bogus.ds $ksk_expired.ds\n"
+    "  for z in secure bogus expired holes plain; do echo \"$z NS ns.test.\"; done\n"
+    "  cat $ksk_secure.ds $ksk_bogus.ds $ksk_expired.ds $ksk_holes.ds\n"
     "} >test\n"
     "ldns-signzone -n -f test.signed test $ksk_test $zsk_test\n"
     "{ soa .; echo 'test. NS ns.test.'; echo 'ns.test. A '$NS; cat $ksk_test.ds; } >root\n"
@@ -64,6 +79,7 @@ static const char common_records[] = "@ MX 10 mx1\n"
                                      "*.wild A 192.0.2.9\n"
                                      "alias CNAME mx1\n"
                                      "dangling CNAME nothing\n"
+                                     "_25._tcp.mx1 TLSA 3 1 1 00ff\n"
                                      "loop CNAME loop2\n"
                                      "loop2 CNAME loop\n";
 
@@ -115,6 +131,7 @@ write_nsd_conf(uint16_t port)
                   "zone:\n  name: secure.test\n  zonefile: secure.signed\n"
                   "zone:\n  name: bogus.test\n  zonefile: bogus.signed\n"
                   "zone:\n  name: expired.test\n  zonefile: expired.signed\n"
+                  "zone:\n  name: holes.test\n  zonefile: holes.signed\n"
                   "zone:\n  name: plain.test\n  zonefile: plain\n",
                   port, also, fix.dir, fix.dir, fix.dir, fix.dir);
 }
@@ -199,6 +216,11 @@ print_records(const struct dns_answer *a, char *out, size_t size)
         else if (a->texts)
             len += (size_t)snprintf(out + len, size - len, " %.*s", (int)a->texts[i].len,
                                     a->texts[i].ptr);
+        else if (a->tlsa)
+            len += (size_t)snprintf(out + len, size - len, " %u%u%u/%zu", a->tlsa[i].usage,
+                                    a->tlsa[i].selector, a->tlsa[i].matching, a->tlsa[i].data.len);
+        else if (!a->addrs)
+            len += (size_t)snprintf(out + len, size - len, " +");
         else
             len += (size_t)snprintf(out + len, size - len, " %s", ip_addr_text(&a->addrs[i], addr));
     }
@@ -334,6 +356,47 @@ static struct ask_case {
     { "insecure NODATA", "mx2.plain.test", DNS_TYPE_AAAA, USUAL, "insecure mx2.plain.test:", 0 },
     { "DANE-007 a secure CNAME to an insecure name", "mixed.test", DNS_TYPE_A, USUAL,
       "insecure mx1.plain.test: 192.0.2.25", 0 },
+    { "DANE-007 a chain of secure, insecure, secure", "there-and-back.secure.test", DNS_TYPE_A,
+      USUAL, "insecure mx1.secure.test: 192.0.2.25", 0 },
+    { "DANE-016 the first CNAME of that chain alone is secure", "there-and-back.secure.test",
+      DNS_TYPE_CNAME, USUAL, "secure there-and-back.secure.test: +", 0 },
+    { "DANE-016 so is one to an insecure name", "mixed.test", DNS_TYPE_CNAME, USUAL,
+      "secure mixed.test: +", 0 },
+    { "DANE-016 an insecure CNAME to a secure name", "back.plain.test", DNS_TYPE_CNAME, USUAL,
+      "insecure back.plain.test: +", 0 },
+    { "DANE-007 what it leads to is insecure", "back.plain.test", DNS_TYPE_A, USUAL,
+      "insecure mx1.secure.test: 192.0.2.25", 0 },
+    { "secure TLSA", "_25._tcp.mx1.secure.test", DNS_TYPE_TLSA, USUAL,
+      "secure _25._tcp.mx1.secure.test: 311/2", 0 },
+    { "TC-DANE-20 insecure TLSA", "_25._tcp.mx1.plain.test", DNS_TYPE_TLSA, USUAL,
+      "insecure _25._tcp.mx1.plain.test: 311/2", 0 },
+    { "DANE-019 a CNAME at the TLSA name", "_25._tcp.shared.secure.test", DNS_TYPE_TLSA, USUAL,
+      "secure _25._tcp.mx1.secure.test: 311/2", 0 },
+    { "DANE-019 TC-DANE-31 one that leads to insecure records", "_25._tcp.away.secure.test",
+      DNS_TYPE_TLSA, USUAL, "insecure _25._tcp.mx1.plain.test: 311/2", 0 },
+    { "DANE-019 one that leads to another signed zone", "_25._tcp.broken.secure.test",
+      DNS_TYPE_TLSA, USUAL, "secure _25._tcp.mx1.bogus.test: 311/2", 0 },
+    { "TC-DANE-31 TLSA behind a loop", "_25._tcp.loop.secure.test", DNS_TYPE_TLSA, USUAL,
+      "failed servfail", 0 },
+    { "TC-DANE-15 TLSA of three octets", "_25._tcp.cut.secure.test", DNS_TYPE_TLSA, USUAL,
+      "secure _25._tcp.cut.secure.test: 311/0", 0 },
+    { "TC-DANE-37 TLSA of more than 4 KiB", "_25._tcp.huge.secure.test", DNS_TYPE_TLSA, USUAL,
+      "secure _25._tcp.huge.secure.test: 200/400 200/400 200/400 200/400 200/400 200/400 200/400 "
+      "200/400 200/400 200/400 200/400 200/400",
+      0 },
+    { "65 TLSA records are too many", "_25._tcp.many.secure.test", DNS_TYPE_TLSA, USUAL,
+      "failed too large", 0 },
+    { "TC-DANE-21 TLSA that is securely denied", "_25._tcp.mx2.secure.test", DNS_TYPE_TLSA, USUAL,
+      "secure _25._tcp.mx2.secure.test:", 3 },
+    { "TC-DANE-33 TLSA denied without proof", "_25._tcp.mx2.holes.test", DNS_TYPE_TLSA, USUAL,
+      "failed bogus: ", 0 },
+    { "TC-DANE-33 MX denied without proof", "mx2.holes.test", DNS_TYPE_MX, USUAL,
+      "failed bogus: ", 0 },
+    { "DANE-001 the root's SOA", ".", DNS_TYPE_SOA, USUAL, "secure : +", 0 },
+    { "DANE-001 TC-DANE-34 the root's SOA without trust anchor", ".", DNS_TYPE_SOA, NO_ANCHOR,
+      "insecure : +", 0 },
+    { "DANE-001 TC-DANE-34 the root's SOA under another anchor", ".", DNS_TYPE_SOA, WRONG_ANCHOR,
+      "failed bogus: ", 0 },
     { "DANE-002 a changed record is bogus", "mx1.bogus.test", DNS_TYPE_A, USUAL,
       "failed bogus: ", 0 },
     { "DANE-002 a CNAME to a bogus record is bogus", "alias.bogus.test", DNS_TYPE_A, USUAL,
