@@ -390,7 +390,7 @@ test_sni(void **state)
     tls_pair_close(&p);
 }
 
-/* ---- the ClientHello (TLS-020, TLS-023, TLS-024) ---- */
+/* ---- the ClientHello (TLS-020, TLS-023, TLS-024, DANE-036, DANE-037) ---- */
 
 static const struct hello_case {
     const char *name;
@@ -461,6 +461,9 @@ test_hello(void **state)
     assert_int_equal(hello[at + 1], 0);
     assert_false(hello_has_extension(hello + at + 2, (size_t)n - at - 2, 42)); /* no 0-RTT */
     assert_false(hello_has_extension(hello + at + 2, (size_t)n - at - 2, 41)); /* nor a ticket */
+    /* TC-DANE-39: neither raw public keys (RFC 7250) nor Certificate Transparency are asked for. */
+    for (unsigned type = 18; type <= 20; type++)
+        assert_false(hello_has_extension(hello + at + 2, (size_t)n - at - 2, type));
     tls_pair_close(&p);
 }
 
