@@ -145,7 +145,7 @@ def tell(up):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, required=True)
-    parser.set_defaults(long=False)
+    parser.set_defaults(long=False, seed=None)
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _frame: sys.exit(128 + n))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the lab's cases: run.py [--filter X] [--list] [--core] [--long] --build DIR
+"""Runs the lab's cases: run.py [--filter X] [--list] [--core] [--long] [--seed N] --build DIR
 
 One line per case: ok, FAIL or skip, its name, its seconds. The last line counts them; the exit status
 is 1 when one failed. One lab is brought up per way of interception and family, and shared."""
@@ -20,6 +20,7 @@ import cases_extensions
 import cases_faults
 import cases_identity
 import cases_interop
+import cases_loss
 import cases_policy
 import cases_postfix
 import cases_proof
@@ -40,7 +41,7 @@ from case import Trial
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
            cases_proof, cases_session, cases_zones, cases_tls, cases_extensions,
            cases_client, cases_records, cases_dane, cases_dane_dns,
-           cases_interop)
+           cases_interop, cases_loss)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS, LONG_CASE_SECONDS = 120, 3600
@@ -92,7 +93,7 @@ class World:
     def __init__(self, materials, folder, intercept, family, options):
         self.lab = lab.Lab(f"{intercept}{family}", folder)
         self.materials, self.intercept, self.family = materials, intercept, family
-        self.build, self.long = options.build, options.long
+        self.build, self.long, self.seed = options.build, options.long, options.seed
         self.certificates, self.pairs = materials.certificates, materials.pairs
         self.gateway = self.web = self.dns = self.postfix_client = self.postfix_mx = None
 
@@ -225,6 +226,7 @@ def arguments():
     parser.add_argument("--core", action="store_true", help="only the core cases")
     parser.add_argument("--long", action="store_true",
                         help="cases that repeat something do it often enough to prove it")
+    parser.add_argument("--seed", type=int, help="for cases that throw dice; else they choose one")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--keep", type=pathlib.Path, help="copy logs and records here")
     return parser.parse_args()
