@@ -223,10 +223,21 @@ is_control(const char *at)
     return c == 0x7f || (c == 0xc2 && (unsigned char)at[1] < 0xa0); /* U+0080 ... U+009F */
 }
 
+/* How many octets at the front are printable ASCII: in nearly every text all of them. */
+static size_t
+plain_len(struct span s)
+{
+    size_t n = 0;
+
+    while (n < s.len && s.ptr[n] >= 0x20 && s.ptr[n] < 0x7f)
+        n++;
+    return n;
+}
+
 bool
 pack_is_text(struct span bytes)
 {
-    while (bytes.len) {
+    while ((bytes = span_from(bytes, plain_len(bytes))).len) {
         size_t len = pack_char_len(bytes);
 
         if (len == 0 || is_control(bytes.ptr))
