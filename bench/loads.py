@@ -19,6 +19,7 @@ class Plan:
         self.bulk = ("--sessions", "4", "--messages", "3" if quick else "12", "--size", str(8 * MIB))
         self.single = ("--sessions", "16", "--count", "300" if quick else "1500")
         self.kept = ("--sessions", "16", "--messages", "60" if quick else "250")
+        self.piped = (*self.kept, "--pipelining")
         self.latency = ("--sessions", "1", "--count", "60" if quick else "300")
         self.traced = ("--sessions", "1", "--count", "50")
         self.growth = (1, 10, 100, 1000) if quick else (1, 10, 100, 1000, 10000)
@@ -26,7 +27,7 @@ class Plan:
 
     def loads(self):
         return (("bulk", self.bulk), ("single", self.single), ("kept", self.kept),
-                ("latency", self.latency))
+                ("piped", self.piped), ("latency", self.latency))
 
     def skips(self, load, peer):
         """Postfix answers before the MX has the mail: its latency is another thing."""
