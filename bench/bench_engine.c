@@ -24,7 +24,7 @@
 #include "tests/support/tls_peer.h"
 #include "tls/tls_client.h"
 
-#define READ_BYTES (128u * 1024u) /* as proxy/connection.c reads content */
+#define READ_BYTES (192u * 1024u) /* as proxy/connection.c reads content */
 #define RECORD_BYTES (16u * 1024u)
 #define TAG_BYTES 16u
 #define NONCE_BYTES 12u
