@@ -137,7 +137,7 @@ def arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, required=True, help="where stsgate was built")
     parser.add_argument("--record", action="store_true", help="write bench/gate.json")
-    parser.add_argument("--rounds", type=int, help="default 1; 5 with --record")
+    parser.add_argument("--rounds", type=int, help="default 3; 5 with --record")
     return parser.parse_args()
 
 
@@ -148,7 +148,7 @@ def main():
         print(f"gate: {reason}", file=sys.stderr)
         return 2
     try:
-        library, values = measure(options.build, options.rounds or (5 if options.record else 1))
+        library, values = measure(options.build, options.rounds or (5 if options.record else 3))
     except (stage.StageError, lab.LabError, subprocess.SubprocessError) as error:
         print(f"gate: {error}", file=sys.stderr)
         return 2
