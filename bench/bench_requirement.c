@@ -18,7 +18,7 @@
 #include "proxy/policy_client.h"
 
 #define HITS 1000000u
-#define QUESTIONS 200000u
+#define QUESTIONS 50000u
 #define OPEN_MAX 256u /* questions on their way at a time */
 
 #define DOMAINS 1000u
