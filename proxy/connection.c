@@ -451,6 +451,7 @@ update(struct connection *c)
         ev_timer_again(c->shared->loop, &c->timer);
     }
     watch(c, &c->writable, client_leg_backlog(&c->client) > 0);
+    mx_leg_hold(&c->mx, client_leg_backlog(&c->client) >= CLIENT_HIGH_WATER);
     watch(c, &c->readable, c->lingering || wants_to_read(c));
     if (ev_is_active(&c->readable) && client_leg_has_pending(&c->client))
         ev_feed_event(c->shared->loop, &c->readable, EV_READ); /* no readiness tells of it */

@@ -223,6 +223,7 @@ void
 mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, uint16_t floor,
                  uint16_t trust, struct observation *before)
 {
+    mx_leg_hold(leg, false);
     leg->mode = MX_LEG_HANDSHAKE;
     observation_unref(leg->before);
     leg->before = observation_ref(before);
@@ -235,6 +236,20 @@ mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, u
         log_error("event=no-roots trust=%u reason=\"the override's ca_file was not loaded\"",
                   trust);
     kick(leg);
+}
+
+void
+mx_leg_hold(struct mx_leg *leg, bool held)
+{
+    if (held == leg->held || (leg->mode != MX_LEG_CLEAR && leg->mode != MX_LEG_TLS))
+        return;
+    leg->held = held;
+    if (held) {
+        ev_io_stop(leg->loop, &leg->readable);
+    } else {
+        ev_io_start(leg->loop, &leg->readable);
+        kick(leg); /* what waits within TLS shows on no socket */
+    }
 }
 
 static void
@@ -253,7 +268,7 @@ read_clear(struct mx_leg *leg)
 static void
 read_tls(struct mx_leg *leg)
 {
-    for (int i = 0; i < READS_PER_EVENT && leg->mode == MX_LEG_TLS; i++) {
+    for (int i = 0; i < READS_PER_EVENT && leg->mode == MX_LEG_TLS && !leg->held; i++) {
         size_t n;
         enum result res = tls_client_read(leg->tls, leg->scratch, MX_LEG_SCRATCH_BYTES, &n);
 
@@ -269,7 +284,7 @@ read_tls(struct mx_leg *leg)
         }
         leg->handler->input(leg->owner, span_make(leg->scratch, n));
     }
-    if (leg->mode == MX_LEG_TLS)
+    if (leg->mode == MX_LEG_TLS && !leg->held)
         kick(leg); /* more may wait inside, where no readiness tells of it */
 }
 
@@ -367,7 +382,7 @@ mx_leg_close(struct mx_leg *leg, enum hang_up how)
         (void)close(leg->fd);
     leg->fd = -1;
     leg->mode = MX_LEG_CLOSED;
-    leg->broken = false;
+    leg->held = leg->broken = false;
     buffer_clear(&leg->out);
     observation_unref(leg->before);
     leg->before = NULL;

@@ -43,6 +43,7 @@ struct mx_leg {
     struct buffer out;          /* clear bytes that wait */
     uint16_t trust;             /* which roots the handshake is held against */
     struct observation *before; /* a reference: what was known before the handshake */
+    bool held;                  /* mx_leg_hold() */
     bool broken;                /* a write failed: told from the loop */
     ev_io readable, writable;
     ev_timer kick; /* never started, only fed: an event of ours from the loop */
@@ -70,6 +71,9 @@ void mx_leg_handshake_timeout(struct mx_leg *leg);
 /** Queue bytes, in clear or under TLS. Sent by mx_leg_flush(), or when the socket is ready. */
 void mx_leg_send(struct mx_leg *leg, struct span bytes);
 void mx_leg_flush(struct mx_leg *leg);
+
+/** Read no more of the MX's bytes, or go on. For its replies, not for a handshake, which goes on. */
+void mx_leg_hold(struct mx_leg *leg, bool held);
 
 /** Bytes that wait for the socket. */
 size_t mx_leg_backlog(const struct mx_leg *leg);

@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import re
+import socket
 import threading
 
 from case import ONCE, case, equal, fields
@@ -225,3 +226,18 @@ def a_long_line_takes_no_memory(t, site):
     equal(server.sizes, [64 << 20, b"xx"], "what came")
     peak = max(peak_kib(pid) for pid in t.gateway.children("stsgate-worker"))
     assert peak < 48 << 10, f"a worker took {peak} KiB"
+
+
+@case(Site("deaf"), only=ONCE)
+def a_client_that_does_not_read_holds_its_mx_up(t, site):
+    """PIPE-009, SMTP-045: 3 MB of replies to one group; none is lost, and no more than a few wait in the gateway."""
+    reply = b"".join(b"250-" + b"y" * 900 + b"\r\n" for _ in range(66))
+    server = t.mx(site, steps={"RCPT": reply + b"250 2.1.5 OK\r\n"})
+    peer = t.ready(site)
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    count = 51
+    peer.send(b"MAIL FROM:<a@b.test>\r\nRCPT TO:<u@deaf.test>\r\n")
+    equal([peer.reply().code for _ in range(2)], [250, 250], "the first")
+    peer.send(b"RCPT TO:<u@deaf.test>\r\n" * (count - 1) + b"DATA\r\n")
+    server.wait(lambda mx: len(mx.connections[0].lines("RCPT")) > 10, "some recipients")
+    equal([peer.reply().code for _ in range(count)], [250] * (count - 1) + [354], "replies")
