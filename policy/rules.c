@@ -57,8 +57,10 @@ rules_clear(struct rules *rules)
 {
     for (size_t i = 0; i < rules->rule_count; i++)
         rule_clear(&rules->rules[i]);
-    for (size_t i = 0; i < rules->smart_host_count; i++)
+    for (size_t i = 0; i < rules->smart_host_count; i++) {
         net_list_clear(&rules->smart_hosts[i].destinations);
+        net_list_clear(&rules->smart_hosts[i].auth_clients);
+    }
     for (size_t i = 0; i < rules->reply_text_count; i++)
         free(rules->reply_texts[i].text);
     free(rules->reply_texts);

@@ -47,6 +47,7 @@ struct rule {
 /* Addresses that are a smart host: it is the policy domain for all mail sent there (PRX-024). */
 struct smart_host {
     struct net_list destinations; /* one or more */
+    struct net_list auth_clients; /* may say AUTH in clear on their own leg (EXT-008) */
     char name[HOSTNAME_MAX + 1];  /* normalised */
 };
 

@@ -49,6 +49,8 @@ static const struct config_section_key override_keys[] = {
 static const struct config_section_key smart_host_keys[] = {
     { "destination", "list of ADDRESS/BITS or ADDRESS", true,
       "Addresses of the smart host that the title names; needed" },
+    { "auth_clients", "list of ADDRESS/BITS or ADDRESS", true,
+      "Who may say AUTH to it without TLS of their own; without it: nobody" },
 };
 
 static const struct config_section_key client_keys[] = {
@@ -260,9 +262,14 @@ set_smart_host(const struct config_section_key *key, const char *text, struct ru
                char *error, size_t error_size)
 {
     struct smart_host *host = &rules->smart_hosts[rules->smart_host_count - 1];
+    bool is_client = strcmp(key->name, "auth_clients") == 0;
     enum result res =
-        of_list(net_list_add(&host->destinations, text), key, text, error, error_size);
+        of_list(net_list_add(is_client ? &host->auth_clients : &host->destinations, text), key,
+                text, error, error_size);
     const struct smart_host *other;
+
+    if (is_client)
+        return res;
 
     if (res != RES_OK)
         return res;

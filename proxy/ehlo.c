@@ -19,6 +19,7 @@ static const struct keyword_entry {
     { "CHUNKING", EHLO_CHUNKING },
     { "BINARYMIME", EHLO_BINARYMIME },
     { "REQUIRETLS", EHLO_REQUIRETLS },
+    { "AUTH", EHLO_AUTH },
 };
 
 static unsigned

@@ -20,6 +20,7 @@ enum ehlo_keyword {
     EHLO_LIMITS = 1u << 9,
     EHLO_CHUNKING = 1u << 10,
     EHLO_BINARYMIME = 1u << 11,
+    EHLO_AUTH = 1u << 13,       /* RFC 4954; shown by a rule of its own, EXT-008 */
     EHLO_REQUIRETLS = 1u << 12, /* RFC 8689; shown by a rule of its own, RTLS-001 */
 };
 

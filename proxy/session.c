@@ -82,7 +82,7 @@ bool
 session_wants_client(const struct session *s)
 {
     return s->state == SES_COMMAND || s->state == SES_GATHER || s->state == SES_LOST ||
-           s->state == SES_REFUSED || session_is_streaming(s);
+           s->state == SES_REFUSED || s->state == SES_AUTH_LINE || session_is_streaming(s);
 }
 
 bool
@@ -149,7 +149,7 @@ enter_reconnect(struct session *s)
     smtp_reply_reader_clear(&s->reader);
     if (!fresh_observation(s))
         return SEV_CONNECT_FAILED;
-    s->mx_stale = false;
+    s->mx_stale = s->host_proven = false;
     s->stats.reconnects++;
     s->ops->connect(s->io);
     return SEV_NONE;
@@ -297,6 +297,7 @@ closing_row(enum session_state from, enum session_event event)
     case SEV_CMD_BDAT:
     case SEV_CMD_DISCARD:
     case SEV_CMD_QUIT:
+    case SEV_CMD_AUTH:
     case SEV_CMD_STARTTLS:
     case SEV_CMD_PASS_TLS:
     case SEV_CLIENT_TLS_DONE:
@@ -377,6 +378,7 @@ state_timeout_ms(const struct session *s)
     case SES_COMMAND:
     case SES_LOST:
     case SES_REFUSED:
+    case SES_AUTH_LINE:
     case SES_DISCARD:
     case SES_SWALLOW:
         return c->client_timeout_ms;
@@ -390,6 +392,7 @@ state_timeout_ms(const struct session *s)
     case SES_MAIL:
     case SES_RCPT:
     case SES_VOID:
+    case SES_AUTH:
     case SES_PASS:
         return c->command_timeout_ms;
     case SES_QUIT:
@@ -535,6 +538,8 @@ enter(struct session *s, enum session_state from, enum session_event event)
             return SEV_GIVE_UP;
         }
         break;
+    case SES_AUTH:
+    case SES_AUTH_LINE:
     case SES_GREETING:
     case SES_REGREETING:
     case SES_VOID:
@@ -648,6 +653,7 @@ expects_reply(const struct session *s)
     case SES_MAIL:
     case SES_RCPT:
     case SES_VOID:
+    case SES_AUTH:
     case SES_PASS:
     case SES_DATA:
     case SES_CONTENT: /* an early one ends the message, see session_next() */
@@ -665,6 +671,7 @@ expects_reply(const struct session *s)
     case SES_AHEAD:
     case SES_HANDSHAKE:
     case SES_RECONNECT:
+    case SES_AUTH_LINE:
     case SES_DISCARD:
     case SES_SWALLOW:
     case SES_LOST:
@@ -749,6 +756,7 @@ session_timeout(struct session *s)
         return;
     case SES_COMMAND:
     case SES_LOST:
+    case SES_AUTH_LINE:
     case SES_REFUSED:
     case SES_DISCARD:
     case SES_SWALLOW:
@@ -784,6 +792,7 @@ session_timeout(struct session *s)
     case SES_MAIL:
     case SES_RCPT:
     case SES_VOID:
+    case SES_AUTH:
     case SES_PASS:
     case SES_DATA:
     case SES_CHUNK_REPLY:

@@ -337,6 +337,15 @@ on_starttls(struct session *s)
 }
 
 static void
+on_auth(struct session *s, const struct smtp_command *cmd)
+{
+    enum reply_row row = session_auth(s, cmd->argument);
+
+    if (row != REPLY_NONE)
+        reject(s, row);
+}
+
+static void
 on_command(struct session *s, const struct smtp_command *cmd, bool more)
 {
     if (cmd->error != REPLY_NONE && cmd->verb != SMTP_VERB_BDAT) {
@@ -385,8 +394,10 @@ on_command(struct session *s, const struct smtp_command *cmd, bool more)
     case SMTP_VERB_STARTTLS:
         on_starttls(s);
         return;
-    case SMTP_VERB_EXPN:
     case SMTP_VERB_AUTH:
+        on_auth(s, cmd);
+        return;
+    case SMTP_VERB_EXPN:
     case SMTP_VERB_KNOWN:
         reject(s, REPLY_NOT_IMPLEMENTED);
         return;
@@ -446,6 +457,10 @@ take_line(struct session *s, struct span input)
         return used;
     if (s->state == SES_LOST) {
         answer_lost(s);
+        return used;
+    }
+    if (s->state == SES_AUTH_LINE) { /* what cannot be passed on ends the exchange (RFC 4954 4) */
+        session_auth_line(s, res == RES_OK ? line : span_of("*"));
         return used;
     }
     if (res != RES_OK) {

@@ -70,6 +70,8 @@ struct session {
     bool mx_stale;        /* it failed in an earlier transaction: connect again before judging */
     bool mx_mail_open;    /* the MX has accepted a MAIL that is not over */
     unsigned mx_keywords; /* of its latest EHLO reply */
+    bool host_proven;     /* a smart host, whose certificate has proven it at EHLO */
+    bool authenticated;   /* to it: no other connection any more (PRX-031) */
     struct buffer ehlo_reply; /* of a smart host in clear, until it has answered under TLS */
     struct buffer mx_list;    /* that reply, if it came under TLS, until a verdict has proven it */
     struct observation *obs;  /* a reference; never NULL */
@@ -139,6 +141,11 @@ void session_serve_reply(struct session *s, const struct smtp_reply *reply, stru
 /* session_reply.c: give the client its reply to EHLO, with what the MX has listed so far. False: no
  * memory. */
 bool session_announce(struct session *s);
+
+/* session_auth.c */
+unsigned session_auth_shown(const struct session *s);                 /* EHLO_AUTH, or 0 */
+enum reply_row session_auth(struct session *s, struct span argument); /* REPLY_NONE: served */
+void session_auth_line(struct session *s, struct span line); /* a response, without its end */
 
 /* session_client.c */
 unsigned session_starttls_shown(const struct session *s); /* EHLO_STARTTLS, or 0 */

@@ -310,6 +310,14 @@ tell_list(struct session *s)
 static enum session_event
 reconnect_once_more(struct session *s)
 {
+    if (s->authenticated) { /* another connection would not be (PRX-031) */
+        s->verdict.action = VERDICT_REFUSE;
+        s->verdict.reply = REPLY_IDENTITY_REQUIRED;
+        s->verdict.rule = "PRX-031";
+        s->verdict.detail = "the connection is authenticated and cannot be changed";
+        session_refuse_recipient(s, REPLY_IDENTITY_REQUIRED);
+        return SEV_REFUSE;
+    }
     if (++s->rcpt_reconnects <= SESSION_RECONNECTS_MAX)
         return SEV_NEW_CONNECTION;
     log_error("event=reconnect-loop session=%s domain=%s rule=\"%s\"", s->info.id, s->req->domain,
@@ -392,6 +400,7 @@ judge_smart_host(struct session *s)
     if (!reach_verdict(s))
         return SEV_MX_LOST;
     tell_tls(s);
+    s->host_proven = s->verdict.action == VERDICT_ALLOW && s->verdict.proven;
     if (s->verdict.action == VERDICT_START_TLS)
         return s->ops->mx_is_quiet(s->io) ? SEV_START_TLS : SEV_MX_LOST;
     if (!session_announce(s))

@@ -62,7 +62,8 @@ announce(struct session *s, const struct smtp_reply *reply)
     s->announced = s->helo ? 0
                            : ehlo_offer(ehlo_keywords(&list), s->config->chunking) |
                                  session_starttls_shown(s) |
-                                 session_requiretls_shown(s, ehlo_keywords(&list), secure);
+                                 session_requiretls_shown(s, ehlo_keywords(&list), secure) |
+                                 session_auth_shown(s);
     buffer_init(&shown, SMTP_REPLY_MAX_BYTES);
     /* A SIZE that came in clear may be forged; its number is not shown (PRX-029). */
     res = s->helo
@@ -93,7 +94,8 @@ is_identity_known(struct session *s, const struct smtp_reply *reply)
 {
     const struct smart_host *host = rules_smart_host(&s->config->rules, &s->info.destination);
 
-    if (!host || s->obs->stage != TLS_STAGE_CLEAR || !s->obs->starttls_offered)
+    if (!host || s->info.client_starttls == CLIENT_STARTTLS_PASSTHROUGH ||
+        s->obs->stage != TLS_STAGE_CLEAR || !s->obs->starttls_offered)
         return false;
     buffer_clear(&s->ehlo_reply);
     if (buffer_append(&s->ehlo_reply, reply->text) != RES_OK)
@@ -408,6 +410,10 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
     case SES_FINAL:
         on_final_reply(s, reply, event);
         return;
+    case SES_AUTH:
+        s->authenticated |= event == SEV_REPLY_OK;
+        session_say(s, reply->text);
+        break;
     case SES_PASS:
         if (event == SEV_REPLY_OK)
             s->mx_mail_open = false;
@@ -425,6 +431,7 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
             session_say(s, reply->text);
         break;
     case SES_COMMAND:
+    case SES_AUTH_LINE:
     case SES_CLIENT_TLS:
     case SES_REFUSED:
     case SES_CONNECT:

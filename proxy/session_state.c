@@ -6,6 +6,8 @@ static const char *const state_names[SES_STATES] = {
     [SES_COMMAND] = "command",
     [SES_EHLO] = "ehlo",
     [SES_HELO] = "helo",
+    [SES_AUTH] = "auth",
+    [SES_AUTH_LINE] = "auth-line",
     [SES_CLIENT_TLS] = "client-tls",
     [SES_PASS_TLS] = "pass-tls",
     [SES_REQUIREMENT] = "requirement",
@@ -58,6 +60,7 @@ static const char *const event_names[SEV_EVENTS] = {
     [SEV_CMD_DISCARD] = "cmd-discard",
     [SEV_CMD_QUIT] = "cmd-quit",
     [SEV_CMD_BYE] = "cmd-bye",
+    [SEV_CMD_AUTH] = "cmd-auth",
     [SEV_CMD_STARTTLS] = "cmd-starttls",
     [SEV_CMD_PASS_TLS] = "cmd-pass-tls",
     [SEV_PASSTHROUGH] = "passthrough",
@@ -130,6 +133,13 @@ static const struct transition {
     { SES_HELO, SEV_REPLY_NO, SES_COMMAND },
 
     /* An MX that goes away meanwhile is connected to again with the EHLO that follows. */
+    { SES_COMMAND, SEV_CMD_AUTH, SES_AUTH },
+    { SES_AUTH, SEV_REPLY_MORE, SES_AUTH_LINE },
+    { SES_AUTH, SEV_REPLY_OK, SES_COMMAND },
+    { SES_AUTH, SEV_REPLY_LATER, SES_COMMAND },
+    { SES_AUTH, SEV_REPLY_NO, SES_COMMAND },
+    { SES_AUTH_LINE, SEV_CMD_AUTH, SES_AUTH },
+
     { SES_COMMAND, SEV_CMD_STARTTLS, SES_CLIENT_TLS },
     { SES_CLIENT_TLS, SEV_CLIENT_TLS_DONE, SES_COMMAND },
     { SES_CLIENT_TLS, SEV_MX_LOST, SES_CLIENT_TLS },

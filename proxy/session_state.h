@@ -12,6 +12,8 @@ enum session_state {
     SES_COMMAND,     /* the client's next command */
     SES_EHLO,        /* reply to the client's EHLO, passed on */
     SES_HELO,        /* reply to HELO, after the MX refused EHLO (PRX-047) */
+    SES_AUTH,        /* reply to AUTH, or to a line of its exchange (EXT-008) */
+    SES_AUTH_LINE,   /* the client's next line of it */
     SES_CLIENT_TLS,  /* TLS with the client (PRX-039, terminate) */
     SES_PASS_TLS,    /* the MX's reply to the client's own STARTTLS (PRX-040) */
     SES_REQUIREMENT, /* what the recipient's domain demands */
@@ -65,6 +67,7 @@ enum session_event {
     SEV_CMD_DISCARD,  /* BDAT that is refused, once its octets are read away */
     SEV_CMD_QUIT,     /* QUIT while the MX is there */
     SEV_CMD_BYE,      /* QUIT, and the MX is gone; or a violation that ends the session */
+    SEV_CMD_AUTH,     /* AUTH, and it was offered; or the client's response to a 334 */
     SEV_CMD_STARTTLS, /* STARTTLS, and it was offered */
     SEV_CMD_PASS_TLS, /* the same, to be passed on */
     SEV_PASSTHROUGH,  /* the MX has agreed: the rest is relayed unread, and not ours */

@@ -4,7 +4,7 @@ from case import ONCE, case, equal, fields, marker, message
 from cases_client import certificate, under_tls
 from cases_policy import NAME_MISMATCH, STARTTLS_MISSING
 from cases_proof import configured
-from world import Site
+from world import GATEWAY_NAME, Site
 
 BROKEN = Site("a-broken", policy="enforce")
 BROKEN_FREE = Site("b-broken", shares=BROKEN, mx="mx.a-broken.test")
@@ -120,3 +120,42 @@ def a_smart_host_is_asked_for_tls_at_ehlo(t, relay, anyone):
         peer.quit()
         server.wait_idle()
         equal([c.sni for c in server.connections], [relay.mx], "connections")
+
+
+LOGIN = Site("authrelay", policy="enforce")
+SELF_SIGNED = Site("authbad", cert="self-signed")
+
+
+@case(LOGIN, SELF_SIGNED, only=ONCE)
+def only_a_proven_smart_host_hears_a_secret(t, relay, bad):
+    """EXT-008, PRX-031: AUTH from a client under TLS passes, line by line, and is not logged."""
+    secret = b"c2VjcmV0LXdvcmQ="
+    keywords = ("PIPELINING", "AUTH PLAIN LOGIN")
+    steps = {"AUTH": lambda there, _line: (there.send(b"334 VXNlcm5hbWU6\r\n"), there.read_line(),
+                                           b"235 2.7.0 welcome\r\n")[2]}
+    hosts = "".join(f'smart_host "{s.mx}" {{ destination = {{"{s.address(t.family)}"}} }}\n'
+                    for s in (relay, bad))
+    with configured(t, certificate(t) + hosts):
+        server = t.mx(relay, keywords_tls=keywords, steps=steps)
+        peer = t.client(relay)
+        assert "AUTH" not in peer.greet().text, "AUTH in clear"
+        equal(peer.cmd("AUTH LOGIN"), "502 5.5.1 Command not implemented", "AUTH in clear")
+        peer.starttls(ca=t.certificates.ca, host=GATEWAY_NAME)
+        assert "AUTH PLAIN LOGIN" in peer.cmd("EHLO client.lab.test").text
+        equal(peer.cmd("AUTH LOGIN").code, 334, "AUTH")
+        equal(peer.cmd(secret).code, 235, "response")
+        equal(peer.envelope(f"user@{relay.domain}")[1].code, 250, "RCPT")
+        equal(peer.content(message(marker())).code, 250, "end of data")
+        peer.quit()
+        server.wait_idle()
+        assert secret in server.connections[0].tls
+        assert secret.decode() not in t.gateway.read_log(), "a secret in the log"
+        other = t.mx(bad, keywords_tls=keywords)
+        peer = t.client(bad)
+        peer.greet()
+        peer.starttls(ca=t.certificates.ca, host=GATEWAY_NAME)
+        assert "AUTH" not in peer.cmd("EHLO client.lab.test").text
+        equal(peer.cmd("AUTH LOGIN"), "502 5.5.1 Command not implemented", "AUTH to the self-signed")
+        peer.quit()
+        other.wait_idle()
+        equal(other.received("AUTH"), [], "what it saw")

@@ -41,6 +41,8 @@ struct world {
     void (*tap)(void *arg, enum world_wire wire, struct span bytes); /* sees them first; or NULL */
     void *tap_arg;
     struct config config;
+    struct smart_host smart_host; /* in config once a script names it */
+    struct ip_net smart_host_net, auth_net;
     struct record_session_info info;
     int64_t now_ms;
     int64_t timer_at_ms; /* 0: not armed */

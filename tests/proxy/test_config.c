@@ -905,7 +905,8 @@ test_sections(void **state)
         "override \"only how it is said\" {\n" SELECT REASON UNTIL
         "reply_profile = permanent\nreply_profile_local = temporary\n}\n"
         "reply \"REP-013\" { text = \"<Reason> at <Domain>\" }\n"
-        "smart_host \"Relay.example\" { destination = {198.51.100.1, 198.51.100.2} }\n";
+        "smart_host \"Relay.example\" { destination = {198.51.100.1, 198.51.100.2}\n"
+        "auth_clients = {10.0.0.0/8} }\n";
     struct config *config = parse(text, strlen(text));
     const struct rule *rule = config->rules.rules;
 
@@ -938,6 +939,7 @@ test_sections(void **state)
     assert_int_equal(config->rules.smart_host_count, 1);
     assert_string_equal(config->rules.smart_hosts[0].name, "relay.example");
     assert_int_equal(config->rules.smart_hosts[0].destinations.count, 2);
+    assert_int_equal(config->rules.smart_hosts[0].auth_clients.count, 1); /* EXT-008 */
     config_free(config);
 }
 

@@ -43,7 +43,7 @@ static struct keyword_case {
       "250-ENHANCEDSTATUSCODES\r\n250-SMTPUTF8\r\n250-deliverby 60\r\n250-MT-PRIORITY\r\n"
       "250-LIMITS RCPTMAX=5\r\n250-Chunking\r\n250-BINARYMIME\r\n250 STARTTLS\r\n",
       ALL_KNOWN },
-    { "ones that are not known", "250-mx\r\n250-CHUNK\r\n250-XCLIENT\r\n250 AUTH PLAIN\r\n", 0 },
+    { "ones that are not known", "250-mx\r\n250-CHUNK\r\n250-XCLIENT\r\n250 XAUTH PLAIN\r\n", 0 },
     { "a refusal lists nothing", "502-no\r\n502 STARTTLS\r\n", 0 },
 };
 

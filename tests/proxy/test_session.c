@@ -32,6 +32,13 @@
 #define OTHER_DOMAIN                                                                               \
     "require d.example enforce names=mx.d.example mx=mx.d.example\n" REJECTED                      \
     "C: RCPT TO:<u@d.example>\nm: QUIT\nhung-up polite\n"
+#define AT_AUTH                                                                                    \
+    "set smart_host relay.example\nset auth_client 10.0.0.1\n"                                     \
+    "require relay.example none names=relay.example\n"                                             \
+    "connect ok\nM: 220 hi\nc: 220 hi\nC: EHLO client.example\nm: EHLO client.example\n"           \
+    "M: 250-hi\nM: 250 STARTTLS\nm: STARTTLS\nM: 220 go\ntls relay.example\n"                      \
+    "m: EHLO client.example\nM: 250-hi\nM: 250 AUTH PLAIN\nc: 250-hi\nc: 250 AUTH PLAIN\n"         \
+    "C: AUTH PLAIN\nm: AUTH PLAIN\n"
 #define AT_DATA ACCEPTED "C: DATA\nm: DATA\n"
 #define AT_CONTENT AT_DATA "M: 354 go\nc: 354 go\nC: Subject: x\nm: Subject: x\n"
 #define AT_FINAL AT_CONTENT "C: .\nm: .\n"
@@ -282,6 +289,22 @@ static const struct tour {
       { [TIME_OUT] = "timeout 300\n" IDLE "closed\n",
         [CLIENT_LEAVES] = "client-close\nclosed\n",
         [DRAIN] = "drain\n" SHUTDOWN "closed\n" } },
+    { SES_AUTH,
+      AT_AUTH,
+      { [MX_CLOSES] = "mx-close\n" LOST,
+        [MX_SAYS_421] = CLOSING "m: QUIT\nclosed\n",
+        [MX_BABBLES] = "M: 2x\n" LOST,
+        [TIME_OUT] = "timeout 302\n" LOST,
+        [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
+        [DRAIN] = "drain\nM: 535 no\nc: 535 no\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+    { SES_AUTH_LINE,
+      AT_AUTH "M: 334 go\nc: 334 go\n",
+      { [MX_CLOSES] = "mx-close\n" LOST,
+        [MX_SAYS_421] = CLOSING "m: QUIT\nclosed\n",
+        [MX_BABBLES] = "M: 250 early\n" LOST,
+        [TIME_OUT] = "timeout 300\n" IDLE "hung-up abort\nclosed\n",
+        [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
+        [DRAIN] = "drain\nstate auth-line\n" } },
     { SES_CLIENT_TLS,
       "client starttls terminate\nhello-terminate\nC: STARTTLS\n"
       "c: 220 2.0.0 Ready to start TLS\n",
