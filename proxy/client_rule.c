@@ -48,8 +48,9 @@ client_rule_objection(const struct client_rule *rule, bool has_certificate)
 
     if (rule->clients.count == 0 && rule->destinations.count == 0)
         return "client or destination must say whom it is for";
-    if (rule->relay && (rule->starttls != CLIENT_STARTTLS_SITE || rule->require_tls))
-        return "relay leaves nothing else to say";
+    if (rule->relay &&
+        (rule->starttls != CLIENT_STARTTLS_SITE || rule->require_tls || rule->accept_lf))
+        return "relay goes with sessions_max only";
     if (how == CLIENT_STARTTLS_TERMINATE && !has_certificate)
         return "starttls = terminate needs client_certificate_file";
     if (rule->require_tls && how != CLIENT_STARTTLS_TERMINATE)

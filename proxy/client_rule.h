@@ -24,8 +24,10 @@ struct client_rule {
     struct net_list clients;      /* empty: any */
     struct net_list destinations; /* empty: any */
     enum client_starttls starttls;
-    bool require_tls; /* the client's leg must be under TLS (TLS-015) */
-    bool relay;       /* every octet passes untouched, nothing is judged (TC-GW-08) */
+    bool require_tls;      /* the client's leg must be under TLS (TLS-015) */
+    bool accept_lf;        /* a bare LF ends a command, too (SMTP-002) */
+    unsigned sessions_max; /* of all that it covers, in each worker; 0: not limited (PRX-049) */
+    bool relay;            /* every octet passes untouched, nothing is judged (TC-GW-08) */
 };
 
 struct client_rules {

@@ -176,6 +176,8 @@ static const struct config_key keys[] = {
     SECONDS(handshake_timeout, 1, 86400, 60, "TLS handshake with the MX"),
     NUMBER(sessions_max, sessions_max, CONFIG_NUMBER, "", "1 .. 1000000", 1, 1000000, 10000,
            "Sessions at a time, in each worker"),
+    NUMBER(client_sessions_max, client_sessions_max, CONFIG_NUMBER, "", "1 .. 1000000", 1, 1000000,
+           5000, "Sessions at a time of one client, in each worker; IPv6 by its first 64 bits"),
     NUMBER(recipients_max, recipients_max, CONFIG_NUMBER, "", "100 .. 10000", 100, 10000, 1000,
            "Recipients of one transaction"),
     SECONDS(recipient_budget, 60, 290, 280,

@@ -112,6 +112,7 @@ struct config {
 
     /* bounds */
     unsigned sessions_max;        /* per worker */
+    unsigned client_sessions_max; /* of one client, per worker (PRX-049) */
     unsigned recipients_max;      /* per transaction (SMTP-027) */
     unsigned recipient_budget_ms; /* all that one RCPT waits for (PRX-053) */
 };

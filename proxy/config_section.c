@@ -62,6 +62,9 @@ static const struct config_section_key client_keys[] = {
       "hide" },
     { "require_tls", "true or false", false,
       "Refuse mail from a client that has not begun TLS; needs terminate" },
+    { "accept_lf", "true or false", false, "Take a bare LF for the end of a command" },
+    { "sessions_max", "1 .. 1000000", false,
+      "Sessions at a time of all that the section covers, in each worker" },
     { "relay", "true or false", false, "Relay every octet untouched: nothing is judged" },
 };
 
@@ -298,6 +301,7 @@ static enum result
 set_client(const struct config_section_key *key, const char *text, struct client_rule *rule,
            char *error, size_t error_size)
 {
+    unsigned long long number = 0;
     bool fits = false;
 
     if (strcmp(key->name, "client") == 0)
@@ -308,8 +312,14 @@ set_client(const struct config_section_key *key, const char *text, struct client
         fits = set_starttls(text, &rule->starttls);
     else if (strcmp(key->name, "require_tls") == 0)
         fits = config_bool(text, &rule->require_tls);
+    else if (strcmp(key->name, "accept_lf") == 0)
+        fits = config_bool(text, &rule->accept_lf);
+    else if (strcmp(key->name, "sessions_max") == 0)
+        fits = span_to_u64(span_of(text), 10, &number) && number >= 1 && number <= 1000000;
     else if (strcmp(key->name, "relay") == 0)
         fits = config_bool(text, &rule->relay);
+    if (fits && number)
+        rule->sessions_max = (unsigned)number;
     return fits ? RES_OK : wrong(key, text, error, error_size);
 }
 

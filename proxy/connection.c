@@ -1,6 +1,7 @@
 #include "proxy/connection.h"
 
 #include "base/log.h"
+#include "proxy/admission.h"
 #include "proxy/client_leg.h"
 #include "proxy/ehlo_memory.h"
 #include "proxy/mx_leg.h"
@@ -30,6 +31,7 @@ struct connection {
     bool lingering;
     size_t lingered;
     bool over;
+    bool passed_on; /* the relay has its place now */
     struct mx_leg mx;
     struct policy_question *question; /* NULL: none is open */
     ev_io readable, writable;
@@ -294,15 +296,16 @@ op_record_recipient(void *io, const struct record_recipient *record)
 /* It may be one that insists on what it is not shown (PRX-044): the section that lets it through.
  */
 static void
-tell_of_leaving(const struct record_session_info *info)
+tell_of_leaving(struct admission *admission, const struct record_session_info *info)
 {
     char client[IP_ADDR_TEXT_MAX];
 
     ip_addr_text(&info->client, client);
-    log_info(
-        "event=client-left session=%s client=%s starttls=%s hint=\"client '%s' { client = {%s} "
-        "starttls = passthrough }\"",
-        info->id, client, client_starttls_name(info->client_starttls), client, client);
+    log_info("event=client-left session=%s client=%s times=%u starttls=%s hint=\"client '%s' { "
+             "client = {%s} "
+             "starttls = passthrough }\"",
+             info->id, client, admission_left(admission, &info->client),
+             client_starttls_name(info->client_starttls), client, client);
 }
 
 static void
@@ -315,7 +318,7 @@ op_record_session(void *io, const struct record_session_end *record)
              record->session->id, leg_name(&record->session->client_tls), record->end,
              record->state, record->delivered, record->refused);
     if (record->left_without_mail)
-        tell_of_leaving(record->session);
+        tell_of_leaving(c->shared->admission, record->session);
     buffer_init(&bytes, RECORD_MAX_BYTES);
     write_record(c, record_encode_session(record, &bytes), &bytes);
 }
@@ -377,6 +380,8 @@ retire(struct connection *c)
     c->link = NULL;
     shared->finished = c;
     shared->open--;
+    if (!c->passed_on)
+        admission_leave(shared->admission, session_info(c->session));
 }
 
 static void
@@ -409,9 +414,11 @@ hand_over(struct connection *c)
     if (client_fd < 0) {
         if (mx_fd >= 0)
             (void)close(mx_fd);
-    } else if (relay_pass_through(c->shared->relays, client_fd, mx_fd, session_info(c->session)) !=
-               RES_OK) {
-        log_error("event=no-memory where=passthrough");
+    } else {
+        c->passed_on = true;
+        if (relay_pass_through(c->shared->relays, client_fd, mx_fd, session_info(c->session)) !=
+            RES_OK)
+            log_error("event=no-memory where=passthrough");
     }
     retire(c);
 }
@@ -615,6 +622,7 @@ connection_start(struct connection_shared *shared, int fd, const struct record_s
     if (c)
         c->session = session_new(&ops, c, shared->config, &shared->clock, info);
     if (!c || !c->session) {
+        admission_leave(shared->admission, info);
         free(c);
         (void)close(fd);
         return RES_NOMEM;

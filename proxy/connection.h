@@ -14,6 +14,7 @@ struct connection;
 struct tls_context;
 struct tls_server_context;
 struct relay_shared;
+struct admission;
 
 /* What all connections of a worker share. Borrowed by each until it is freed. */
 struct connection_shared {
@@ -25,6 +26,7 @@ struct connection_shared {
     size_t tls_count;
     struct tls_server_context *client_tls; /* NULL: the site has no certificate */
     struct policy_client *policy;
+    struct admission *admission;
     struct relay_shared *relays; /* where a passed-through connection goes on */
     struct ehlo_memory *lists;
     struct record_sink *records;
@@ -34,7 +36,8 @@ struct connection_shared {
     struct connection *finished; /* to be freed by connection_reap() */
 };
 
-/** Serve a client. fd: takes it, a connected, non-blocking socket. RES_NOMEM. */
+/** Serve a client that has been admitted; it leaves at its end, or with RES_NOMEM at once. fd:
+ * takes it, a connected, non-blocking socket. RES_NOMEM. */
 MUST_CHECK enum result connection_start(struct connection_shared *shared, int fd,
                                         const struct record_session_info *info);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "proxy/admission.h"
 #include "proxy/intercept.h"
 #include "proxy/survey.h"
 #include "tls/hello_peek.h"
@@ -105,6 +106,7 @@ end_relay(struct relay *r, const char *end)
     close_fd(r->mx_fd, !whole);
     buffer_clear(&r->to_mx.held);
     buffer_clear(&r->to_client.held);
+    admission_leave(shared->admission, &r->info);
     *r->link = r->next;
     if (r->next)
         r->next->link = r->link;
@@ -289,6 +291,7 @@ new_relay(struct relay_shared *shared, int client_fd, int mx_fd,
     if (!r) {
         close_fd(client_fd, true);
         close_fd(mx_fd, true);
+        admission_leave(shared->admission, info);
         return NULL;
     }
     (void)setsockopt(client_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);

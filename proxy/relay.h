@@ -15,6 +15,7 @@
 
 struct ev_loop;
 struct relay;
+struct admission;
 
 /* What all relays of a worker share. Borrowed by each until it is freed. */
 struct relay_shared {
@@ -22,6 +23,7 @@ struct relay_shared {
     const struct config *config;
     struct clock clock;
     struct record_sink *records;
+    struct admission *admission;
     unsigned open;       /* relays there are */
     struct relay *first; /* list of them */
 };

@@ -450,7 +450,9 @@ take_line(struct session *s, struct span input)
         violation(s);
         return input.len;
     }
-    res = smtp_line_take(input, &s->skipping, &line, &used);
+    res = s->info.client_rule && s->info.client_rule->accept_lf
+              ? smtp_line_take_lf(input, &s->skipping, &line, &used)
+              : smtp_line_take(input, &s->skipping, &line, &used);
     if (res == RES_AGAIN)
         return 0;
     if (res == RES_LIMIT && s->skipping)
@@ -600,7 +602,7 @@ session_serve(struct session *s, struct span input)
     /* The client's patience is measured from what it said last, also where that changed no state
      * (SMTP-051), and from its last octet while it sends text that goes nowhere (SMTP-054). */
     if (used && s->state == before && session_wants_client(s) && before != SES_CONTENT &&
-        before != SES_CHUNK)
+        before != SES_CHUNK && !s->skipping)
         s->ops->set_timer(s->io, s->config->client_timeout_ms);
     /* What stands behind STARTTLS in clear is dropped (PRX-043). */
     return s->state == SES_CLOSED || s->state == SES_CLIENT_TLS ? input.len : used;

@@ -96,6 +96,14 @@ skip_line(struct span input, bool *skipping, size_t *out_used)
     return *out_used ? RES_LIMIT : RES_AGAIN;
 }
 
+/* What looks like a line end before the first real one does not end a line (SMTP-002). */
+static bool
+has_stray(struct span line)
+{
+    return span_find(line, '\r') < line.len || span_find(line, '\n') < line.len ||
+           span_find(line, '\0') < line.len;
+}
+
 enum result
 smtp_line_take(struct span input, bool *skipping, struct span *out_line, size_t *out_used)
 {
@@ -111,9 +119,31 @@ smtp_line_take(struct span input, bool *skipping, struct span *out_line, size_t 
         return input.len < SMTP_LINE_MAX_BYTES ? RES_AGAIN : skip_line(input, skipping, out_used);
     line = span_first(input, end - 2);
     *out_used = end;
-    /* The first CRLF ends the line; what looks like a line end before it does not (SMTP-002). */
-    if (span_find(line, '\r') < line.len || span_find(line, '\n') < line.len ||
-        span_find(line, '\0') < line.len)
+    if (has_stray(line))
+        return RES_SYNTAX;
+    *out_line = line;
+    return RES_OK;
+}
+
+enum result
+smtp_line_take_lf(struct span input, bool *skipping, struct span *out_line, size_t *out_used)
+{
+    size_t lf = span_find(input, '\n');
+    struct span line = span_first(input, lf);
+
+    *out_line = (struct span){ NULL, 0 };
+    *out_used = 0;
+    if (lf == input.len && !*skipping && input.len < SMTP_LINE_MAX_BYTES)
+        return RES_AGAIN;
+    if (*skipping || lf >= SMTP_LINE_MAX_BYTES) {
+        *skipping = lf == input.len;
+        *out_used = lf + !*skipping;
+        return *out_used ? RES_LIMIT : RES_AGAIN;
+    }
+    *out_used = lf + 1;
+    if (line.len && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    if (has_stray(line))
         return RES_SYNTAX;
     *out_line = line;
     return RES_OK;

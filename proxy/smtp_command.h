@@ -80,6 +80,10 @@ struct smtp_command {
 MUST_CHECK enum result smtp_line_take(struct span input, bool *skipping, struct span *out_line,
                                       size_t *out_used);
 
+/** The same where a bare LF ends a line as CRLF does: for clients that are listed (SMTP-002). */
+MUST_CHECK enum result smtp_line_take_lf(struct span input, bool *skipping, struct span *out_line,
+                                         size_t *out_used);
+
 /** Parse one line without CRLF. Always fills *out; out->error says what is wrong with it. Spans
  * point into line. smtputf8: UTF-8 is permitted in RCPT, and in a MAIL that says SMTPUTF8 (EXT-005,
  * RFC 6531 3.3); otherwise error is REPLY_BAD_CHARACTER for octets >= 0x80 (SMTP-005). Trailing

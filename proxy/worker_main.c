@@ -1,6 +1,7 @@
 /* proxy/worker_main.c: a worker: accepts intercepted connections and runs their sessions. */
 #include "base/hash_key.h"
 #include "base/log.h"
+#include "proxy/admission.h"
 #include "proxy/child_channel.h"
 #include "proxy/connection.h"
 #include "proxy/ehlo_memory.h"
@@ -13,6 +14,7 @@
 #include "tls/tls_server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,8 +23,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPTS_PER_EVENT 16 /* then the sessions have their turn */
-#define ACCEPT_PAUSE_S 0.1   /* out of descriptors: others end sessions meanwhile (FAULTS A15) */
+#define ACCEPTS_PER_EVENT 16   /* then the sessions have their turn */
+#define ACCEPT_PAUSE_S 0.1     /* out of descriptors: others end sessions meanwhile (FAULTS A15) */
+#define ACCEPT_PAUSE_MAX_S 1.6 /* each pause is twice as long while nothing helps */
 
 struct listener {
     struct worker *worker;
@@ -46,6 +49,7 @@ struct worker {
     ev_signal term;
     ev_prepare reap;
     ev_timer accept_pause;
+    int reserve; /* a descriptor to be given up, so that a 421 can be said without one (G2) */
 };
 
 static void
@@ -77,14 +81,14 @@ admit(struct worker *w, int fd, struct record_session_info *info, const char *re
 {
     if (!reason)
         reason = intercept_refuses(&info->destination, info->destination_port, w->config);
-    if (!reason && w->shared.open + w->relays.open + w->intakes.open >= w->config->sessions_max)
-        reason = "too-many-sessions";
+    info->client_rule = client_rules_find(&w->config->clients, &info->client, &info->destination);
+    if (!reason)
+        reason = admission_enter(w->shared.admission, info);
     if (reason) {
         refuse_client(w, fd, reason, &info->client);
         return;
     }
     info->worker = w->index;
-    info->client_rule = client_rules_find(&w->config->clients, &info->client, &info->destination);
     info->client_starttls = client_rule_starttls(info->client_rule, w->shared.client_tls != NULL);
     snprintf(info->id, sizeof info->id, "%016" PRIx64, w->session_base + w->session_count++);
     if ((is_relayed(w, info) ? relay_start(&w->relays, fd, info)
@@ -122,7 +126,7 @@ expect_proxy_header(struct worker *w, int fd, const struct ip_addr *peer)
     if (!is_proxy(w->config, peer)) {
         log_warn("event=refused client=%s reason=proxy-unlisted", ip_addr_text(peer, ip));
         (void)close(fd);
-    } else if (w->shared.open + w->relays.open + w->intakes.open >= w->config->sessions_max) {
+    } else if (admission_open(w->shared.admission) + w->intakes.open >= w->config->sessions_max) {
         refuse_client(w, fd, "too-many-sessions", peer);
     } else if (proxy_intake_start(&w->intakes, fd, peer) != RES_OK) {
         log_error("event=no-memory where=accept");
@@ -150,6 +154,31 @@ pause_accepting(struct worker *w)
     for (size_t i = 0; i < w->listener_count; i++)
         ev_io_stop(w->loop, &w->listeners[i].readable);
     ev_timer_again(w->loop, &w->accept_pause);
+    if (w->accept_pause.repeat < ACCEPT_PAUSE_MAX_S)
+        w->accept_pause.repeat *= 2.;
+}
+
+/* No descriptor is left: those who wait are told so, one by one with the one in reserve, and do not
+ * wait for their time-out. */
+static void
+shed_clients(struct worker *w, int listen_fd)
+{
+    for (int i = 0; i < ACCEPTS_PER_EVENT && w->reserve >= 0; i++) {
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof peer;
+        struct ip_addr client;
+        int fd;
+
+        (void)close(w->reserve);
+        fd = accept4(listen_fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            ip_addr_from_sockaddr((const struct sockaddr *)&peer, &client, NULL);
+            refuse_client(w, fd, "no-descriptor", &client);
+        }
+        w->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return;
+    }
 }
 
 static void
@@ -175,11 +204,13 @@ on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
         int fd = accept4(io->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
+            l->worker->accept_pause.repeat = ACCEPT_PAUSE_S;
             serve_client(l, fd, &peer);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn("event=accept-paused errno=%d open=%u", errno, l->worker->shared.open);
+            shed_clients(l->worker, io->fd);
             pause_accepting(l->worker);
         }
         return; /* nobody there, or gone again */
@@ -327,10 +358,15 @@ open_all(struct worker *w)
         return false;
     }
     s->relays = &w->relays;
+    s->admission = admission_new(w->config);
+    if (!s->admission)
+        return false;
     w->intakes = (struct proxy_intakes){ .loop = w->loop, .known = on_proxy_header, .arg = w };
-    w->relays = (struct relay_shared){
-        .loop = w->loop, .config = w->config, .clock = s->clock, .records = s->records
-    };
+    w->relays = (struct relay_shared){ .loop = w->loop,
+                                       .config = w->config,
+                                       .clock = s->clock,
+                                       .admission = s->admission,
+                                       .records = s->records };
     return getrandom(&w->session_base, sizeof w->session_base, 0) == sizeof w->session_base;
 }
 
@@ -406,6 +442,7 @@ close_all(struct worker *w)
     record_sink_free(w->shared.records);
     child_channel_clear(&w->channel);
     config_free(w->config);
+    admission_free(w->shared.admission);
     free(w->shared.scratch);
 }
 
@@ -429,6 +466,7 @@ main(int argc, char **argv)
     log_init(name, w.config->log_level);
     (void)signal(SIGPIPE, SIG_IGN);
     w.index = args.index;
+    w.reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     w.loop = ev_default_loop(EVFLAG_AUTO);
     child_channel_init(&w.channel, &args);
     if (!w.loop || !open_all(&w))

@@ -2,6 +2,10 @@
 
 import contextlib
 import ipaddress
+import os
+import pathlib
+import resource
+import socket
 import ssl
 import struct
 import time
@@ -20,7 +24,7 @@ BAD_SEQUENCE = "503 5.5.1 Bad sequence of commands"
 
 @contextlib.contextmanager
 def restarted(t, text):
-    """The gateway with other listeners, for which a reload is not enough."""
+    """The gateway with other listeners or another number of workers: a reload is not enough."""
     t.gateway.configure(text)
     t.gateway.restart()
     try:
@@ -405,3 +409,120 @@ def a_header_of_somebody_else_is_not_read(t, site):
             pass
         equal(receive(peer), b"", "the end")
         equal(server.connections, [], "connections at the MX")
+
+
+@case(Site("cl-limit"), only=ONCE)
+def a_client_has_so_many_sessions_and_no_more(t, site):
+    """PRX-049, G12, REP-047: per client, and per section; who leaves makes room."""
+    t.mx(site)
+    for text, reason in (("client_sessions_max = 3", "too-many-sessions-of-client"),
+                         (f'client "few" {{ destination = {{{site.address(4)}}} sessions_max = 3 }}',
+                          "too-many-sessions-of-section"),
+                         ("sessions_max = 3", "too-many-sessions")):
+        with restarted(t, "workers = 1\n" + text + "\n"):
+            inside = [t.ready(site) for _ in range(3)]
+            peer = t.client(site)
+            equal(peer.reply(), SHUTDOWN, text)
+            assert peer.ended()
+            assert f"reason={reason}" in t.gateway.read_log()
+            inside[0].quit()
+            wait_for(lambda: t.client(site).reply().code == 220, "room for another", 5)
+            for peer in inside[1:]:
+                peer.quit()
+
+
+@case(Site("cl-fds"), only=ONCE)
+def without_descriptors_clients_are_told(t, site):
+    """A15, G2: a 421 with the descriptor in reserve, and service again once there are some."""
+    server = t.mx(site)
+    with restarted(t, "workers = 1\n"):
+        worker = t.gateway.children("stsgate-worker")[0]
+        soft, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        used = len(os.listdir(f"/proc/{worker}/fd"))
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 8, hard))
+        peers = [t.client(site) for _ in range(12)]
+        codes = [peer.reply().code for peer in peers]
+        assert codes.count(220) >= 3 and codes.count(421) >= 4, codes
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (soft, hard))
+        for peer in peers:
+            peer.close()
+        wait_for(lambda: t.client(site).reply().code == 220, "service again", 10)
+    assert "event=accept-paused" in t.gateway.read_log()
+    assert server.connections
+
+
+@case(Site("cl-idle"), only=ONCE)
+def a_thousand_idle_clients_cost_little(t, site):
+    """PRX-049, TC-GW-17: a bounded amount of memory each, and others are served meanwhile."""
+    t.mx(site)
+    with restarted(t, "workers = 1\n"):
+        worker = t.gateway.children("stsgate-worker")[0]
+        before = resident(worker)
+        peers = [t.client(site) for _ in range(1000)]
+        for peer in peers:
+            equal(peer.reply().code, 220, "greeting")
+        each = (resident(worker) - before) / 1000
+        assert each < 32, f"{each:.1f} KiB each"
+        busy = t.ready(site)
+        equal([r.code for r in busy.envelope(f"user@{site.domain}")], [250, 250], "envelope")
+        equal(busy.content(message(marker())).code, 250, "end of data")
+        for peer in peers:
+            peer.cut()
+        wait_for(lambda: t.client(site).reply().code == 220, "service afterwards", 10)
+
+
+def resident(pid):
+    """KiB."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmRSS")
+
+
+@case(Site("cl-slow"), only=ONCE)
+def a_command_has_to_be_whole_in_time(t, site):
+    """A14: octets of a command do not count as patience (SMTP-051)."""
+    t.mx(site)
+    with configured(t, "client_timeout = 2\n"):
+        for text in (b"NOOP " + b"x" * 40, b"y" * 13000):
+            peer = t.ready(site)
+            begun, ended = time.monotonic(), False
+            peer.sock.settimeout(0.2)
+            for at in range(30):
+                try:
+                    peer.send(text[at:at + 1] if len(text) < 100 else text)
+                    ended = peer.sock.recv(100).startswith(b"421 4.4.2 gw.lab.test Timeout")
+                    break
+                except TimeoutError:
+                    pass
+            took = time.monotonic() - begun
+            assert ended and 1.5 < took < 4, f"{took:.1f} s for {text[:10]!r}"
+
+
+@case(Site("cl-urgent", policy="enforce"), only=ONCE)
+def urgent_data_is_no_part_of_the_stream(t, site):
+    """A17."""
+    server = t.mx(site)
+    peer = t.ready(site)
+    peer.send(b"NO")
+    peer.sock.send(b"X", socket.MSG_OOB)
+    peer.send(b"OP\r\n")
+    equal(peer.reply(), "250 2.0.0 OK", "NOOP")
+    peer.envelope(f"user@{site.domain}")
+    equal(peer.cmd("DATA").code, 354, "DATA")
+    peer.send(b"before ")
+    peer.sock.send(b"!", socket.MSG_OOB)
+    peer.send(b"after\r\n.\r\n")
+    equal(peer.reply().code, 250, "end of data")
+    equal(server.mailbox[0].content, b"before after", "the text")
+
+
+@case(Site("cl-lf"), only=ONCE)
+def a_listed_client_may_end_commands_by_lf(t, site):
+    """SMTP-002, the option."""
+    t.mx(site)
+    with configured(t, 'client "old" { client = {192.0.2.0/24} accept_lf = true }\n'):
+        peer = t.client(site)
+        equal(peer.reply().code, 220, "greeting")
+        peer.send(b"EHLO old.lab.test\nNOOP\nNOOP\r\n")
+        equal([peer.reply().code for _ in range(3)], [250, 250, 250], "replies")

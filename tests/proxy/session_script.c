@@ -592,6 +592,8 @@ set_client(struct script *s, const char *text)
         rule->starttls = starttls_of(words[2]);
     else if (strcmp(words[1], "require_tls") == 0)
         rule->require_tls = true;
+    else if (strcmp(words[1], "accept_lf") == 0)
+        rule->accept_lf = true;
     else
         fail_msg("%s: client: what is %s?", s->name, words[1]);
     s->w->info.client_rule = rule;
