@@ -28,7 +28,7 @@ SPACES = ("client", "gateway", "mx", "services")
 CLONE_NEWNET = 0x40000000
 LINKS = (  # namespace, its addresses, the gateway's interface and addresses
     ("client", "192.0.2.2/24", "2001:db8:1::2/64", "c0", "192.0.2.1/24", "2001:db8:1::1/64"),
-    ("mx", "198.51.100.251/24", "2001:db8:2::fb/64", "m0", "198.51.100.1/24", "2001:db8:2::1/64"),
+    ("mx", "198.51.100.251/22", "2001:db8:2::fb/64", "m0", "198.51.100.1/22", "2001:db8:2::1/64"),
     ("services", "203.0.113.2/24", "2001:db8:3::2/64", "s0", "203.0.113.1/24", "2001:db8:3::1/64"),
 )
 
@@ -165,8 +165,8 @@ class Lab:
         self.in_space("gateway", "sysctl", "-qw", "net.ipv4.ip_forward=1",
                       "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0",
                       *(f"net.ipv4.conf.{link[3]}.rp_filter=0" for link in LINKS))
-        mx = [f"addr add 198.51.100.{n}/24 dev eth0" for n in world.MX_NUMBERS]
-        mx += [f"addr add 2001:db8:2::{n:x}/64 dev eth0 nodad" for n in world.MX_NUMBERS]
+        mx = [f"addr add {world.mx_address(n, 4)}/22 dev eth0" for n in world.MX_NUMBERS]
+        mx += [f"addr add {world.mx_address(n, 6)}/64 dev eth0 nodad" for n in world.MX_NUMBERS]
         self._batch("mx", mx)
         served = (world.NAME_SERVER, world.RESOLVER, world.WEB, world.HUNG_WEB)
         self._batch("services", [f"addr add {a[4]}/24 dev eth0" for a in served]

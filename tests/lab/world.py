@@ -14,12 +14,13 @@ RESOLVER = {4: "203.0.113.54", 6: "2001:db8:3::54"}
 WEB = {4: "203.0.113.80", 6: "2001:db8:3::80"}
 HUNG_WEB = {4: "203.0.113.81", 6: "2001:db8:3::81"}  # takes connections and says nothing
 
-MX_NUMBERS = range(2, 250)
+# 251 and 254 have other uses; no address of /24 networks that is not a host's.
+MX_NUMBERS = [n for n in range(2, 500) if n % 256 not in (0, 251, 254, 255)]
 GATEWAY_NAME = "gw.lab.test"
 
 
 def mx_address(number, family):
-    return f"198.51.100.{number}" if family == 4 else f"2001:db8:2::{number:x}"
+    return f"198.51.{100 + number // 256}.{number % 256}" if family == 4 else f"2001:db8:2::{number:x}"
 
 
 @dataclass(eq=False)
