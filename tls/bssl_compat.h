@@ -6,6 +6,9 @@
 
 #include <openssl/base.h>
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #ifndef OPENSSL_IS_BORINGSSL
 #error "tls/ is written for BoringSSL: see BORINGSSL_ROOT in cmake/libraries.cmake"
 #endif
@@ -25,6 +28,23 @@
 #define BSSL_GROUPS "X25519MLKEM768:" BSSL_GROUPS_CLASSIC
 #else
 #define BSSL_GROUPS BSSL_GROUPS_CLASSIC
+#endif
+
+/* Send a key share of this group alone, which the server chose before: each one costs, the hybrid
+ * one most. All groups stay on offer. Older trees send what they send. False: no memory. */
+#if BORINGSSL_API_VERSION >= 36
+static inline bool
+bssl_predict_group(SSL *ssl, uint16_t group)
+{
+    return SSL_set1_client_key_shares(ssl, &group, 1);
+}
+#else
+static inline bool
+bssl_predict_group(SSL *ssl, uint16_t group)
+{
+    (void)ssl, (void)group;
+    return true;
+}
 #endif
 
 #endif

@@ -51,7 +51,8 @@ put(struct client_tickets *t, SSL_SESSION *session)
     ticket_cache_put(t->cache, &t->key,
                      (struct ticket){ .session = session,
                                       .certs = peer_chain_ref(t->certs),
-                                      .proven_s = t->proven_s });
+                                      .proven_s = t->proven_s,
+                                      .group = t->group });
 }
 
 static void

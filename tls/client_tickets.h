@@ -18,6 +18,7 @@ struct client_tickets {
     struct ticket_key key;
     struct ticket offered;    /* session NULL: none was */
     struct peer_chain *certs; /* a reference: what a verdict is about; NULL before */
+    uint16_t group;           /* of the key exchange in this connection; 0: unknown */
     int64_t proven_s;         /* wall clock of the full handshake behind this connection */
     bool good;                /* so says the verdict */
     unsigned seen;

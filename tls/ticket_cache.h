@@ -25,6 +25,7 @@ struct ticket {
     SSL_SESSION *session;     /* a reference */
     struct peer_chain *certs; /* a reference */
     int64_t proven_s;         /* wall clock of the full handshake */
+    uint16_t group;           /* of the last key exchange; 0: none, or of the library's choice */
 };
 
 struct ticket_cache;

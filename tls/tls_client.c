@@ -127,8 +127,14 @@ tls_client_use_tickets(struct tls_client *client, const struct ip_addr *addr, ui
     assert(client->stream.state == TLS_STREAM_HANDSHAKE && !t->cache);
     ticket_key_make(addr, port, client->sni, client->stream.floor, &key);
     client_tickets_init(t, client->ctx->tickets, &key, offer, now_s);
-    if (t->offered.session && !SSL_set_session(client->stream.ssl, t->offered.session))
+    if (!t->offered.session)
+        return;
+    if (!SSL_set_session(client->stream.ssl, t->offered.session)) {
         ticket_clear(&t->offered); /* no memory: a full handshake */
+        return;
+    }
+    if (t->offered.group && !bssl_predict_group(client->stream.ssl, t->offered.group))
+        ERR_clear_error(); /* no memory: shares as usual */
 }
 
 void
@@ -212,6 +218,8 @@ observe_success(struct tls_client *client, int64_t now_s, struct observation *ob
     res = prove_chain(client, now_s, obs);
     if (res == RES_OK)
         client_tickets_set_chain(&client->tickets, obs->certs);
+    if (obs->version == TLS_VERSION_1_3)
+        client->tickets.group = SSL_get_group_id(client->stream.ssl);
     return res;
 }
 
