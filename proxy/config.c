@@ -71,6 +71,8 @@ static const struct config_key keys[] = {
          "Ports that are dialled; other destinations are refused"),
     NUMBER(upstream_mark, upstream_mark, CONFIG_NUMBER, "", "0 .. 4294967295", 0, UINT32_MAX, 2,
            "Packet mark of the gateway's own connections, which the rules must exempt; 0: none"),
+    CHOICE(upstream_source, upstream_as_client, "gateway or client", "gateway",
+           "Whose address connections to the MX come from"),
     TEXT(
         mx_ca_file, CONFIG_PATH, "absolute path", "\"/etc/ssl/certs/ca-certificates.crt\"",
         "CA certificates that MX certificates must lead to: a PEM file, or a folder of such files"),

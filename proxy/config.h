@@ -48,7 +48,8 @@ struct config {
     size_t proxy_network_count;
     uint16_t destination_ports[CONFIG_PORTS_MAX]; /* dialled; all others are refused (PRX-054) */
     size_t destination_port_count;
-    uint32_t upstream_mark; /* SO_MARK of our own connections; 0 for none (PRX-003) */
+    bool upstream_as_client; /* connections to the MX come from the client's address (PRX-005) */
+    uint32_t upstream_mark;  /* SO_MARK of our own connections; 0 for none (PRX-003) */
 
     /* TLS to the MX */
     char *mx_ca_file;

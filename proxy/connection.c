@@ -86,8 +86,8 @@ op_connect(void *io)
     struct connection *c = io;
     const struct record_session_info *info = session_info(c->session);
 
-    mx_leg_connect(&c->mx, &info->destination, info->destination_port,
-                   c->shared->config->upstream_mark);
+    mx_leg_connect(&c->mx, c->shared->config->upstream_as_client ? &info->client : NULL,
+                   &info->destination, info->destination_port, c->shared->config->upstream_mark);
 }
 
 static void

@@ -213,12 +213,32 @@ intercept_refuses(const struct ip_addr *addr, uint16_t port, const struct config
     return port_is_listed ? NULL : "destination-port";
 }
 
+/* As set_up_listener(). The port is left to connect(), which knows of the destination: bind() would
+ * have one port serve one connection only, whoever it goes to. */
+static const char *
+come_from(int fd, const struct ip_addr *source)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = ip_addr_to_sockaddr(source, 0, &sa);
+
+    if (!make_transparent(fd, sa.ss_family))
+        return "IP_TRANSPARENT";
+    if (!switch_on(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT))
+        return "IP_BIND_ADDRESS_NO_PORT";
+    return bind(fd, (struct sockaddr *)&sa, len) == 0 ? NULL : "bind";
+}
+
 /* As set_up_listener(). */
 static const char *
-begin_to_connect(int fd, const struct ip_addr *addr, uint16_t port, uint32_t mark)
+begin_to_connect(int fd, const struct ip_addr *source, const struct ip_addr *addr, uint16_t port,
+                 uint32_t mark)
 {
     struct sockaddr_storage sa;
     socklen_t len = ip_addr_to_sockaddr(addr, port, &sa);
+    const char *failed = source ? come_from(fd, source) : NULL;
+
+    if (failed)
+        return failed;
 
     /* Without the mark the rules would take this connection over, too (PRX-003). */
     if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
@@ -231,13 +251,13 @@ begin_to_connect(int fd, const struct ip_addr *addr, uint16_t port, uint32_t mar
 }
 
 enum result
-intercept_connect(const struct ip_addr *addr, uint16_t port, uint32_t mark, int *out_fd,
-                  char *error, size_t error_size)
+intercept_connect(const struct ip_addr *source, const struct ip_addr *addr, uint16_t port,
+                  uint32_t mark, int *out_fd, char *error, size_t error_size)
 {
     char text[ENDPOINT_TEXT_MAX];
     int family = addr->len == 4 ? AF_INET : AF_INET6;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    const char *failed = fd < 0 ? "socket" : begin_to_connect(fd, addr, port, mark);
+    const char *failed = fd < 0 ? "socket" : begin_to_connect(fd, source, addr, port, mark);
     int saved = errno;
 
     *out_fd = -1;

@@ -39,12 +39,15 @@ const char *intercept_refuses(const struct ip_addr *addr, uint16_t port,
 /** Begin to connect: non-blocking, closed on exec, TCP_NODELAY, SO_MARK unless mark is 0. The
  * socket is writable once it is up or has failed (SO_ERROR).
  *
+ * source  where the connection is to come from, any address, of addr's family: the kernel picks a
+ *         port that is free for this destination (PRX-005). NULL: the gateway's own address
  * out_fd  on RES_OK the socket, the caller's to close; otherwise -1
  * error   on anything but RES_OK why not, NUL-terminated
  *
  * RES_DENIED: the mark may not be set, or the kernel forbids the address; RES_TEMPFAIL: anything
  * else, such as no route. */
-MUST_CHECK enum result intercept_connect(const struct ip_addr *addr, uint16_t port, uint32_t mark,
-                                         int *out_fd, char *error, size_t error_size);
+MUST_CHECK enum result intercept_connect(const struct ip_addr *source, const struct ip_addr *addr,
+                                         uint16_t port, uint32_t mark, int *out_fd, char *error,
+                                         size_t error_size);
 
 #endif

@@ -46,14 +46,16 @@ watch_writable(struct mx_leg *leg, bool wanted)
 }
 
 void
-mx_leg_connect(struct mx_leg *leg, const struct ip_addr *addr, uint16_t port, uint32_t mark)
+mx_leg_connect(struct mx_leg *leg, const struct ip_addr *source, const struct ip_addr *addr,
+               uint16_t port, uint32_t mark)
 {
     char error[160];
 
     leg->mode = MX_LEG_CONNECTING;
     leg->addr = *addr;
     leg->port = port;
-    leg->broken = intercept_connect(addr, port, mark, &leg->fd, error, sizeof error) != RES_OK;
+    leg->broken =
+        intercept_connect(source, addr, port, mark, &leg->fd, error, sizeof error) != RES_OK;
     if (leg->broken) {
         log_warn("event=connect-failed reason=\"%s\"", error);
         kick(leg);

@@ -53,8 +53,10 @@ struct mx_leg {
 void mx_leg_init(struct mx_leg *leg, struct ev_loop *loop, const struct mx_leg_handler *handler,
                  void *owner, char *scratch, const struct clock *clock);
 
-/** Connect. connected() follows in any case. The leg must be closed. mark: SO_MARK, 0 for none. */
-void mx_leg_connect(struct mx_leg *leg, const struct ip_addr *addr, uint16_t port, uint32_t mark);
+/** Connect. connected() follows in any case. The leg must be closed. source: as
+ * intercept_connect(). mark: SO_MARK, 0 for none. */
+void mx_leg_connect(struct mx_leg *leg, const struct ip_addr *source, const struct ip_addr *addr,
+                    uint16_t port, uint32_t mark);
 
 /** Handshake; tls_over() follows, unless the leg is closed before, or gone() where there can be
  * none. tls: with the roots that trust stands for; NULL: there are none, and so no handshake.
@@ -72,7 +74,8 @@ void mx_leg_handshake_timeout(struct mx_leg *leg);
 void mx_leg_send(struct mx_leg *leg, struct span bytes);
 void mx_leg_flush(struct mx_leg *leg);
 
-/** Read no more of the MX's bytes, or go on. For its replies, not for a handshake, which goes on. */
+/** Read no more of the MX's bytes, or go on. For its replies, not for a handshake, which goes on.
+ */
 void mx_leg_hold(struct mx_leg *leg, bool held);
 
 /** Bytes that wait for the socket. */

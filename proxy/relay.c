@@ -327,7 +327,8 @@ relay_start(struct relay_shared *shared, int fd, const struct record_session_inf
     if (!r)
         return RES_NOMEM;
     r->listens = true;
-    if (intercept_connect(&info->destination, info->destination_port, shared->config->upstream_mark,
+    if (intercept_connect(shared->config->upstream_as_client ? &info->client : NULL,
+                          &info->destination, info->destination_port, shared->config->upstream_mark,
                           &r->mx_fd, error, sizeof error) != RES_OK) {
         log_warn("event=connect-failed reason=\"%s\"", error);
         end_relay(r, "mx-unreachable");

@@ -13,7 +13,7 @@ import time
 from case import ONCE, case, equal, fields, marker, message
 from cases_proof import configured
 from lab import wait_for
-from world import GATEWAY_INSIDE, GATEWAY_NAME, Site
+from world import CLIENT, GATEWAY_INSIDE, GATEWAY_NAME, GATEWAY_OUTSIDE, Site
 
 SHUTDOWN = "421 4.3.2 gw.lab.test Service not available"
 TLS_REQUIRED = "451 4.7.0 TLS is required by local policy"
@@ -526,3 +526,21 @@ def a_listed_client_may_end_commands_by_lf(t, site):
         equal(peer.reply().code, 220, "greeting")
         peer.send(b"EHLO old.lab.test\nNOOP\nNOOP\r\n")
         equal([peer.reply().code for _ in range(3)], [250, 250, 250], "replies")
+
+
+@case(Site("cl-source", policy="enforce"))
+def the_mx_sees_the_address_that_is_configured(t, site):
+    """PRX-005, A8: the gateway's own, or the client's; the same client several times at once."""
+    server = t.mx(site)
+    t.ready(site).quit()
+    equal(server.connections[0].peer[0], GATEWAY_OUTSIDE[t.family], "the gateway's")
+    if t.gateway.intercept != "tproxy":  # the rules for REDIRECT do not bring the answers back
+        return
+    with configured(t, "upstream_source = client\n"):
+        peers = [t.ready(site) for _ in range(5)]
+        for peer in peers:
+            equal([r.code for r in peer.envelope(f"user@{site.domain}")], [250, 250], "envelope")
+            equal(peer.content(message(marker())).code, 250, "end of data")
+            peer.quit()
+        equal({c.peer[0] for c in server.connections[1:]}, {CLIENT[t.family]}, "the client's")
+        equal(len(server.mailbox), 5, "mails")

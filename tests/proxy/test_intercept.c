@@ -89,7 +89,7 @@ connect_to(const char *addr, uint16_t port, uint32_t mark)
     char error[256] = "";
     int fd;
 
-    if (intercept_connect(&ip, port, mark, &fd, error, sizeof error) != RES_OK)
+    if (intercept_connect(NULL, &ip, port, mark, &fd, error, sizeof error) != RES_OK)
         fail_msg("%s", error);
     return fd;
 }
@@ -262,7 +262,7 @@ test_connect_broadcast(void **state)
     int fd;
 
     (void)state;
-    assert_int_not_equal(intercept_connect(&addr, 25, 0, &fd, error, sizeof error), RES_OK);
+    assert_int_not_equal(intercept_connect(NULL, &addr, 25, 0, &fd, error, sizeof error), RES_OK);
     assert_int_equal(fd, -1);
     assert_memory_equal(error, "cannot connect to 255.255.255.255:25: connect: ", 47);
 }
