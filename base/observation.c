@@ -35,24 +35,6 @@ observation_unref(struct observation *obs)
     free(obs);
 }
 
-struct observation *
-observation_copy(const struct observation *obs)
-{
-    struct observation *copy = observation_new();
-
-    if (!copy)
-        return NULL;
-    *copy = *obs;
-    copy->refs = 1;
-    copy->sans = (struct name_list){ .count = 0 };
-    copy->certs = peer_chain_ref(obs->certs);
-    if (name_list_copy(&obs->sans, &copy->sans) != RES_OK) {
-        observation_unref(copy);
-        return NULL;
-    }
-    return copy;
-}
-
 const char *
 tls_version_name(uint16_t version)
 {

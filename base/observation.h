@@ -93,10 +93,6 @@ struct observation *observation_new(void);
 struct observation *observation_ref(struct observation *obs);
 void observation_unref(struct observation *obs); /* NULL is allowed */
 
-/** A new one with the same facts and one reference: for another requirement's facts about the same
- * connection. NULL: no memory. */
-struct observation *observation_copy(const struct observation *obs);
-
 /** "TLSv1.3" as in records; "" for 0. And as in replies (TLS-022): "TLS 1.1", "SSL 3.0", "unknown".
  */
 const char *tls_version_name(uint16_t version);
