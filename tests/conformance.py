@@ -12,7 +12,8 @@ import sys
 TESTS = pathlib.Path(__file__).resolve().parent
 STATUSES = ("met", "partly", "not-built")
 # What the list has to hold: prefix, first and last number; gaps are numbers that nobody gave.
-RANGES = (("STS", 1, 13), ("STS", 20, 36), ("STS", 40, 51), ("STS", 60, 73), ("STS", 80, 92),
+RANGES = (("PRX", 1, 12), ("PRX", 39, 40), ("PRX", 43, 44), ("PRX", 48, 49), ("PRX", 52, 52),
+          ("PRX", 54, 54), ("TLS", 14, 15), ("STS", 1, 13), ("STS", 20, 36), ("STS", 40, 51), ("STS", 60, 73), ("STS", 80, 92),
           ("STS", 100, 109), ("STS", 120, 122), ("PRX", 16, 30), ("PRX", 41, 42), ("PRX", 45, 45),
           ("PRX", 50, 51), ("PRX", 53, 53), ("PRX", 14, 14), ("PRX", 32, 32), ("PRX", 36, 36),
           ("PIPE", 1, 14), ("CHNK", 1, 14), ("EXT", 1, 7), ("EXT", 9, 9), ("SMTP", 1, 16),

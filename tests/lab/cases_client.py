@@ -543,4 +543,4 @@ def the_mx_sees_the_address_that_is_configured(t, site):
             equal(peer.content(message(marker())).code, 250, "end of data")
             peer.quit()
         equal({c.peer[0] for c in server.connections[1:]}, {CLIENT[t.family]}, "the client's")
-        equal(len(server.mailbox), 5, "mails")
+        equal((len(server.mailbox), len(server.connections)), (5, 6), "mails, connections (PRX-010)")

@@ -247,7 +247,7 @@ def dialling_the_listener_itself_is_421(t):
 
 @case(Site("ongateway", policy="enforce"))
 def our_own_connections_are_not_intercepted(t, site):
-    """PRX-003: an MTA on the gateway is intercepted (redirect), the proxy's own connections never."""
+    """PRX-003, TC-GW-16: an MTA on the gateway is intercepted (redirect), the proxy's own connections never."""
     server = t.mx(site)
     space = "gateway" if t.gateway.intercept == "redirect" else "client"
     peer = t.ready(site, space=space)

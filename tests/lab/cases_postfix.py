@@ -1,4 +1,4 @@
-"""Real Postfix at both ends, over both families and both ways of interception."""
+"""Real Postfix at both ends, over both families (PRX-004) and both ways of interception (PRX-001)."""
 
 from capture import Capture
 from case import case, equal, fields, marker, message
