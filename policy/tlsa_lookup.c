@@ -28,7 +28,7 @@ finish(struct lookup *l, enum dane_state state)
 static void
 fail(struct lookup *l, const char *what, const char *reason, bool dnssec)
 {
-    snprintf(l->finding.reason, sizeof l->finding.reason, "%s %s", what, reason);
+    snprintf(l->finding.reason, sizeof l->finding.reason, "%.7s %.55s", what, reason);
     l->finding.dnssec = dnssec;
     l->finding.ttl_s = 0;
     finish(l, DANE_FAILED);

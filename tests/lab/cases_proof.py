@@ -226,7 +226,7 @@ def a_damaged_store_is_loud_and_mail_flows(t, site):
     store = t.gateway.folder / "policies.sqlite"
     t.gateway.lab.stop(t.gateway.process, signal.SIGTERM, 40)
     store.write_bytes(b"damaged" * 1000)
-    t.gateway._launch(begun)
+    t.gateway.launch(begun)
     assert "event=store-damaged" in t.gateway.read_log()[begun:]
     assert store.with_name("policies.sqlite.bad").exists()
     learn(t, site)
