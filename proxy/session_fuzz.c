@@ -29,6 +29,7 @@ enum { /* of the first octet */
        SHORT_BUDGET = 1 << 2,
        TLS_REQUIRED = 1 << 3,
        NO_FALLBACK = 1 << 4,
+       CLIENT_TLS_OFFERED = 1 << 5,
 };
 
 enum step {
@@ -44,7 +45,7 @@ enum step {
     STEP_MX_CLOSES,
     STEP_CLIENT_CLOSES,
     STEP_DRAIN,
-    STEP_CLIENT_CHUNK,
+    STEP_CLIENT_RARE,
     STEP_SOCKETS,
     STEP_AUTO, /* the world does what is expected of it, until nobody waits for it */
     STEP_BOTH_TEXTS,
@@ -69,11 +70,16 @@ static const char *const client_lines[16] = {
     "HELO client.example\r\nSTARTTLS\r\nVRFY u\r\nHELP\r\n",
 };
 
-static const char *const client_chunks[8] = {
-    "BDAT 4\r\na\n.\n",   "BDAT 3 LAST\r\nxyz",
-    "BDAT 0\r\n",         "BDAT 0 LAST\r\n",
-    "BDAT 9 LAST\r\nabc", "BDAT 6\r\nDATA\r\n",
-    "BDAT x\r\n",         "BDAT 5\r\n\r\n.\r\nBDAT 2 LAST\r\n\r\n",
+static const char *const client_rare[9] = {
+    "STARTTLS\r\nMAIL FROM:<evil@c.example>\r\n",
+    "BDAT 4\r\na\n.\n",
+    "BDAT 3 LAST\r\nxyz",
+    "BDAT 0\r\n",
+    "BDAT 0 LAST\r\n",
+    "BDAT 9 LAST\r\nabc",
+    "BDAT 6\r\nDATA\r\n",
+    "BDAT x\r\n",
+    "BDAT 5\r\n\r\n.\r\nBDAT 2 LAST\r\n\r\n",
 };
 
 static const char *const mx_lines[16] = {
@@ -227,6 +233,10 @@ tls_over(struct world *w, unsigned how)
     const struct observation *before = session_observation(w->session);
     struct observation *obs;
 
+    if (w->client_tls == CLIENT_HANDSHAKE) {
+        world_client_tls_over(w, how < 13);
+        return;
+    }
     if (w->leg != LEG_HANDSHAKE)
         return;
     obs = observation_new();
@@ -321,7 +331,7 @@ act(struct session_model *m, unsigned how)
 
         if (w->leg == LEG_CONNECTING)
             connected(w, 0);
-        else if (w->leg == LEG_HANDSHAKE)
+        else if (w->leg == LEG_HANDSHAKE || w->client_tls == CLIENT_HANDSHAKE)
             tls_over(w, 0);
         else if (w->waiting)
             answer(w, 0);
@@ -400,8 +410,8 @@ step(struct session_model *m, unsigned what, unsigned how, struct span *input)
         session_drain(w->session, how & 1);
         world_pump(w);
         return;
-    case STEP_CLIENT_CHUNK:
-        send_bytes(w, true, span_of(client_chunks[how & 7]));
+    case STEP_CLIENT_RARE:
+        send_bytes(w, true, span_of(client_rare[how % 9]));
         return;
     case STEP_SOCKETS:
         set_sockets(w, how);
@@ -450,6 +460,8 @@ make_world(struct span settings)
         w->config.recipient_budget_ms = 90000;
     w->config.tls_required = octets[0] & TLS_REQUIRED;
     w->config.cleartext_fallback = !(octets[0] & NO_FALLBACK);
+    if (octets[0] & CLIENT_TLS_OFFERED)
+        w->info.client_starttls = CLIENT_STARTTLS_TERMINATE;
     set_sockets(w, octets[1]);
     add_domain(w, "a.example", "mx.example", octets[2]);
     add_domain(w, "b.example", "mx.example", octets[3]);

@@ -82,6 +82,8 @@ enforces(const struct requirement *req, int64_t now_s)
 static bool
 wants_tls(const struct session_model *m, const struct requirement *req)
 {
+    if (m->w->client_tls == CLIENT_TLS) /* whoever relaxes what: not on in clear (TLS-030) */
+        return true;
     return is_strict(req) && (m->w->config.tls_required || req->local.action == RULE_REQUIRE ||
                               req->local.action == RULE_VERIFY);
 }
@@ -102,6 +104,7 @@ permits(const struct session_model *m, const struct requirement *req)
 {
     const struct config *config = &m->w->config;
     const struct demand demand = { .site_tls = config->tls_required,
+                                   .client_tls = m->w->client_tls == CLIENT_TLS,
                                    .cleartext_fallback = config->cleartext_fallback,
                                    .floor = config->tls_minimum };
     const struct observation *obs = session_observation(m->w->session);
@@ -120,7 +123,7 @@ permits(const struct session_model *m, const struct requirement *req)
 static bool
 clear_may_go(const struct session_model *m)
 {
-    if (m->w->config.tls_required)
+    if (m->w->config.tls_required || m->w->client_tls == CLIENT_TLS)
         return false;
     return !m->offers.starttls || m->tried_here || (m->tried && m->w->config.cleartext_fallback);
 }
@@ -502,6 +505,8 @@ client_hears_reply(struct session_model *m, unsigned code)
     else if (code / 100 == 3 && (cmd.verb != SMTP_VERB_DATA || !m->mx_in_data))
         fail_msg("reply %u, and the MX waits for no text", code);
     m->in_data = code / 100 == 3;
+    if (cmd.verb == SMTP_VERB_STARTTLS && code == 220)
+        len = m->stream_len; /* what stands behind it in clear is dropped (PRX-043) */
     drop(m, len);
 }
 
