@@ -6,6 +6,7 @@
 #include "base/hostname.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The strict one is zero. */
 enum verdict_action {
@@ -105,6 +106,16 @@ struct policy_result {
     char reason[128];        /* as verdict.reason */
 };
 
+/* What the site and the client demand of the connection, beside the recipient's domain. */
+struct demand {
+    bool site_tls;           /* TLS for everybody: key tls = required (TLS-011) */
+    bool client_tls;         /* the client's own leg is under TLS: never on in clear (TLS-030) */
+    bool requiretls;         /* MAIL ... REQUIRETLS (RFC 8689 2) */
+    bool null_sender;        /* MAIL FROM:<>, which may do without that keyword (RTLS-006) */
+    bool cleartext_fallback; /* who has no policy is served in clear when TLS is broken (TLS-031) */
+    uint16_t floor;          /* lowest TLS version under site_tls and requiretls (TLS-020) */
+};
+
 struct verdict {
     enum verdict_action action;
     enum reply_row reply; /* with VERDICT_REFUSE and VERDICT_CLOSE; REPLY_NONE otherwise */
@@ -125,6 +136,11 @@ struct verdict {
      * where it does. Recorded always (PRX-041). */
     enum verdict_action would;
     enum reply_row would_reply;
+
+    /* What it was made of beside requirement and observation, which may know more by now. */
+    int64_t judged_at_s; /* wall clock; 0: judge() was not asked */
+    bool bound;          /* observation.bound at that time */
+    struct demand demand;
 };
 
 /** "starttls-not-supported" ...; "" for RESULT_SUCCESS. Static storage. */

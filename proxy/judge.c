@@ -217,6 +217,9 @@ judge(const struct requirement *domain, const struct demand *demand, const struc
                        strcmp(obs->sni, requirement_sni(req)) == 0;
     v.would = would.action;
     v.would_reply = would.reply;
+    v.judged_at_s = now_s;
+    v.bound = obs->bound;
+    v.demand = *demand;
     add_results(&v, req, obs, now_s);
     return v;
 }

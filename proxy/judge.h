@@ -7,16 +7,6 @@
 #include "base/requirement.h"
 #include "base/verdict.h"
 
-/* What the site and the client demand of the connection, beside the recipient's domain. */
-struct demand {
-    bool site_tls;           /* TLS for everybody: key tls = required (TLS-011) */
-    bool client_tls;         /* the client's own leg is under TLS: never on in clear (TLS-030) */
-    bool requiretls;         /* MAIL ... REQUIRETLS (RFC 8689 2) */
-    bool null_sender;        /* MAIL FROM:<>, which may do without that keyword (RTLS-006) */
-    bool cleartext_fallback; /* who has no policy is served in clear when TLS is broken (TLS-031) */
-    uint16_t floor;          /* lowest TLS version under site_tls and requiretls (TLS-020) */
-};
-
 /** May this recipient's mail go over this connection?
  *
  * req     what the recipient's domain demands

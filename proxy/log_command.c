@@ -7,6 +7,7 @@
 #include "proxy/log_filter.h"
 #include "proxy/log_summary.h"
 #include "proxy/record_json.h"
+#include "proxy/rejudge.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,20 +44,22 @@ static const char help[] =
     "What to do with them:\n"
     "  -f, --follow      go on with what is added, also after the file has been rotated\n"
     "  --summary         how many recipients of each domain were protected how, and refused why\n"
+    "  --rejudge         makes each verdict again from its record, and tells those that differ\n"
     "  --json            the summary as JSON, a line for each domain and one for the total\n"
     "\n"
     "  -c FILE           configuration, by default " DEFAULT_CONFIG "\n"
     "  -h, --help        print this text\n"
     "\n"
     "Exit status: 0 all is printed; 1 bytes were skipped, or a file could not be read or the\n"
-    "output written; 2 wrong usage.\n";
+    "output written, or a verdict differs; 2 wrong usage.\n";
 
-enum { OPTION_FILTER = 256, OPTION_SUMMARY, OPTION_JSON };
+enum { OPTION_FILTER = 256, OPTION_SUMMARY, OPTION_REJUDGE, OPTION_JSON };
 
 struct log_command {
     struct log_filter filter;
     struct log_summary *summary; /* owned; NULL: records are printed */
-    bool json, follow;
+    bool json, follow, rejudge;
+    uint64_t rejudged[REJUDGE_DIFFERENT + 1], unreadable;
     const char *config_path;
     FILE *out, *err;
     struct file_follow *following; /* owned; NULL: no file is followed */
@@ -81,6 +84,21 @@ print_record(struct log_command *log, int64_t wall_ns, struct span map)
     return ok;
 }
 
+/* False: the output takes no more. */
+static bool
+rejudge_record(struct log_command *log, struct span map)
+{
+    char difference[REJUDGE_TEXT_MAX];
+    enum rejudge_outcome outcome;
+
+    if (rejudge(map, &outcome, difference) != RES_OK) {
+        log->unreadable++;
+        return true;
+    }
+    log->rejudged[outcome]++;
+    return outcome != REJUDGE_DIFFERENT || fprintf(log->out, "%s\n", difference) >= 0;
+}
+
 static bool
 on_record(void *arg, int64_t wall_ns, struct span map)
 {
@@ -88,6 +106,8 @@ on_record(void *arg, int64_t wall_ns, struct span map)
 
     if (!log_filter_matches(&log->filter, wall_ns, map))
         return true;
+    if (log->rejudge)
+        return rejudge_record(log, map);
     if (!log->summary)
         return print_record(log, wall_ns, map);
     if (log_summary_add(log->summary, map) != RES_OK)
@@ -196,23 +216,42 @@ take_end(struct log_command *log, enum record_stream_end end, int *status)
 }
 
 static int
+finish_summary(struct log_command *log)
+{
+    enum result res = log->json ? log_summary_print_json(log->summary, log->out)
+                                : log_summary_print(log->summary, log->out);
+
+    if (res != RES_OK)
+        fputs("stsgate log: no memory\n", log->err);
+    return res == RES_OK ? 0 : 1;
+}
+
+static int
+finish_rejudge(struct log_command *log)
+{
+    fprintf(log->out,
+            "%" PRIu64 " the same, %" PRIu64 " different, %" PRIu64 " cut, %" PRIu64
+            " not to be read\n",
+            log->rejudged[REJUDGE_SAME], log->rejudged[REJUDGE_DIFFERENT],
+            log->rejudged[REJUDGE_CUT], log->unreadable);
+    return log->rejudged[REJUDGE_DIFFERENT] || log->unreadable ? 1 : 0;
+}
+
+static int
 log_files(struct log_command *log, char **paths, int count)
 {
-    int status = 0;
+    int status = 0, finished = 0;
 
     for (int i = 0; i < count; i++)
         if (!take_end(log, log_path(log, paths[i]), &status))
             return status;
-    if (!log->summary)
-        return status;
-    if ((log->json ? log_summary_print_json(log->summary, log->out)
-                   : log_summary_print(log->summary, log->out)) != RES_OK) {
-        fputs("stsgate log: no memory\n", log->err);
-        return 1;
-    }
+    if (log->rejudge)
+        finished = finish_rejudge(log);
+    else if (log->summary)
+        finished = finish_summary(log);
     if (fflush(log->out) != 0)
         (void)take_end(log, RECORD_STREAM_STOPPED, &status);
-    return status;
+    return status > finished ? status : finished;
 }
 
 /* The file that the gateway writes. */
@@ -255,6 +294,9 @@ take_option(struct log_command *log, int c, const char *name)
         if (!log->summary)
             log->summary = log_summary_new();
         return log->summary != NULL;
+    case OPTION_REJUDGE:
+        log->rejudge = true;
+        return true;
     case OPTION_JSON:
         log->json = true;
         return true;
@@ -276,7 +318,9 @@ is_consistent(const struct log_command *log, int files)
 {
     const char *wrong = NULL;
 
-    if (log->follow && log->summary)
+    if (log->rejudge && log->summary)
+        wrong = "--rejudge and --summary are two things";
+    else if (log->follow && (log->summary || log->rejudge))
         wrong = "--follow never ends, so there is nothing to add up";
     else if (log->follow && files > 1)
         wrong = "--follow takes one FILE";
@@ -304,6 +348,7 @@ run(struct log_command *log, int argc, char **argv)
         { "until", required_argument, NULL, OPTION_FILTER },
         { "follow", no_argument, NULL, 'f' },
         { "summary", no_argument, NULL, OPTION_SUMMARY },
+        { "rejudge", no_argument, NULL, OPTION_REJUDGE },
         { "json", no_argument, NULL, OPTION_JSON },
         { "help", no_argument, NULL, 'h' },
         { 0 },

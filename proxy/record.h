@@ -54,8 +54,6 @@ struct record_recipient {
     const struct dane_facts *dane; /* of obs for req's records */
     const struct verdict *verdict;
     unsigned number;         /* of the session's recipient records, 1 .. */
-    bool tls_required;       /* the site demands TLS of everybody (key tls) */
-    bool requiretls;         /* the sender does (RFC 8689) */
     unsigned transaction;    /* of this session, 1 .. */
     const char *rcpt_domain; /* of the address, A-labels; the policy domain is req's */
 

@@ -1,7 +1,5 @@
 /* proxy/record_msg.c: the records of proxy/record.h as MessagePack. docs/records.md lists every key
  * below, and a test compares the two. */
-#include <stdio.h>
-
 #include "base/pack.h"
 #include "proxy/record.h"
 
@@ -12,9 +10,10 @@
  * refuses, which the tests would show. */
 #define EVENT_PAIRS 3u
 #define SESSION_PAIRS 11u
-#define RECIPIENT_PAIRS 30u
+#define RECIPIENT_PAIRS 31u
 #define POLICY_PAIRS 11u
 #define NO_POLICY_PAIRS 2u
+#define JUDGED_PAIRS 7u
 #define DANE_PAIRS 16u
 #define DANE_HOST_PAIRS 6u
 #define OVERRIDE_PAIRS 5u
@@ -347,6 +346,25 @@ put_verdict(struct pack_writer *w, const struct verdict *verdict)
     put_bool(w, "mx_proven", verdict->proven);
 }
 
+/* What the verdict was made of that stands nowhere else: enough to make it again. */
+static void
+put_judged(struct pack_writer *w, const struct requirement *req, const struct verdict *verdict)
+{
+    key(w, "judged");
+    if (verdict->judged_at_s == 0) {
+        pack_nil(w);
+        return;
+    }
+    pack_map(w, JUDGED_PAIRS);
+    put_int(w, "at", verdict->judged_at_s);
+    put_bool(w, "bound", verdict->bound);
+    put_bool(w, "client_tls", verdict->demand.client_tls);
+    put_bool(w, "null_sender", verdict->demand.null_sender);
+    put_bool(w, "cleartext_fallback", verdict->demand.cleartext_fallback);
+    put_text(w, "floor", tls_version_name(verdict->demand.floor));
+    put_bool(w, "mx_secure", req->dane.mx_secure);
+}
+
 enum result
 record_encode_recipient(const struct record_recipient *record, struct buffer *out)
 {
@@ -365,8 +383,9 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     put_bool(&w, "monitored", req->monitored);
     put_bool(&w, "defer", req->defer);
     put_bool(&w, "null_mx", req->null_mx);
-    put_bool(&w, "tls_required", record->tls_required);
-    put_bool(&w, "requiretls", record->requiretls);
+    put_bool(&w, "tls_required", record->verdict->demand.site_tls);
+    put_bool(&w, "requiretls", record->verdict->demand.requiretls);
+    put_judged(&w, req, record->verdict);
     put_local(&w, req);
     put_text(&w, "matched", mx_match_name(req->matched));
     put_bool(&w, "mx_lookup_failed", req->mx_lookup_failed);

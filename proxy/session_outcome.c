@@ -105,8 +105,6 @@ record(struct session *s, const struct requirement *req, const struct observatio
     details.obs = obs;
     details.verdict = verdict;
     details.number = ++s->stats.records;
-    details.tls_required = s->config->tls_required;
-    details.requiretls = s->mail_extensions & EHLO_REQUIRETLS;
     details.transaction = s->transaction;
     if (!details.dane)
         details.dane = &obs->dane;

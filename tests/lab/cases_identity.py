@@ -212,4 +212,4 @@ def a_refused_mail_is_the_answer_to_every_recipient(t, site):
     equal(peer.cmd("DATA").code, 554, "DATA")
     peer.quit()
     server.wait_idle()
-    equal(server.received("RCPT", "DATA"), [], "what the MX saw")
+    equal(server.received("DATA", "b@mail552.test"), [], "what the MX saw")

@@ -185,6 +185,7 @@ def run_configuration(intercept, family, chosen, materials, folder, options, rep
             for one, name in zip(chosen, names):
                 run_case(one, name, world_up, report)
             if world_up.gateway:
+                check_records(f"{intercept}/{family} records-are-judged-again", world_up, report)
                 check_end(f"{intercept}/{family} gateway-ends-cleanly", world_up, report)
     except Exception:  # the lab did not come up, or broke
         report.fail(f"{intercept}/{family} lab", traceback.format_exc(limit=-3))
@@ -192,6 +193,17 @@ def run_configuration(intercept, family, chosen, materials, folder, options, rep
         if report.keep:
             shutil.copytree(folder / f"{intercept}{family}", report.keep / f"{intercept}{family}",
                             dirs_exist_ok=True, ignore=shutil.ignore_patterns("queue", "data"))
+
+
+def check_records(name, world_up, report):
+    """TC-OPS-06: every verdict of the run comes out of its record again."""
+    done = world_up.gateway.command("log", "--rejudge", str(world_up.gateway.record_file))
+    last = (done.stdout.splitlines() or [""])[-1]
+    if done.returncode == 0 and last.endswith(" 0 different, 0 cut, 0 not to be read"):
+        report.passed += 1
+        report.line("ok", name, f"({last})")
+    else:
+        report.fail(name, done.stdout[-4000:] + done.stderr[-1000:])
 
 
 def check_end(name, world_up, report):

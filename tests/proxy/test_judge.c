@@ -11,9 +11,11 @@
 
 #include "proxy/judge.h"
 #include "proxy/replies.h"
+#include "tests/proxy/rejudge_check.h"
 
 #define ROWS(a) (sizeof(a) / sizeof *(a))
 #define NOW_S 1700000000
+#define REJUDGED_EVERY 97 /* of the product: a record costs more than a verdict */
 #define REASON "tlsv1 alert handshake failure"
 
 /* In each of these zero is the case where all is well, so that a row names what is wrong. */
@@ -810,6 +812,7 @@ test_case(void **state)
     fill_requirement(&c->facts, &req);
     fill_observation(&c->facts, &req, &obs);
     v = judge(&req, &usual, &obs, NOW_S);
+    check_rejudged(&req, &obs, &v);
     assert_string_equal(verdict_action_name(v.action), verdict_action_name(c->action));
     assert_int_equal(v.reply, c->reply);
     assert_string_equal(result_type_name(v.result), result_type_name(c->result));
@@ -1286,6 +1289,7 @@ test_demand(void **state)
     req.local.action = c->action;
     fill_observation(&c->facts, &req, &obs);
     v = judge(&req, &c->demand, &obs, NOW_S);
+    check_rejudged(&req, &obs, &v);
     assert_string_equal(verdict_action_name(v.action), verdict_action_name(c->want));
     assert_int_equal(v.reply, c->reply);
     assert_string_equal(result_type_name(v.result), result_type_name(c->result));
@@ -1369,6 +1373,7 @@ test_requiretls(void **state)
     obs.floor = obs.floor ? judge_floor(&req, &demand) : 0;
     obs.requiretls_offered = !c->no_keyword;
     v = judge(&req, &demand, &obs, NOW_S);
+    check_rejudged(&req, &obs, &v);
     assert_string_equal(verdict_action_name(v.action), verdict_action_name(c->want));
     assert_int_equal(v.reply, c->reply);
     assert_int_equal(judge_floor(&req, &demand), TLS_VERSION_1_2); /* TLS-020 */
@@ -1596,13 +1601,15 @@ check_resumed(const struct trial *t)
 }
 
 static void
-try_one(const struct facts *facts, const struct demand *demand)
+try_one(const struct facts *facts, const struct demand *demand, bool rejudged)
 {
     struct trial t = { .facts = *facts, .demand = *demand };
 
     fill_requirement(facts, &t.req);
     fill_observation(facts, &t.req, &t.obs);
     t.v = judge(&t.req, &t.demand, &t.obs, NOW_S);
+    if (rejudged)
+        check_rejudged(&t.req, &t.obs, &t.v);
     check_always(&t);
     check_ends(&t);
     check_resumed(&t);
@@ -1663,7 +1670,7 @@ test_product(void **state)
         f.chain = digit(&n, QUALITIES);
         f.version = versions[digit(&n, ROWS(versions))];
         if (f.step == DONE || (f.san == SAN_MX && f.chain == GOOD)) /* else they say nothing */
-            try_one(&f, &demands[digit(&n, ROWS(demands))]);
+            try_one(&f, &demands[digit(&n, ROWS(demands))], i % REJUDGED_EVERY == 0);
     }
 }
 

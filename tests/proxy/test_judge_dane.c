@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "proxy/judge.h"
+#include "tests/proxy/rejudge_check.h"
 
 #define ROWS(a) (sizeof(a) / sizeof *(a))
 #define NOW_S 1700000000
@@ -300,6 +301,7 @@ fill_requirement(const struct facts *f, struct requirement *req, struct dane_hos
     req->sts.mode = modes[f->policy];
     req->sts.mx = (struct name_list){ patterns[f->unlisted], 1 };
     req->sts.expires_at_s = NOW_S + 1;
+    req->sts.fetched_at_s = NOW_S - 1;
     req->tls_floor = TLS_VERSION_1_2;
     req->monitored = f->monitored;
     req->local.action = f->rule;
@@ -381,6 +383,7 @@ test_case(void **state)
     fill_requirement(&c->facts, &req, &host, &record);
     fill_observation(&c->facts, &req, &obs);
     v = judge(&req, &usual, &obs, NOW_S);
+    check_rejudged(&req, &obs, &v);
     assert_string_equal(verdict_action_name(v.action), verdict_action_name(c->action));
     assert_int_equal(v.reply, c->reply);
     assert_string_equal(result_type_name(v.result), result_type_name(c->result));

@@ -111,7 +111,9 @@ static const char recipient_line[] =
     "\"rule\":\"STS-085 RFC 8461 4.2\",\"result_type\":\"certificate-expired\","
     "\"reason\":\"certificate has expired\",\"mx\":\"mx1.example.com\",\"mx_proven\":false,"
     "\"would\":\"refuse\",\"monitored\":false,\"defer\":false,\"null_mx\":false,"
-    "\"tls_required\":false,\"requiretls\":false,"
+    "\"tls_required\":false,\"requiretls\":false,\"judged\":{\"at\":1699999999,"
+    "\"bound\":false,\"client_tls\":false,\"null_sender\":false,\"cleartext_fallback\":true,"
+    "\"floor\":\"TLSv1.2\",\"mx_secure\":true},"
     "\"override\":{\"id\":\"bank\",\"action\":\"verify\",\"mx\":[\"*.example.com\"],"
     "\"mx_count\":1,\"trust\":1},"
     "\"matched\":\"address\",\"mx_lookup_failed\":false,"
@@ -396,7 +398,7 @@ test_long_file(void **state)
 
     (void)state;
     record_samples_init(&s);
-    buffer_init(&all, 64 * RECORD_MAX_BYTES);
+    buffer_init(&all, 128 * RECORD_MAX_BYTES);
     for (unsigned i = 0; i < 1000; i++)
         assert_int_equal(record_encode_recipient(&s.recipient, &all), RES_OK);
     garbage_from = buffer_len(&all);

@@ -19,6 +19,7 @@
 #include "proxy/log_summary.h"
 #include "proxy/record_stream.h"
 #include "proxy/record_view.h"
+#include "proxy/rejudge.h"
 #include "tests/proxy/record_samples.h"
 
 #define ROWS(a) (sizeof(a) / sizeof *(a))
@@ -343,13 +344,63 @@ test_follow_nowhere(void **state)
     assert_null(file_follow_new("/nonexistent/folder/records"));
 }
 
+/* TC-OPS-06: the sample says what judge() would not; and what is missing is told. */
+static void
+test_rejudge_differs(void **state)
+{
+    static const char no_facts[] = "\x82\xa5"
+                                   "event\xa9recipient\xa6"
+                                   "domain\xa1x";
+    char difference[REJUDGE_TEXT_MAX];
+    enum rejudge_outcome outcome;
+    struct record_samples s;
+    struct buffer record;
+
+    (void)state;
+    record_samples_init(&s);
+    encode_recipient(&s, &record);
+    assert_int_equal(rejudge(map_of(&record), &outcome, difference), RES_OK);
+    assert_int_equal(outcome, REJUDGE_DIFFERENT);
+    assert_non_null(strstr(difference, "recorded refuse by \"STS-085 RFC 8461 4.2\""));
+    buffer_clear(&record);
+    s.verdict.judged_at_s = 0;
+    encode_recipient(&s, &record);
+    assert_int_equal(rejudge(map_of(&record), &outcome, difference), RES_OK);
+    assert_int_equal(outcome, REJUDGE_NOT_JUDGED);
+    buffer_clear(&record);
+    record_samples_clear(&s);
+    assert_int_equal(rejudge(span_make(no_facts, sizeof no_facts - 1), &outcome, difference),
+                     RES_SYNTAX);
+}
+
+/* A list that had no room cannot be judged by. */
+static void
+test_rejudge_cut(void **state)
+{
+    char difference[REJUDGE_TEXT_MAX];
+    enum rejudge_outcome outcome;
+    struct record_samples s;
+    struct buffer record;
+
+    (void)state;
+    record_samples_init(&s);
+    for (unsigned i = 0; i < RECORD_NAMES_MAX; i++)
+        assert_int_equal(name_list_add(&s.req->sts.mx, span_of("mx.example.com")), RES_OK);
+    encode_recipient(&s, &record);
+    assert_int_equal(rejudge(map_of(&record), &outcome, difference), RES_OK);
+    assert_int_equal(outcome, REJUDGE_CUT);
+    buffer_clear(&record);
+    record_samples_clear(&s);
+}
+
 int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_values),       cmocka_unit_test(test_summary),
-        cmocka_unit_test(test_summary_json), cmocka_unit_test(test_summary_is_safe),
-        cmocka_unit_test(test_follow),       cmocka_unit_test(test_follow_nowhere),
+        cmocka_unit_test(test_rejudge_differs), cmocka_unit_test(test_rejudge_cut),
+        cmocka_unit_test(test_values),          cmocka_unit_test(test_summary),
+        cmocka_unit_test(test_summary_json),    cmocka_unit_test(test_summary_is_safe),
+        cmocka_unit_test(test_follow),          cmocka_unit_test(test_follow_nowhere),
     };
     struct CMUnitTest tests[ROWS(filters) + ROWS(others)] = { 0 };
 

@@ -17,8 +17,9 @@
         text, sizeof(text) - 1                                                                     \
     }
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
-#define V4 "\xc0\x00\x02\x07\xc6\x33\x64\x19\xc3\x53\x00\x19" /* 192.0.2.7 198.51.100.25 50003 25  \
-                                                               */
+#define V4                                                                                         \
+    "\xc0\x00\x02\x07\xc6\x33\x64\x19\xc3\x53\x00\x19" /* 192.0.2.7 198.51.100.25 50003 25         \
+                                                        */
 #define NET6 "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0"
 #define V6 NET6 "\x07" NET6 "\x19\xc3\x53\x00\x19"
 #define MAPPED "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x07"
