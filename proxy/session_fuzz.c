@@ -22,6 +22,7 @@
 #define LAST_TIMEOUTS 12u /* more than any session needs to end */
 #define INPUT_MAX 4096u   /* so that records and pipes suffice */
 #define DEMANDS 16u
+#define GOOD_KEY 1
 
 enum { /* of the first octet */
        RAW = 1 << 0,
@@ -116,6 +117,26 @@ enforce(struct requirement *req, const char *pattern)
         abort();
 }
 
+/* One TLSA record, 3 1 1, of the key that a good MX shows. */
+static void
+secure(struct requirement *req, const char *host)
+{
+    char digest[32] = { GOOD_KEY };
+    struct dane_host *dane = calloc(1, sizeof *dane);
+
+    if (!dane || name_list_add(&dane->references, span_of(host)) != RES_OK ||
+        dane_host_add(dane, TLSA_DANE_EE, TLSA_SPKI, TLSA_SHA2_256,
+                      span_make(digest, sizeof digest)) != RES_OK)
+        abort();
+    snprintf(dane->mx, sizeof dane->mx, "%s", host);
+    snprintf(dane->base, sizeof dane->base, "%s", host);
+    req->dane.state = DANE_SECURE;
+    req->dane.mx_secure = true;
+    req->dane.hosts = dane;
+    req->dane.host_count = 1;
+    req->tls_floor = TLS_VERSION_1_2;
+}
+
 static void
 demand(struct requirement *req, unsigned kind, const char *host)
 {
@@ -158,17 +179,14 @@ demand(struct requirement *req, unsigned kind, const char *host)
         req->defer = true;
         return;
     case 12:
-        enforce(req, host);
-        req->matched = MX_MATCH_CERTIFICATE;
-        req->mx_lookup_failed = true;
+        secure(req, host);
         return;
     case 13:
         enforce(req, host);
         req->sts.expires_at_s = WORLD_START_S + 300;
         return;
     case 14:
-        enforce(req, host);
-        req->local.action = RULE_MONITOR;
+        req->dane.state = DANE_FAILED;
         return;
     case 15:
         enforce(req, host);
@@ -253,6 +271,7 @@ tls_over(struct world *w, unsigned how)
                        : how == 14 ? TLS_FAILURE_HANDSHAKE
                                    : TLS_FAILURE_TIMEOUT;
     } else {
+        w->key = how & 8 ? 0 : GOOD_KEY;
         obs->stage = TLS_STAGE_DONE;
         obs->chain = how & 2 ? how & 1 ? CHAIN_EXPIRED : CHAIN_UNTRUSTED : CHAIN_GOOD;
         obs->version = how & 8 ? w->floor : TLS_VERSION_1_3;

@@ -9,7 +9,6 @@
 
 #include <stdio.h>
 
-#include "proxy/judge.h"
 #include "proxy/smtp_command.h"
 
 static struct span
@@ -63,89 +62,7 @@ has_look_alike(struct span text, size_t len)
     return false;
 }
 
-/* ---- what may go upstream ---- */
-
-/* Does nothing relax what is demanded for the domain? */
-static bool
-is_strict(const struct requirement *req)
-{
-    return !req->monitored && req->local.action != RULE_MONITOR && req->local.action != RULE_BYPASS;
-}
-
-/* A policy in force, by a reading of RFC 8461 of its own. */
-static bool
-enforces(const struct requirement *req, int64_t now_s)
-{
-    return req->sts.mode == STS_MODE_ENFORCE && now_s < req->sts.expires_at_s && is_strict(req);
-}
-
-static bool
-wants_tls(const struct session_model *m, const struct requirement *req)
-{
-    if (m->w->client_tls == CLIENT_TLS) /* whoever relaxes what: not on in clear (TLS-030) */
-        return true;
-    return is_strict(req) && (m->w->config.tls_required || req->local.action == RULE_REQUIRE ||
-                              req->local.action == RULE_VERIFY);
-}
-
-static bool
-names_one_of(const struct observation *obs, const struct name_list *patterns)
-{
-    for (size_t i = 0; i < obs->sans.count; i++)
-        for (size_t k = 0; k < patterns->count; k++)
-            if (hostname_matches(span_of(patterns->names[k]), span_of(obs->sans.names[i])) ||
-                hostname_matches(span_of(obs->sans.names[i]), span_of(patterns->names[k])))
-                return true;
-    return false;
-}
-
-static bool
-permits(const struct session_model *m, const struct requirement *req)
-{
-    const struct config *config = &m->w->config;
-    const struct demand demand = { .site_tls = config->tls_required,
-                                   .client_tls = m->w->client_tls == CLIENT_TLS,
-                                   .cleartext_fallback = config->cleartext_fallback,
-                                   .floor = config->tls_minimum };
-    const struct observation *obs = session_observation(m->w->session);
-    int64_t now_s = WORLD_START_S + m->w->now_ms / 1000;
-
-    if (enforces(req, now_s) &&
-        (m->w->leg != LEG_TLS || obs->chain != CHAIN_GOOD || !names_one_of(obs, &req->sts.mx)))
-        return false;
-    if (wants_tls(m, req) && m->w->leg != LEG_TLS)
-        return false;
-    return judge(req, &demand, obs, now_s).action == VERDICT_ALLOW;
-}
-
-/* May it go in clear what nobody demands TLS for? What can be had under TLS does not (PRX-050), and
- * after TLS that broke only where the site permits that (TLS-031). */
-static bool
-clear_may_go(const struct session_model *m)
-{
-    if (m->w->config.tls_required || m->w->client_tls == CLIENT_TLS)
-        return false;
-    return !m->offers.starttls || m->tried_here || (m->tried && m->w->config.cleartext_fallback);
-}
-
-/* May mail for the domain go to the MX as the connection is now? Any answer counts that there was.
- */
-static bool
-domain_may_go(const struct session_model *m, struct span domain)
-{
-    bool has_demands = false;
-
-    for (size_t i = 0; i < m->w->answer_count; i++) {
-        const struct world_answer *answer = &m->w->answers[i];
-
-        if (!span_equal_nocase(domain, span_of(answer->domain)) || !answer->req)
-            continue;
-        has_demands = true;
-        if (permits(m, answer->req))
-            return true;
-    }
-    return !has_demands && (m->w->leg == LEG_TLS || clear_may_go(m));
-}
+/* ---- to the MX ---- */
 
 /* The domain of a RCPT line, by the last "@" of its path; empty for literals and <postmaster>. */
 static struct span
@@ -175,14 +92,12 @@ some_recipient_may_go(const struct session_model *m)
 
         smtp_command_parse(span_first(rest, len - 2), true, &cmd);
         if (cmd.verb == SMTP_VERB_RCPT && cmd.error == REPLY_NONE &&
-            domain_may_go(m, span_of(cmd.path.domain)))
+            session_model_may_go(m, span_of(cmd.path.domain)))
             return true;
         rest = span_from(rest, len);
     }
     return false;
 }
-
-/* ---- to the MX ---- */
 
 static void
 new_connection(struct session_model *m)
@@ -286,7 +201,7 @@ mx_hears_command(struct session_model *m, struct span line)
         fail_msg("STARTTLS where there is none");
     if (verb == OWES_MAIL && !some_recipient_may_go(m))
         fail_msg("for no recipient that may go: \"%.*s\"", shown, line.ptr);
-    if (verb == OWES_RCPT && !domain_may_go(m, domain_of(line)))
+    if (verb == OWES_RCPT && !session_model_may_go(m, domain_of(line)))
         fail_msg("without an allow verdict: \"%.*s\"", shown, line.ptr);
     if ((verb == OWES_DATA || verb == OWES_CHUNK) && m->accepted == 0)
         fail_msg("text for nobody: \"%.*s\"", shown, line.ptr);

@@ -83,6 +83,10 @@ void session_model_watch(struct session_model *m, struct world *w);
 /** What must hold while nothing moves. */
 void session_model_check(struct session_model *m);
 
+/** May mail for the domain go to the MX as the connection is now? By judge(), and by a reading of
+ * the RFCs of its own (session_model_demands.c). */
+bool session_model_may_go(const struct session_model *m, struct span domain);
+
 /** The reply that is due next from the MX. */
 enum model_owed session_model_owed(struct session_model *m);
 
