@@ -56,6 +56,12 @@ class PinnedLab(lab.Lab):
         return super().start(space, *self.pinned(space, argv), log=log, resolver=resolver)
 
 
+class Zones(dns.Zones):
+    """As the world has them: that a domain has no TLSA records is remembered for a while."""
+
+    negative_ttl = 300
+
+
 class Sink:
     """stsgate-sink in the MX's namespace."""
 
@@ -111,8 +117,8 @@ class Stage:
             self.lab.in_space(space, "sysctl", "-qw", *SYSCTLS)
         self.certificates = certs.Certificates(self.lab.folder / "certs")
         self.pair = self.certificates.make("bench", [self.site.mx])
-        self.zones = dns.Zones(self.lab.folder / "zones", [self.site], self.certificates,
-                               {self.site: self.pair})
+        self.zones = Zones(self.lab.folder / "zones", [self.site], self.certificates,
+                           {self.site: self.pair})
         web_pair = self.certificates.make("web", [f"mta-sts.{self.site.domain}"])
         names = dns.NameServer(self.lab, self.zones)
         self.web = web.PolicyHosts(self.lab, [self.site], web_pair)

@@ -30,7 +30,8 @@ import time
 from lab import run, wait_for
 from world import HUNG_WEB, NAME_SERVER, RESOLVER, WEB
 
-HEADER = "$TTL 300\n@ IN SOA ns.test. hostmaster.test. {serial} 3600 600 86400 1\n@ IN NS ns.test.\n"
+HEADER = ("$TTL 300\n@ IN SOA ns.test. hostmaster.test. {serial} 3600 600 86400 {negative_ttl}\n"
+          "@ IN NS ns.test.\n")
 UNUSUAL = ("plain.test", "bogus.test", "dead.test")
 NS_GLUE = f"ns.test. IN A {NAME_SERVER[4]}\nns.test. IN AAAA {NAME_SERVER[6]}\n"
 
@@ -45,6 +46,8 @@ class Zones:
     """Zone files and keys, made once per run and served by each lab of it.
 
     certificates, pairs: what TLSA records are made from; pairs by site."""
+
+    negative_ttl = 1  # s that the absence of a record may be remembered
 
     def __init__(self, folder, sites, certificates, pairs):
         self.folder = folder
@@ -78,7 +81,8 @@ class Zones:
         self._sign(".", "root", f"test. IN NS ns.test.\n{NS_GLUE}" + self._ds(self.keys["test."][0]))
 
     def _file(self, name, origin, records):
-        text = f"$ORIGIN {origin}\n{HEADER.format(serial=self.serial)}{records}"
+        header = HEADER.format(serial=self.serial, negative_ttl=self.negative_ttl)
+        text = f"$ORIGIN {origin}\n{header}{records}"
         (self.folder / name).write_text(text)
 
     def _sign(self, origin, name, records):
