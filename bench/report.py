@@ -145,13 +145,21 @@ def _growth_table(result):
     return lines + _table(["through", "figure"] + [str(n) for n in sessions], rows)
 
 
+def _provisional(machine):
+    """A busy machine stretches times and, by cold caches, CPU too; ratios suffer less."""
+    if machine["load_average_before"] < machine["cpus"] / 4:
+        return []
+    return ["**Provisional:** the machine had other work to do. Latency and throughput say little, "
+            "CPU and its ratios more.", ""]
+
+
 def markdown(result):
     machine, calls = result["machine"], result["system_calls"]
     lines = [f"# Bench of {result['date']}", "",
              f"Revision {result['revision']}; {machine['cpu']}, {machine['cpus']} CPUs "
              f"(proxies on {machine['proxy_cpus']}, load and MX on {machine['other_cpus']}), Linux "
              f"{machine['kernel']}; load average before the run {machine['load_average_before']:.1f}.",
-             "", f"Medians of {result['rounds']} interleaved rounds"
+             "", *_provisional(machine), f"Medians of {result['rounds']} interleaved rounds"
              + (", quick form" if result["quick"] else "")
              + f". {result['records']['mails']} mails through stsgate, each judged under a policy in "
              "mode enforce, each with its record.", ""]
