@@ -26,12 +26,15 @@ import stage
 
 RECORDED = pathlib.Path(__file__).resolve().parent / "gate.json"
 TOLERANCE = 0.05
-SINGLES, KEPT, BULK_MAILS, BULK_MIB = 40, 200, 6, 4
+SINGLES, KEPT, BULK_MAILS, BULK_MIB = 40, 200, 8, 8
 LOADS = {
     "nothing": (),
     "single": ("--sessions", "1", "--count", str(SINGLES)),
     "kept": ("--sessions", "1", "--messages", str(KEPT)),
-    "bulk": ("--sessions", "1", "--messages", str(BULK_MAILS), "--size", str(BULK_MIB * loads.MIB)),
+    # Four at a time: while one is served the sockets of the others fill, so that how much a read finds
+    # hangs less on chance.
+    "bulk": ("--sessions", "4", "--messages", str(BULK_MAILS // 4), "--size",
+             str(BULK_MIB * loads.MIB)),
 }
 
 
