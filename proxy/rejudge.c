@@ -414,6 +414,15 @@ judge_again(struct reading *r, struct requirement *req, struct observation *obs,
     return RES_OK;
 }
 
+/* A step on the way and no verdict: the session ended before there was one, and the facts in the
+ * record are later than those that led to it. */
+static bool
+is_unfinished(struct span map)
+{
+    return record_is(map, "verdict", verdict_action_name(VERDICT_START_TLS)) ||
+           record_is(map, "verdict", verdict_action_name(VERDICT_RECONNECT));
+}
+
 enum result
 rejudge(struct span map, enum rejudge_outcome *out, char difference[REJUDGE_TEXT_MAX])
 {
@@ -424,7 +433,7 @@ rejudge(struct span map, enum rejudge_outcome *out, char difference[REJUDGE_TEXT
 
     *out = REJUDGE_NOT_JUDGED;
     difference[0] = '\0';
-    if (!record_is(map, "event", "recipient") || is_nil(&r, "judged"))
+    if (!record_is(map, "event", "recipient") || is_nil(&r, "judged") || is_unfinished(map))
         return RES_OK;
     req = requirement_new();
     obs = observation_new();

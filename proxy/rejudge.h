@@ -10,8 +10,8 @@
 #define REJUDGE_TEXT_MAX 512u
 
 enum rejudge_outcome {
-    REJUDGE_NOT_JUDGED, /* not of a recipient, or nothing was to be judged: no requirement was to be
-                         * had, or its time ran out */
+    REJUDGE_NOT_JUDGED, /* not of a recipient, or nothing was judged to the end: no requirement was
+                         * to be had, its time ran out, or the session broke off */
     REJUDGE_CUT,        /* the record does not hold all of a list */
     REJUDGE_SAME,
     REJUDGE_DIFFERENT,
