@@ -154,3 +154,53 @@ policy_forget_decode(struct span message, char domain[HOSTNAME_MAX + 1])
         read_domain(&r, domain);
     return pack_reader_end(&r);
 }
+
+enum result
+policy_list_encode(const struct policy_list *list, struct buffer *out)
+{
+    struct pack_writer w;
+
+    pack_begin(&w, out);
+    pack_array(&w, 6);
+    pack_uint(&w, POLICY_MSG_VERSION);
+    pack_uint(&w, POLICY_MSG_LIST);
+    pack_bin(&w, span_make(list->destination.bytes, list->destination.len));
+    pack_uint(&w, list->port);
+    pack_bool(&w, list->proven);
+    pack_bin(&w, list->list);
+    return pack_end(&w);
+}
+
+/* It will be shown to clients: whole lines, and nothing in them that is no text. */
+static bool
+is_list(struct span list)
+{
+    if (list.len < 2 || list.len > POLICY_LIST_MAX_BYTES || list.ptr[list.len - 1] != '\n')
+        return false;
+    for (size_t i = 0; i < list.len; i++) {
+        char c = list.ptr[i];
+        bool line_end = c == '\r' ? i + 1 < list.len && list.ptr[i + 1] == '\n'
+                                  : c == '\n' && i > 0 && list.ptr[i - 1] == '\r';
+
+        if (!line_end && (c < ' ' || c > '~'))
+            return false;
+    }
+    return true;
+}
+
+enum result
+policy_list_decode(struct span message, struct policy_list *out)
+{
+    struct pack_reader r;
+
+    *out = (struct policy_list){ .port = 0 };
+    pack_reader_init(&r, message);
+    read_head(&r, POLICY_MSG_LIST, 6);
+    read_addr(&r, &out->destination);
+    out->port = (uint16_t)pack_read_uint(&r, UINT16_MAX);
+    out->proven = pack_read_bool(&r);
+    out->list = pack_read_bin(&r);
+    if (out->port == 0 || (r.res == RES_OK && !is_list(out->list)))
+        pack_reader_fail(&r, RES_SYNTAX);
+    return pack_reader_end(&r);
+}

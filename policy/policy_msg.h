@@ -14,6 +14,8 @@ enum policy_msg_type {
     POLICY_MSG_REQUEST = 1, /* worker to policy process */
     POLICY_MSG_ANSWER = 2,  /* policy process to worker */
     POLICY_MSG_FORGET = 3,  /* policy process to worker: what its cache holds is out of date */
+    POLICY_MSG_LIST = 4,    /* worker to policy process, and on to the other workers: what a
+                             * destination listed under TLS (PRX-029) */
 };
 
 struct policy_request {
@@ -25,6 +27,16 @@ struct policy_request {
     struct ip_addr client;
     bool recheck; /* the recipient is about to be refused under MTA-STS: look past all caches first
                    * (STS-103) */
+};
+
+#define POLICY_LIST_MAX_BYTES 1024u
+
+struct policy_list {
+    struct ip_addr destination;
+    uint16_t port;    /* never 0 */
+    bool proven;      /* a verdict rests on its certificate */
+    struct span list; /* an EHLO reply, 1 .. POLICY_LIST_MAX_BYTES of printable ASCII in lines that
+                       * end with CRLF; of a message that was read borrowed from it */
 };
 
 /** Of a whole message; 0: none of ours, or another version. */
@@ -47,5 +59,8 @@ MUST_CHECK enum result policy_answer_decode(struct span message, uint64_t *out_i
 /** domain: policy domain, normalised; "": all of them. */
 MUST_CHECK enum result policy_forget_encode(const char *domain, struct buffer *out);
 MUST_CHECK enum result policy_forget_decode(struct span message, char domain[HOSTNAME_MAX + 1]);
+
+MUST_CHECK enum result policy_list_encode(const struct policy_list *list, struct buffer *out);
+MUST_CHECK enum result policy_list_decode(struct span message, struct policy_list *out);
 
 #endif

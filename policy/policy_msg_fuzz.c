@@ -103,6 +103,29 @@ check_forget(struct span message)
     return true;
 }
 
+static bool
+check_list(struct span message)
+{
+    struct policy_list list, again;
+    struct buffer once, twice;
+
+    if (policy_list_decode(message, &list) != RES_OK)
+        return false;
+    must(policy_msg_type(message) == POLICY_MSG_LIST);
+    must_be_address(&list.destination);
+    must(list.port != 0 && list.list.len <= POLICY_LIST_MAX_BYTES);
+    must(list.list.ptr[list.list.len - 1] == '\n');
+    buffer_init(&once, MESSAGE_MAX);
+    buffer_init(&twice, MESSAGE_MAX);
+    must(policy_list_encode(&list, &once) == RES_OK);
+    must(policy_list_decode(buffer_span(&once), &again) == RES_OK);
+    must(policy_list_encode(&again, &twice) == RES_OK);
+    must_repeat(&once, &twice, message.len);
+    buffer_clear(&once);
+    buffer_clear(&twice);
+    return true;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -112,6 +135,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_as += check_request(message);
     read_as += check_answer(message);
     read_as += check_forget(message);
+    read_as += check_list(message);
     must(read_as <= 1);
     return 0;
 }

@@ -101,11 +101,42 @@ done:
     requirement_unref(req);
 }
 
+static enum result
+take_request(struct peer *peer, struct span message)
+{
+    struct policy_request request;
+    enum result res = policy_request_decode(message, &request);
+
+    if (res != RES_OK)
+        return res;
+    peer->open++;
+    watch(peer);
+    lookup_start(peer->server->config, &request, on_lookup, peer);
+    return RES_OK;
+}
+
+/* What one worker has learnt goes on to the others. One that does not read now does without. */
+static enum result
+pass_list_on(struct peer *from, struct span message)
+{
+    struct policy_list list;
+    enum result res = policy_list_decode(message, &list);
+
+    for (unsigned i = 0; i < WORKERS_MAX && res == RES_OK; i++) {
+        struct peer *peer = from->server->peers[i];
+
+        if (!peer || peer == from || msg_link_backlog(peer->link))
+            continue;
+        if (msg_link_send(peer->link, message) == RES_OK)
+            watch(peer);
+    }
+    return res;
+}
+
 static void
 on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct peer *peer = w->data;
-    struct policy_request request;
     struct span message;
     enum result res;
 
@@ -114,15 +145,12 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
     if (res == RES_AGAIN)
         return;
     if (res == RES_OK)
-        res = policy_request_decode(message, &request);
+        res = policy_msg_type(message) == POLICY_MSG_LIST ? pass_list_on(peer, message)
+                                                          : take_request(peer, message);
     if (res != RES_OK) {
         log_warn("event=link-closed worker=%u reason=%s", peer->worker, result_name(res));
         close_peer(peer);
-        return;
     }
-    peer->open++;
-    watch(peer);
-    lookup_start(peer->server->config, &request, on_lookup, peer);
 }
 
 static void

@@ -222,8 +222,13 @@ op_learn_list(void *io, struct span list, bool proven)
     struct connection *c = io;
     const struct record_session_info *info = session_info(c->session);
 
-    ehlo_memory_learn(c->shared->lists, &info->destination, info->destination_port, list, proven,
-                      clock_mono_ms(&c->shared->clock) / 1000);
+    if (ehlo_memory_learn(c->shared->lists, &info->destination, info->destination_port, list,
+                          proven, clock_mono_ms(&c->shared->clock) / 1000))
+        policy_client_tell_list(c->shared->policy,
+                                &(struct policy_list){ .destination = info->destination,
+                                                       .port = info->destination_port,
+                                                       .proven = proven,
+                                                       .list = list });
 }
 
 static void

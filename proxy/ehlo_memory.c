@@ -13,7 +13,7 @@ struct list_key {
 
 struct remembered {
     struct list_key key;
-    int64_t at_s;
+    int64_t at_s, told_s;
     bool proven;
     UT_hash_handle hh;
     size_t len;
@@ -67,32 +67,46 @@ find(const struct ehlo_memory *memory, const struct list_key *key, int64_t now_s
     return entry && now_s - entry->at_s < EHLO_MEMORY_S ? entry : NULL;
 }
 
-void
+/* Nothing that others do not know already. */
+static bool
+is_old_news(const struct remembered *entry, struct span list, bool proven, int64_t now_s)
+{
+    return entry && entry->proven == proven && now_s - entry->told_s < EHLO_MEMORY_TELL_S &&
+           span_equal(span_make(entry->list, entry->len), list);
+}
+
+bool
 ehlo_memory_learn(struct ehlo_memory *memory, const struct ip_addr *destination, uint16_t port,
                   struct span list, bool proven, int64_t now_s)
 {
     struct list_key key = make_key(destination, port);
     const struct remembered *fresh = find(memory, &key, now_s);
     struct remembered *entry, *old;
+    bool news = !is_old_news(fresh, list, proven, now_s);
+    int64_t told_s = news ? now_s : fresh->told_s;
 
     if ((fresh && fresh->proven && !proven) || list.len == 0)
-        return;
+        return false;
     HASH_FIND(hh, memory->lists, &key, sizeof key, old);
     if (old) /* it may be wrong now, and so goes whatever becomes of the new one */
         drop(memory, old);
     entry = list.len <= EHLO_MEMORY_LIST_BYTES ? calloc(1, sizeof *entry + list.len) : NULL;
     if (!entry)
-        return;
+        return false;
     entry->key = key;
     entry->at_s = now_s;
+    entry->told_s = told_s;
     entry->proven = proven;
     entry->len = list.len;
     memcpy(entry->list, list.ptr, list.len);
     HASH_ADD(hh, memory->lists, key, sizeof entry->key, entry);
-    if (!HASH_ENTERED(entry))
+    if (!HASH_ENTERED(entry)) {
         free(entry);
-    else if (HASH_COUNT(memory->lists) > EHLO_MEMORY_MAX)
+        return false;
+    }
+    if (HASH_COUNT(memory->lists) > EHLO_MEMORY_MAX)
         drop(memory, memory->lists);
+    return news;
 }
 
 struct span

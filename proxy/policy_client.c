@@ -40,7 +40,9 @@ struct policy_client {
     uint64_t last_id;
     unsigned epoch; /* counts what has been forgotten: an answer from before is not remembered */
     struct policy_question *questions;
-    struct cached *cache; /* in the order of last use */
+    struct cached *cache;     /* in the order of last use */
+    policy_list_heard *heard; /* may be NULL */
+    void *heard_arg;
 };
 
 static struct cache_key
@@ -218,6 +220,30 @@ read_answer(struct policy_client *client, struct span message)
     return RES_OK;
 }
 
+static enum result
+read_list(struct policy_client *client, struct span message)
+{
+    struct policy_list list;
+    enum result res = policy_list_decode(message, &list);
+
+    if (res == RES_OK && client->heard)
+        client->heard(client->heard_arg, &list);
+    return res;
+}
+
+static enum result
+read_message(struct policy_client *client, struct span message)
+{
+    switch (policy_msg_type(message)) {
+    case POLICY_MSG_FORGET:
+        return read_forget(client, message);
+    case POLICY_MSG_LIST:
+        return read_list(client, message);
+    default:
+        return read_answer(client, message);
+    }
+}
+
 static void
 on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
@@ -230,8 +256,7 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
     if (res == RES_AGAIN)
         return;
     if (res == RES_OK)
-        res = policy_msg_type(message) == POLICY_MSG_FORGET ? read_forget(client, message)
-                                                            : read_answer(client, message);
+        res = read_message(client, message);
     if (res != RES_OK)
         lose_link(client);
 }
@@ -305,6 +330,27 @@ policy_client_ask(struct policy_client *client, const struct policy_subject *sub
 done:
     buffer_clear(&message);
     return question;
+}
+
+void
+policy_client_tell_list(struct policy_client *client, const struct policy_list *list)
+{
+    struct buffer message;
+
+    if (!client->link || msg_link_backlog(client->link))
+        return;
+    buffer_init(&message, MSG_LINK_MAX_BYTES);
+    if (policy_list_encode(list, &message) == RES_OK &&
+        msg_link_send(client->link, buffer_span(&message)) == RES_OK)
+        watch_backlog(client);
+    buffer_clear(&message);
+}
+
+void
+policy_client_on_list(struct policy_client *client, policy_list_heard *heard, void *arg)
+{
+    client->heard = heard;
+    client->heard_arg = arg;
 }
 
 unsigned

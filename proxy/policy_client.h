@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/ip_addr.h"
 #include "base/requirement.h"
+#include "policy/policy_msg.h"
 
 #define REQUIREMENT_CACHE_MAX 20000u /* requirements of one worker; the least recently used go */
 
@@ -44,6 +45,13 @@ struct requirement *policy_client_cached(struct policy_client *client,
 struct policy_question *policy_client_ask(struct policy_client *client,
                                           const struct policy_subject *subject, bool recheck,
                                           policy_answered *answered, void *arg);
+
+/** Tell the other workers what a destination has listed. Lost where it cannot be sent. */
+void policy_client_tell_list(struct policy_client *client, const struct policy_list *list);
+
+/** What others have told; each borrowed for the call. */
+typedef void policy_list_heard(void *arg, const struct policy_list *list);
+void policy_client_on_list(struct policy_client *client, policy_list_heard *heard, void *arg);
 
 /** A number that changes with everything that the cache has to forget. */
 unsigned policy_client_epoch(const struct policy_client *client);

@@ -10,6 +10,7 @@
 #include "proxy/proxy_intake.h"
 #include "proxy/relay.h"
 #include "proxy/replies.h"
+#include "proxy/smtp_reply.h"
 #include "tls/tls_client.h"
 #include "tls/tls_server.h"
 
@@ -337,6 +338,24 @@ open_certificate(struct worker *w)
     return false;
 }
 
+/* Another worker has been told this under TLS (PRX-029). It is taken for an EHLO reply only if it
+ * is one. */
+static void
+on_list(void *arg, const struct policy_list *list)
+{
+    struct worker *w = arg;
+    struct smtp_reply_reader reader;
+    struct smtp_reply reply;
+    size_t used;
+
+    smtp_reply_reader_init(&reader);
+    if (smtp_reply_read(&reader, list->list, &used, &reply) == RES_OK && reply.code == 250 &&
+        used == list->list.len)
+        (void)ehlo_memory_learn(w->shared.lists, &list->destination, list->port, list->list,
+                                list->proven, clock_mono_ms(&w->shared.clock) / 1000);
+    smtp_reply_reader_clear(&reader);
+}
+
 static bool
 open_all(struct worker *w)
 {
@@ -351,6 +370,7 @@ open_all(struct worker *w)
     s->lists = ehlo_memory_new();
     if (!s->scratch || !s->policy || !s->lists)
         return false;
+    policy_client_on_list(s->policy, on_list, w);
     if (!open_roots(w) || !open_certificate(w))
         return false;
     if (record_sink_new(w->loop, w->config, &s->records, text, sizeof text) != RES_OK) {

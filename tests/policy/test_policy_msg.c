@@ -40,6 +40,40 @@ test_request(void **state)
 }
 
 static void
+test_list(void **state)
+{
+    static const struct {
+        const char *list;
+        enum result want;
+    } rows[] = {
+        { "250-mx.example\r\n250 SIZE\r\n", RES_OK },
+        { "250 mx.example\r\n", RES_OK },
+        { "", RES_SYNTAX },
+        { "250 mx.example", RES_SYNTAX },
+        { "250 mx.example\n", RES_SYNTAX },
+        { "250 a\rb\r\n", RES_SYNTAX },
+        { "250 \033[2J\r\n", RES_SYNTAX },
+        { "250 m\xc3\xbc\r\n", RES_SYNTAX },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct policy_list list = { .port = 25, .proven = true }, got;
+        struct buffer b;
+
+        list.list = span_of(rows[i].list);
+        assert_int_equal(ip_addr_parse("192.0.2.1", &list.destination), RES_OK);
+        buffer_init(&b, 4096);
+        assert_int_equal(policy_list_encode(&list, &b), RES_OK);
+        assert_int_equal(policy_msg_type(buffer_span(&b)), POLICY_MSG_LIST);
+        assert_int_equal(policy_list_decode(buffer_span(&b), &got), rows[i].want);
+        if (rows[i].want == RES_OK)
+            assert_true(got.proven && got.port == 25 && span_equal(got.list, list.list));
+        buffer_clear(&b);
+    }
+}
+
+static void
 test_forget(void **state)
 {
     static const char *const domains[] = { "a.example", "" };
@@ -193,9 +227,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request), cmocka_unit_test(test_forget),
-        cmocka_unit_test(test_answer),  cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_corpus),
-        cmocka_unit_test(test_no_port),
+        cmocka_unit_test(test_list),    cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_damaged), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_corpus),  cmocka_unit_test(test_no_port),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -558,8 +558,8 @@ do_list(struct script *s, char **words)
     struct world *w = s->w;
 
     if (strcmp(words[0], "remember") == 0) {
-        ehlo_memory_learn(w->lists, &w->info.destination, 25, list_of(words[2], text),
-                          strcmp(words[1], "proven") == 0, w->now_ms / 1000);
+        (void)ehlo_memory_learn(w->lists, &w->info.destination, 25, list_of(words[2], text),
+                                strcmp(words[1], "proven") == 0, w->now_ms / 1000);
     } else {
         struct span want = strcmp(words[1], "-") == 0 ? span_of("") : list_of(words[1], text);
         struct span got = ehlo_memory_recall(w->lists, &w->info.destination, 25, w->now_ms / 1000);

@@ -325,7 +325,7 @@ op_learn_list(void *io, struct span list, bool proven)
 {
     struct world *w = io;
 
-    ehlo_memory_learn(w->lists, &w->info.destination, 25, list, proven, w->now_ms / 1000);
+    (void)ehlo_memory_learn(w->lists, &w->info.destination, 25, list, proven, w->now_ms / 1000);
 }
 
 static void

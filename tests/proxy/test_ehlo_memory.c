@@ -29,7 +29,7 @@ learn(struct ehlo_memory *memory, const char *to, const char *list, bool proven,
 {
     struct ip_addr a = addr(to);
 
-    ehlo_memory_learn(memory, &a, 25, span_of(list), proven, now_s);
+    (void)ehlo_memory_learn(memory, &a, 25, span_of(list), proven, now_s);
 }
 
 static void
@@ -114,7 +114,7 @@ test_bounds(void **state)
     for (unsigned n = 0; n < EHLO_MEMORY_MAX - 1; n++) {
         struct ip_addr a = { .len = 4, .bytes = { 10, 0, (uint8_t)(n >> 8), (uint8_t)n } };
 
-        ehlo_memory_learn(*state, &a, 25, span_of(NEW), true, NOW_S);
+        (void)ehlo_memory_learn(*state, &a, 25, span_of(NEW), true, NOW_S);
     }
     expect_at(*state, "192.0.2.1", 25, NOW_S, "");
     expect_at(*state, "192.0.2.2", 25, NOW_S, OLD);
