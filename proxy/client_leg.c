@@ -121,10 +121,10 @@ read_under_tls(struct client_leg *leg, char *dst, size_t cap, size_t *out_n)
     enum result res = RES_OK;
     size_t n;
 
-    while (*out_n < cap && res == RES_OK) {
+    do {
         res = tls_server_read(leg->tls, dst + *out_n, cap - *out_n, &n);
         *out_n += n;
-    }
+    } while (*out_n < cap && res == RES_OK && tls_server_has_pending(leg->tls));
     if (*out_n)
         return RES_OK; /* how it ended is told by the next call */
     if (res != RES_AGAIN && res != RES_DENIED)

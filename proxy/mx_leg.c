@@ -199,8 +199,11 @@ handshake_over(struct mx_leg *leg)
         tell_gone(leg);
         return;
     }
-    if (obs->stage == TLS_STAGE_DONE)
+    if (obs->stage == TLS_STAGE_DONE) {
         leg->mode = MX_LEG_TLS;
+        if (tls_client_has_pending(leg->tls))
+            kick(leg);
+    }
     leg->handler->tls_over(leg->owner, obs);
 }
 
@@ -267,10 +270,21 @@ read_clear(struct mx_leg *leg)
         leg->handler->input(leg->owner, span_make(leg->scratch, (size_t)n));
 }
 
+/* One more read is due as long as something waits inside, where no readiness tells of it. */
+static bool
+has_pending(const struct mx_leg *leg)
+{
+    return leg->mode == MX_LEG_TLS && !leg->held && tls_client_has_pending(leg->tls);
+}
+
 static void
 read_tls(struct mx_leg *leg)
 {
-    for (int i = 0; i < READS_PER_EVENT && leg->mode == MX_LEG_TLS && !leg->held; i++) {
+    int reads = 0;
+
+    if (leg->held)
+        return;
+    do {
         size_t n;
         enum result res = tls_client_read(leg->tls, leg->scratch, MX_LEG_SCRATCH_BYTES, &n);
 
@@ -285,9 +299,9 @@ read_tls(struct mx_leg *leg)
             return;
         }
         leg->handler->input(leg->owner, span_make(leg->scratch, n));
-    }
-    if (leg->mode == MX_LEG_TLS && !leg->held)
-        kick(leg); /* more may wait inside, where no readiness tells of it */
+    } while (has_pending(leg) && ++reads < READS_PER_EVENT);
+    if (has_pending(leg))
+        kick(leg);
 }
 
 static void

@@ -94,7 +94,8 @@ size_t tls_client_queued(const struct tls_client *client);
  * refuses our side of the handshake. tls_client_observe() then tells of a failure (TC-TLS-17). */
 bool tls_client_was_refused(const struct tls_client *client);
 
-/** Is plain text buffered inside, which no readiness of the socket will announce? */
+/** Is something buffered inside, which no readiness of the socket will announce? Plain text, or
+ * octets of which some may come: then a read is due. */
 bool tls_client_has_pending(const struct tls_client *client);
 
 /** Queue a close_notify and try to send it; errors are ignored: the connection ends anyway. */

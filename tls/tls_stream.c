@@ -241,7 +241,8 @@ tls_stream_queued(const struct tls_stream *s)
 bool
 tls_stream_has_pending(const struct tls_stream *s)
 {
-    return s->state == TLS_STREAM_OPEN && SSL_pending(s->ssl) > 0;
+    return s->state == TLS_STREAM_OPEN &&
+           (SSL_pending(s->ssl) > 0 || transport_has_read_ahead(&s->transport));
 }
 
 void

@@ -4,9 +4,51 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 /* More than a handshake's longest flight, the certificate list of 100 KiB that BoringSSL allows. */
 #define ALLOWANCE_BYTES (128u * 1024u)
+#define AHEAD_BYTES 4096u /* a server's flight, a few replies */
+
+static size_t
+smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static int
+take_ahead(struct transport *t, char *dst, size_t cap)
+{
+    struct span part = span_first(buffer_span(&t->ahead), smaller(cap, buffer_len(&t->ahead)));
+
+    memcpy(dst, part.ptr, part.len);
+    buffer_consume(&t->ahead, part.len);
+    return (int)part.len;
+}
+
+/* The library asks for a record's header, then for its body; what lies behind comes along. want: at
+ * most the allowance. As recv(). */
+static ssize_t
+read_socket(struct transport *t, char *dst, size_t want)
+{
+    char more[AHEAD_BYTES];
+    struct iovec parts[] = { { dst, want }, { more, smaller(sizeof more, t->allowance - want) } };
+    ssize_t n;
+
+    do {
+        n = readv(t->fd, parts, 2);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0)
+        t->allowance -= (size_t)n;
+    if (n > 0 && (size_t)n > want) {
+        if (buffer_append(&t->ahead, span_make(more, (size_t)n - want)) != RES_OK) {
+            errno = ENOBUFS; /* what was read is lost, and with it the connection */
+            return -1;
+        }
+        n = (ssize_t)want;
+    }
+    return n;
+}
 
 static int
 on_read(BIO *bio, char *dst, int cap)
@@ -16,21 +58,18 @@ on_read(BIO *bio, char *dst, int cap)
     ssize_t n;
 
     BIO_clear_retry_flags(bio);
-    if (want > t->allowance)
-        want = t->allowance;
+    if (want && buffer_len(&t->ahead))
+        return take_ahead(t, dst, want);
+    want = smaller(want, t->allowance);
     if (want == 0) {
         BIO_set_retry_read(bio);
         return -1;
     }
-    do {
-        n = recv(t->fd, dst, want, 0);
-    } while (n < 0 && errno == EINTR);
+    n = read_socket(t, dst, want);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         BIO_set_retry_read(bio);
     else if (n < 0)
         t->error = errno;
-    else
-        t->allowance -= (size_t)n;
     return (int)n; /* 0 is the end of the stream */
 }
 
@@ -75,12 +114,14 @@ transport_init(struct transport *t, int fd, size_t limit)
 {
     *t = (struct transport){ .fd = fd };
     buffer_init(&t->queue, limit);
+    buffer_init(&t->ahead, AHEAD_BYTES);
 }
 
 void
 transport_clear(struct transport *t)
 {
     buffer_clear(&t->queue);
+    buffer_clear(&t->ahead);
 }
 
 BIO *
@@ -93,6 +134,12 @@ transport_bio_new(const BIO_METHOD *method, struct transport *t)
         BIO_set_init(bio, 1);
     }
     return bio;
+}
+
+bool
+transport_has_read_ahead(const struct transport *t)
+{
+    return buffer_len(&t->ahead) > 0;
 }
 
 void

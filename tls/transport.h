@@ -1,6 +1,6 @@
 /* tls/transport.h: what BoringSSL reads from and writes to: records are read straight from the
- * socket, written ones gather in a queue that one send takes (DESIGN 5; one send per record costs
- * half as much again).
+ * socket, and a little of what lies behind them with the same call; written ones gather in a queue
+ * that one send takes (DESIGN 5; one send per record costs half as much again).
  * Context: worker, one thread at a time per object. Inside tls/ only. */
 #ifndef STSGATE_TLS_TRANSPORT_H
 #define STSGATE_TLS_TRANSPORT_H
@@ -11,6 +11,7 @@
 struct transport {
     int fd;              /* borrowed, non-blocking */
     struct buffer queue; /* ciphertext */
+    struct buffer ahead; /* read, but not asked for yet: no readiness of the socket tells of it */
     size_t allowance;    /* bytes that may still be read in this call */
     int error;           /* errno of the last failure, 0 for none */
 };
@@ -24,6 +25,9 @@ void transport_clear(struct transport *t);
 
 /** A BIO that reads and writes through t, which outlives it. New; NULL: no memory. */
 BIO *transport_bio_new(const BIO_METHOD *method, struct transport *t);
+
+/** Does some of what was read wait for the library to ask for it? */
+bool transport_has_read_ahead(const struct transport *t);
 
 /** Before each call of the library that may read: how much it may take from the socket at once, so
  * that a peer that sends tickets without end does not keep the loop. The rest is announced by the

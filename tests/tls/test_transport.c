@@ -81,6 +81,31 @@ test_allowance(void **state)
     assert_int_equal(rig->transport.error, 0);
 }
 
+/* The library asks for a header of five octets and for a body; one call of the system brings both,
+ * and what came behind them is known to wait. */
+static void
+test_reads_ahead(void **state)
+{
+    struct rig *rig = *state;
+    char got[16];
+
+    assert_int_equal(send(rig->fds[1], "headerbodynext", 14, 0), 14);
+    transport_allow(&rig->transport);
+    assert_int_equal(BIO_read(rig->bio, got, 6), 6);
+    assert_memory_equal(got, "header", 6);
+    assert_true(transport_has_read_ahead(&rig->transport));
+    assert_int_equal(recv(rig->fds[0], got, sizeof got, 0), -1); /* nothing is left in the socket */
+    assert_int_equal(BIO_read(rig->bio, got, 4), 4);
+    assert_memory_equal(got, "body", 4);
+    assert_true(transport_has_read_ahead(&rig->transport));
+    assert_int_equal(BIO_read(rig->bio, got, sizeof got), 4); /* less than was asked for */
+    assert_memory_equal(got, "next", 4);
+    assert_false(transport_has_read_ahead(&rig->transport));
+    assert_null(rig->transport.ahead.mem); /* an idle connection holds no memory */
+    assert_int_equal(BIO_read(rig->bio, got, sizeof got), -1);
+    assert_true(BIO_should_read(rig->bio));
+}
+
 static void
 test_end_of_stream(void **state)
 {
@@ -178,9 +203,9 @@ int
 main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(test_allowance),   TEST(test_end_of_stream), TEST(test_read_error),
-        TEST(test_gathers),     TEST(test_queue_limit),   TEST(test_full_socket),
-        TEST(test_write_error),
+        TEST(test_allowance),   TEST(test_reads_ahead), TEST(test_end_of_stream),
+        TEST(test_read_error),  TEST(test_gathers),     TEST(test_queue_limit),
+        TEST(test_full_socket), TEST(test_write_error),
     };
 
     return cmocka_run_group_tests_name("transport", tests, NULL, NULL);
