@@ -2,6 +2,13 @@
 
 #define SCAN_BLOCK 64u /* octets that are looked at together */
 
+/* The loops over blocks exist twice: the loader takes the one that suits the processor. */
+#if defined(__x86_64__) && defined(__ELF__)
+#define WITH_WIDE_VECTORS __attribute__((target_clones("avx2", "default")))
+#else
+#define WITH_WIDE_VECTORS
+#endif
+
 /* What the octets just before amount to. A "." counts at the beginning of a line only; "strict" is
  * a line that CRLF began, "loose" one that a bare CR or a bare LF did. */
 enum scan_state {
@@ -61,7 +68,7 @@ block_has_line_dot(const char *p)
 
 /* The offset of the first dot behind a CR or LF from offset `at`, 1 or more, on; bytes.len when
  * there is none. */
-static size_t
+WITH_WIDE_VECTORS static size_t
 find_line_dot(struct span bytes, size_t at)
 {
     while (bytes.len - at >= SCAN_BLOCK && !block_has_line_dot(bytes.ptr + at))
@@ -150,7 +157,7 @@ block_has_bare_newline(const char *p)
     return found;
 }
 
-size_t
+WITH_WIDE_VECTORS size_t
 data_scan_bare_newline(const struct data_scan *scan, struct span bytes)
 {
     size_t at = 1;
