@@ -99,6 +99,8 @@ struct record_survey {
     unsigned mails_in_clear, recipients_in_clear; /* commands seen */
     uint16_t tls_version;                  /* of the ServerHello, passthrough; 0: none was seen */
     uint64_t bytes_to_mx, bytes_to_client; /* octets, as they passed */
+    const char *engine;                    /* towards the MX: "copy", or "splice" for some of it */
+    const char *engine_reason;             /* why nothing was spliced; "" when some was */
     const char *end; /* why it ended: "closed", "idle", "mx-unreachable" ... */
 };
 

@@ -20,7 +20,7 @@
 #define TLS_PAIRS 17u
 #define CERTIFICATE_PAIRS 7u
 #define END_PAIRS 15u
-#define SURVEY_PAIRS 12u
+#define SURVEY_PAIRS 14u
 #define CHANGE_PAIRS 12u
 #define PROCESS_PAIRS 6u
 
@@ -449,6 +449,8 @@ record_encode_survey(const struct record_survey *record, struct buffer *out)
     put_text(&w, "tls_version", tls_version_name(record->tls_version));
     put_uint(&w, "bytes_to_mx", record->bytes_to_mx);
     put_uint(&w, "bytes_to_client", record->bytes_to_client);
+    put_text(&w, "engine", record->engine);
+    put_text(&w, "engine_reason", record->engine_reason);
     put_text(&w, "end", record->end);
     return pack_end(&w);
 }

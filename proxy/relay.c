@@ -12,16 +12,9 @@
 #include "base/log.h"
 #include "proxy/admission.h"
 #include "proxy/intercept.h"
+#include "proxy/relay_way.h"
 #include "proxy/survey.h"
 #include "tls/hello_peek.h"
-
-/* One direction: read here, written there. */
-struct way {
-    struct buffer held;
-    bool ended; /* nothing more is read */
-    bool told;  /* and the other side knows */
-    uint64_t octets;
-};
 
 /* What a passed-through handshake still has to show. */
 enum hello {
@@ -41,7 +34,7 @@ struct relay {
     bool listens; /* to what is said in clear, and counts it */
     enum hello hello;
     uint16_t tls_version;
-    struct way to_mx, to_client;
+    struct relay_way to_mx, to_client;
     struct survey survey;
     ev_io client, mx;
     ev_timer idle;
@@ -64,6 +57,8 @@ write_record(const struct relay *r, const char *end)
         .tls_version = r->tls_version,
         .bytes_to_mx = r->to_mx.octets,
         .bytes_to_client = r->to_client.octets,
+        .engine = relay_way_engine(&r->to_mx),
+        .engine_reason = relay_way_reason(&r->to_mx),
         .end = end,
     };
     struct buffer bytes;
@@ -104,8 +99,8 @@ end_relay(struct relay *r, const char *end)
     ev_timer_stop(shared->loop, &r->idle);
     close_fd(r->client_fd, !whole);
     close_fd(r->mx_fd, !whole);
-    buffer_clear(&r->to_mx.held);
-    buffer_clear(&r->to_client.held);
+    relay_way_clear(&r->to_mx);
+    relay_way_clear(&r->to_client);
     admission_leave(shared->admission, &r->info);
     *r->link = r->next;
     if (r->next)
@@ -128,61 +123,25 @@ watch(struct relay *r, ev_io *w, int fd, bool readable, bool writable)
 static void
 watch_both(struct relay *r)
 {
-    bool from_client = r->connected && !r->to_mx.ended && buffer_room(&r->to_mx.held) > 0;
-    bool from_mx = r->connected && !r->to_client.ended && buffer_room(&r->to_client.held) > 0;
+    bool from_client = r->connected && relay_way_wants_read(&r->to_mx);
+    bool from_mx = r->connected && relay_way_wants_read(&r->to_client);
 
-    bool to_client = r->hello == HELLO_ANY && buffer_len(&r->to_client.held) > 0;
-    bool to_mx = r->hello != HELLO_CLIENT && buffer_len(&r->to_mx.held) > 0;
+    bool to_client = r->hello == HELLO_ANY && relay_way_wants_write(&r->to_client);
+    bool to_mx = r->hello != HELLO_CLIENT && relay_way_wants_write(&r->to_mx);
 
     watch(r, &r->client, r->client_fd, from_client, to_client);
     watch(r, &r->mx, r->mx_fd, from_mx, !r->connected || to_mx);
     ev_timer_again(r->shared->loop, &r->idle);
 }
 
-/* False: the connection is broken. listen_to: NULL where nobody listens. */
-static bool
-read_some(struct way *way, int fd, void (*listen_to)(struct survey *, struct span),
-          struct survey *survey)
+/* Nobody looks at what passes once the survey has seen TLS begin, or the handshake that passes
+ * through is known to be one. */
+static void
+note_opaque(struct relay *r)
 {
-    size_t room = buffer_room(&way->held);
-    char *place;
-    ssize_t n;
+    bool opaque = r->hello == HELLO_ANY && (!r->listens || r->survey.starttls_accepted);
 
-    if (way->ended || room == 0)
-        return true;
-    if (buffer_reserve(&way->held, room, &place) != RES_OK)
-        return false;
-    n = recv(fd, place, room, 0);
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
-    if (n == 0) {
-        way->ended = true;
-        return true;
-    }
-    buffer_commit(&way->held, (size_t)n);
-    if (listen_to)
-        listen_to(survey, span_make(place, (size_t)n));
-    return true;
-}
-
-/* What is held, and then the end of it. False: the connection is broken. */
-static bool
-write_some(struct way *way, int fd)
-{
-    while (buffer_len(&way->held)) {
-        struct span bytes = buffer_span(&way->held);
-        ssize_t n = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
-
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR;
-        way->octets += (size_t)n;
-        buffer_consume(&way->held, (size_t)n);
-    }
-    if (way->ended && !way->told) {
-        way->told = true;
-        (void)shutdown(fd, SHUT_WR);
-    }
-    return true;
+    r->to_mx.opaque = r->to_client.opaque = opaque;
 }
 
 /* Nothing, or why the handshake that passes by must not go on (PRX-040). */
@@ -230,26 +189,31 @@ go_on(struct relay *r)
 
     if (objection)
         end_relay(r, objection);
-    else if ((r->hello != HELLO_CLIENT && !write_some(&r->to_mx, r->mx_fd)) ||
-             (r->hello == HELLO_ANY && !write_some(&r->to_client, r->client_fd)))
+    else if ((r->hello != HELLO_CLIENT && !relay_way_write(&r->to_mx, r->mx_fd)) ||
+             (r->hello == HELLO_ANY && !relay_way_write(&r->to_client, r->client_fd)))
         end_relay(r, "broken");
     else if (r->to_mx.told && r->to_client.told)
         end_relay(r, "closed");
-    else
+    else {
+        note_opaque(r);
         watch_both(r);
+    }
 }
 
 static void
 on_client(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct relay *r = w->data;
+    struct span seen;
 
     (void)loop;
-    if (revents & EV_READ &&
-        !read_some(&r->to_mx, r->client_fd, r->listens ? survey_client : NULL, &r->survey))
+    if (revents & EV_READ && !relay_way_read(&r->to_mx, r->client_fd, &seen)) {
         end_relay(r, "client-broken");
-    else
-        go_on(r);
+        return;
+    }
+    if (revents & EV_READ && r->listens)
+        survey_client(&r->survey, seen);
+    go_on(r);
 }
 
 static void
@@ -257,6 +221,7 @@ on_mx(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct relay *r = w->data;
     socklen_t len = sizeof(int);
+    struct span seen;
     int error = 0;
 
     (void)loop;
@@ -266,11 +231,13 @@ on_mx(struct ev_loop *loop, ev_io *w, int revents)
         return;
     }
     r->connected = true;
-    if (revents & EV_READ &&
-        !read_some(&r->to_client, r->mx_fd, r->listens ? survey_mx : NULL, &r->survey))
+    if (revents & EV_READ && !relay_way_read(&r->to_client, r->mx_fd, &seen)) {
         end_relay(r, "mx-broken");
-    else
-        go_on(r);
+        return;
+    }
+    if (revents & EV_READ && r->listens)
+        survey_mx(&r->survey, seen);
+    go_on(r);
 }
 
 static void
@@ -301,8 +268,8 @@ new_relay(struct relay_shared *shared, int client_fd, int mx_fd,
     r->started_ns = shared->clock.wall_ns(shared->clock.arg);
     r->client_fd = client_fd;
     r->mx_fd = mx_fd;
-    buffer_init(&r->to_mx.held, RELAY_BUFFER_BYTES);
-    buffer_init(&r->to_client.held, RELAY_BUFFER_BYTES);
+    relay_way_init(&r->to_mx, &shared->pipes);
+    relay_way_init(&r->to_client, &shared->pipes);
     ev_init(&r->client, on_client);
     ev_init(&r->mx, on_mx);
     ev_init(&r->idle, on_idle);
@@ -358,4 +325,5 @@ relay_free_all(struct relay_shared *shared)
 {
     while (shared->first)
         end_relay(shared->first, "stopped");
+    pipe_pool_clear(&shared->pipes);
 }

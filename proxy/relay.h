@@ -7,10 +7,10 @@
 
 #include "base/clock.h"
 #include "proxy/config.h"
+#include "proxy/pipe_pool.h"
 #include "proxy/record.h"
 #include "proxy/record_sink.h"
 
-#define RELAY_BUFFER_BYTES (64u * 1024u) /* of each direction */
 #define RELAY_IDLE_S 900. /* beyond the longest wait of SMTP, 600 s for the end of data */
 
 struct ev_loop;
@@ -24,8 +24,9 @@ struct relay_shared {
     struct clock clock;
     struct record_sink *records;
     struct admission *admission;
-    unsigned open;       /* relays there are */
-    struct relay *first; /* list of them */
+    struct pipe_pool pipes; /* for what nobody looks at */
+    unsigned open;          /* relays there are */
+    struct relay *first;    /* list of them */
 };
 
 /** Serve a client. fd: takes it, a connected, non-blocking socket. Where the MX cannot be reached

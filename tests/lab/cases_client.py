@@ -241,8 +241,24 @@ def a_listed_client_sees_the_mx_itself(t, site):
               "nothing is judged")
         passed = relayed(t, peer, "passthrough")
         fields(passed, end="closed", tls_version="TLSv1.3", client_rule="verifiers",
-               client_starttls="passthrough")
+               client_starttls="passthrough", engine="copy", engine_reason="small")
         fields(t.session(peer), end="passthrough", transactions=0)
+
+
+@case(Site("cl-passbulk"), only=ONCE)
+def a_bulk_that_passes_never_enters_the_worker(t, site):
+    """PRX-040: spliced from socket to socket, and the same octets."""
+    with configured(t, PASS.format()):
+        server = t.mx(site)
+        peer = t.ready(site)
+        peer.starttls(ca=t.certificates.ca, host=site.mx)
+        peer.cmd("EHLO client.lab.test")
+        peer.envelope(f"user@{site.domain}")
+        text = b"".join(b"%d %s\r\n" % (n, b"x" * (n % 900)) for n in range(9000))
+        equal(peer.content(text).code, 250, "end of data")
+        peer.quit()
+        equal(server.mailbox[0].content == text, True, "the same octets")
+        fields(relayed(t, peer, "passthrough"), end="closed", engine="splice", engine_reason="")
 
 
 def relayed(t, peer, event):

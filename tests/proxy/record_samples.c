@@ -164,6 +164,8 @@ record_samples_init(struct record_samples *s)
         .recipients_in_clear = 2,
         .bytes_to_mx = 300,
         .bytes_to_client = 321,
+        .engine = "copy",
+        .engine_reason = "looked-at",
         .end = "closed",
     };
 }
