@@ -45,6 +45,9 @@ static const struct config_key keys[] = {
          "Name of the gateway in its own replies; empty: the name of the machine"),
     NUMBER(workers, workers, CONFIG_NUMBER, "", "0 .. 64", 0, WORKERS_MAX, 0,
            "Processes that carry mail; 0: as many as CPUs"),
+    TEXT(user, CONFIG_USER, "user, or \"\"", "\"stsgate\"",
+         "Whom the processes that talk to strangers become when root starts the gateway; empty: "
+         "root stays"),
     TEXT(log_level, CONFIG_LEVEL, "error, warn, info or debug", "info",
          "How much goes to standard error"),
     TEXT(record_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"",
@@ -730,9 +733,9 @@ config_free(struct config *config)
     if (!config)
         return;
     for (size_t i = 0; i < KEYS; i++)
-        if (keys[i].type == CONFIG_TEXT_HOST || keys[i].type == CONFIG_PATH ||
-            keys[i].type == CONFIG_PATH_OR_NONE || keys[i].type == CONFIG_RESOLVER ||
-            keys[i].type == CONFIG_FORWARD)
+        if (keys[i].type == CONFIG_TEXT_HOST || keys[i].type == CONFIG_USER ||
+            keys[i].type == CONFIG_PATH || keys[i].type == CONFIG_PATH_OR_NONE ||
+            keys[i].type == CONFIG_RESOLVER || keys[i].type == CONFIG_FORWARD)
             free(*(char **)((char *)config + keys[i].offset));
     rules_clear(&config->rules);
     client_rules_clear(&config->clients);

@@ -33,6 +33,7 @@ struct config_listen {
 struct config {
     /* process */
     char *hostname;   /* <gw> of our own replies */
+    char *user;       /* whom the children become when root starts; "" for nobody else */
     unsigned workers; /* 1 .. 64; the key's 0 has become the number of CPUs */
     enum log_level log_level;
     char *record_file;    /* "" for none */
@@ -137,6 +138,7 @@ MUST_CHECK enum result config_read(const char *path, struct config **out, char *
 /* How a value is written, and what it becomes in struct config. */
 enum config_type {
     CONFIG_TEXT_HOST,      /* char *: a host name, or "" */
+    CONFIG_USER,           /* char *: a user's name, or "" */
     CONFIG_PATH,           /* char *: an absolute path */
     CONFIG_PATH_OR_NONE,   /* char *: the same, or "" */
     CONFIG_RESOLVER,       /* char *: ADDRESS or ADDRESS@PORT, or "" */

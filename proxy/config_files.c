@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "proxy/account.h"
 
 #define LINE_BYTES 512
 
@@ -101,22 +104,43 @@ check_readable(const char *key, const char *path, char *error, size_t error_size
     return RES_SYNTAX;
 }
 
-/* May files be made in the folder of path? */
+/* May account, or who runs this when it is NULL, make files in the folder of path, and write the
+ * one that is there? errno tells why not. */
 static bool
-folder_is_writable(const char *path)
+is_writable(const char *path, const struct account *account)
 {
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
+    struct stat st;
 
     snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-    return access(folder, W_OK | X_OK) == 0;
+    if (!account)
+        return access(folder, W_OK | X_OK) == 0;
+    if (stat(folder, &st) != 0)
+        return false;
+    errno = EACCES;
+    return account_may_write(account, &st) &&
+           (stat(path, &st) != 0 || account_may_write(account, &st));
+}
+
+/* Only root can become somebody else, and must (proxy/sandbox.h). */
+static enum result
+check_user(const struct config *config, char *error, size_t error_size)
+{
+    struct account account;
+
+    if (!*config->user || geteuid() != 0)
+        return RES_OK;
+    return account_find(config->user, &account, error, error_size);
 }
 
 enum result
 config_check_files(const struct config *config, char *error, size_t error_size)
 {
-    enum result res = check_certificates("mx_ca_file", config->mx_ca_file, error, error_size);
+    enum result res = check_user(config, error, error_size);
 
+    if (res == RES_OK)
+        res = check_certificates("mx_ca_file", config->mx_ca_file, error, error_size);
     if (res == RES_OK)
         res = check_certificate_file("policy_ca_file", config->policy_ca_file, error, error_size);
     for (size_t i = 0; i < config->rules.rule_count && res == RES_OK; i++) {
@@ -139,24 +163,39 @@ config_check_files(const struct config *config, char *error, size_t error_size)
     return res;
 }
 
+struct file_warning {
+    const char *key, *path;
+    const struct account *account; /* who is to write there; NULL: who runs this */
+    const char *consequence;
+};
+
 static void
-warn_of_folder(const char *key, const char *path, const char *consequence, config_warning *each,
-               void *arg)
+warn_of_file(const struct file_warning *file, config_warning *each, void *arg)
 {
     char text[PATH_MAX + 256];
 
-    if (!*path || folder_is_writable(path))
+    if (!*file->path || is_writable(file->path, file->account))
         return;
-    snprintf(text, sizeof text, "%s: %s: %s: %s", key, path, strerror(errno), consequence);
+    snprintf(text, sizeof text, "%s: %s: %s%s: %s", file->key, file->path, strerror(errno),
+             file->account ? " for the user of the configuration" : "", file->consequence);
     each(arg, text);
 }
 
 void
 config_warn_of_files(const struct config *config, config_warning *each, void *arg)
 {
-    warn_of_folder("record_file", config->record_file, "the gateway will not start", each, arg);
-    warn_of_folder("store_file", config->store_file, "policies will not survive a restart", each,
-                   arg);
-    warn_of_folder("control_socket", config->control_socket,
-                   "stsgate policy, mode and reload will not reach the gateway", each, arg);
+    struct account account;
+    char error[256];
+    bool changes = *config->user && geteuid() == 0 &&
+                   account_find(config->user, &account, error, sizeof error) == RES_OK;
+    const struct account *children = changes ? &account : NULL;
+    const struct file_warning files[] = {
+        { "record_file", config->record_file, children, "the gateway will not start" },
+        { "store_file", config->store_file, children, "policies will not survive a restart" },
+        { "control_socket", config->control_socket, NULL,
+          "stsgate policy, mode and reload will not reach the gateway" },
+    };
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        warn_of_file(&files[i], each, arg);
 }

@@ -8,6 +8,7 @@
 #include "base/requirement.h"
 
 #define UNIX_PATH_BYTES 108u /* sizeof sun_path */
+#define USER_MAX 32u         /* utmp.h: UT_NAMESIZE */
 #define SHOWN_MAX 80u        /* characters of a wrong value that a message repeats */
 
 static const char *const level_names[] = {
@@ -241,6 +242,21 @@ set_number(const struct config_key *key, const char *text, void *field)
     return true;
 }
 
+/* As adduser permits them, without capitals. */
+static bool
+is_user(const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_", more[] = "0123456789-";
+    size_t len = strlen(text);
+
+    if (len > USER_MAX || !strchr(letters, *text))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!strchr(letters, text[i]) && !strchr(more, text[i]))
+            return false;
+    return true;
+}
+
 enum result
 config_value_set(const struct config_key *key, const char *text, struct config *config, char *error,
                  size_t error_size)
@@ -263,6 +279,9 @@ config_value_set(const struct config_key *key, const char *text, struct config *
                        error_size);
     case CONFIG_TEXT_HOST:
         is_text = fits = !*text || hostname_is_valid(span_of(text));
+        break;
+    case CONFIG_USER:
+        is_text = fits = !*text || is_user(text);
         break;
     case CONFIG_PATH:
         is_text = fits = config_is_path(text);

@@ -11,6 +11,7 @@
 #include "proxy/config_files.h"
 #include "proxy/log_command.h"
 #include "proxy/policy_command.h"
+#include "proxy/sandbox.h"
 #include "proxy/supervisor.h"
 
 #define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"
@@ -109,6 +110,7 @@ verb_run(int argc, char **argv)
         goto done;
     }
     raise_descriptor_limit();
+    sandbox_supervisor();
     log_info("event=start version=" STSGATE_VERSION " config=%s workers=%u", path, config->workers);
     status =
         (int)supervisor_run(&(struct supervisor_setup){ .config_name = path,

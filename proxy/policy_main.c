@@ -10,6 +10,7 @@
 #include "proxy/command_server.h"
 #include "proxy/record.h"
 #include "proxy/record_sink.h"
+#include "proxy/sandbox.h"
 
 #include <ev.h>
 #include <signal.h>
@@ -439,6 +440,10 @@ main(int argc, char **argv)
         return 2;
     }
     log_init("policy", p.config->log_level);
+    if (sandbox_become(p.config->user, error, sizeof error) != RES_OK) {
+        log_error("event=start-failed what=user reason=\"%s\"", error);
+        goto done;
+    }
     (void)signal(SIGPIPE, SIG_IGN);
     p.loop = ev_default_loop(EVFLAG_AUTO);
     child_channel_init(&p.channel, &args);
@@ -454,7 +459,8 @@ main(int argc, char **argv)
     ev_timer_init(&p.tick, on_tick, 1., 1.);
     p.tick.data = &p;
     ev_timer_start(p.loop, &p.tick);
-    if (child_channel_send_ready(&p.channel) != RES_OK)
+    if (sandbox_close(SANDBOX_POLICY, p.config) != RES_OK ||
+        child_channel_send_ready(&p.channel) != RES_OK)
         goto done;
     ev_run(p.loop, 0);
     stop_all(&p);

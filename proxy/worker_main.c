@@ -10,6 +10,7 @@
 #include "proxy/proxy_intake.h"
 #include "proxy/relay.h"
 #include "proxy/replies.h"
+#include "proxy/sandbox.h"
 #include "proxy/smtp_reply.h"
 #include "tls/tls_client.h"
 #include "tls/tls_server.h"
@@ -50,6 +51,7 @@ struct worker {
     ev_signal term;
     ev_prepare reap;
     ev_timer accept_pause;
+    int null;    /* /dev/null: what `reserve` is a copy of */
     int reserve; /* a descriptor to be given up, so that a 421 can be said without one (G2) */
 };
 
@@ -176,7 +178,7 @@ shed_clients(struct worker *w, int listen_fd)
             ip_addr_from_sockaddr((const struct sockaddr *)&peer, &client, NULL);
             refuse_client(w, fd, "no-descriptor", &client);
         }
-        w->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        w->reserve = fcntl(w->null, F_DUPFD_CLOEXEC, 0);
         if (fd < 0)
             return;
     }
@@ -373,6 +375,11 @@ open_all(struct worker *w)
     policy_client_on_list(s->policy, on_list, w);
     if (!open_roots(w) || !open_certificate(w))
         return false;
+    /* The private key may be root's alone; records are the user's. */
+    if (sandbox_become(w->config->user, text, sizeof text) != RES_OK) {
+        log_error("event=start-failed what=user reason=\"%s\"", text);
+        return false;
+    }
     if (record_sink_new(w->loop, w->config, &s->records, text, sizeof text) != RES_OK) {
         log_error("event=start-failed what=records reason=\"%s\"", text);
         return false;
@@ -486,12 +493,15 @@ main(int argc, char **argv)
     log_init(name, w.config->log_level);
     (void)signal(SIGPIPE, SIG_IGN);
     w.index = args.index;
-    w.reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    w.null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    w.reserve = fcntl(w.null, F_DUPFD_CLOEXEC, 0);
     w.loop = ev_default_loop(EVFLAG_AUTO);
     child_channel_init(&w.channel, &args);
     if (!w.loop || !open_all(&w))
         goto done;
     start_all(&w, &args);
+    if (sandbox_close(SANDBOX_WORKER, w.config) != RES_OK)
+        goto done;
     log_info("event=worker-start tls=\"%s\"", tls_library());
     if (child_channel_send_ready(&w.channel) != RES_OK)
         goto done;

@@ -67,6 +67,7 @@ class Gateway:
         return f"""hostname = "{GATEWAY_NAME}"
 workers = {WORKERS}
 log_level = "debug"
+user = ""
 record_file = "{self.record_file}"
 {listen}
 upstream_mark = {MARK_OURS}

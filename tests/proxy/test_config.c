@@ -32,6 +32,14 @@ static struct value_case {
     { "workers", "0x10", NULL },
     { "workers", "1.5", NULL },
     { "workers", "99999999999999999999", NULL },
+    { "user", "\"\"", "" },
+    { "user", "stsgate", "stsgate" },
+    { "user", "_mail-gate2", "_mail-gate2" },
+    { "user", "0", NULL },
+    { "user", "-stsgate", NULL },
+    { "user", "\"a b\"", NULL },
+    { "user", "Root", NULL },
+    { "user", "a234567890123456789012345678901234", NULL },
     { "log_level", "error", "0" },
     { "log_level", "debug", "3" },
     { "log_level", "loud", NULL },
@@ -565,6 +573,7 @@ show(const struct config *config, const struct config_key *key, char *dst, size_
     *dst = '\0';
     switch (key->type) {
     case CONFIG_TEXT_HOST:
+    case CONFIG_USER:
     case CONFIG_PATH:
     case CONFIG_PATH_OR_NONE:
     case CONFIG_RESOLVER:
