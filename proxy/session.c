@@ -121,8 +121,8 @@ fresh_observation(struct session *s)
     return true;
 }
 
-static void
-hang_up(struct session *s, enum hang_up how)
+void
+session_hang_up(struct session *s, enum hang_up how)
 {
     if (!s->mx_up)
         return;
@@ -145,7 +145,7 @@ send_ehlo(struct session *s, const char *verb)
 static enum session_event
 enter_reconnect(struct session *s)
 {
-    hang_up(s, HANG_UP_POLITE);
+    session_hang_up(s, HANG_UP_POLITE);
     smtp_reply_reader_clear(&s->reader);
     if (!fresh_observation(s))
         return SEV_CONNECT_FAILED;
@@ -257,7 +257,7 @@ enter_swallow(struct session *s, enum session_event event)
         session_owe(s, REPLY_BARE_NEWLINE);
     else if (event != SEV_REPLY_LATER && event != SEV_REPLY_NO)
         session_owe(s, REPLY_UPSTREAM_LOST_DATA);
-    hang_up(s, HANG_UP_ABORT);
+    session_hang_up(s, HANG_UP_ABORT);
 }
 
 /* The reply of ours that goes with an end that nothing has been said about yet. */
@@ -357,7 +357,7 @@ enter_closed(struct session *s, enum session_state from, enum session_event even
     }
     if (from == SES_CONNECT || from == SES_RECONNECT) /* it may still come about */
         s->ops->hang_up(s->io, HANG_UP_ABORT);
-    hang_up(s, mx_awaits_command(from, event) ? HANG_UP_POLITE : HANG_UP_ABORT);
+    session_hang_up(s, mx_awaits_command(from, event) ? HANG_UP_POLITE : HANG_UP_ABORT);
     session_write_end(s, from, event);
     s->ops->close(s->io);
 }
@@ -520,7 +520,7 @@ enter(struct session *s, enum session_state from, enum session_event event)
         session_end_transaction(s);
         if (from == SES_RECONNECT) /* it may still come about */
             s->ops->hang_up(s->io, HANG_UP_ABORT);
-        hang_up(s, HANG_UP_ABORT);
+        session_hang_up(s, HANG_UP_ABORT);
         break;
     case SES_QUIT:
         session_tell_mx(s, span_of("QUIT\r\n"));
@@ -619,7 +619,7 @@ static void
 lose_mx(struct session *s)
 {
     if (s->state == SES_REFUSED || s->state == SES_CLIENT_TLS)
-        hang_up(s, HANG_UP_ABORT);
+        session_hang_up(s, HANG_UP_ABORT);
     session_step(s, SEV_MX_LOST);
 }
 
@@ -715,10 +715,8 @@ session_tls_over(struct session *s, struct observation *obs)
 
     observation_unref(s->obs);
     s->obs = obs;
-    if (!done) { /* the connection is dead, and nothing in clear follows on it (TLS-006) */
-        s->ops->hang_up(s->io, HANG_UP_ABORT);
-        s->mx_up = false;
-    }
+    if (!done) /* the connection is dead, and nothing in clear follows on it (TLS-006) */
+        session_hang_up(s, HANG_UP_ABORT);
     session_step(s, done ? SEV_TLS_DONE : SEV_TLS_FAILED);
     serve_buffered(s);
 }

@@ -128,6 +128,9 @@ struct session {
 /* session.c: the only writer of ->state. */
 void session_step(struct session *s, enum session_event event);
 
+/* session.c: the MX leg is over, if there is one, and so is what was said on it. */
+void session_hang_up(struct session *s, enum hang_up how);
+
 /* session_command.c: serve the client's input as far as it goes; how many bytes were used. */
 size_t session_serve(struct session *s, struct span input);
 

@@ -390,6 +390,17 @@ reach_verdict(struct session *s)
     return true;
 }
 
+/* What waits already cannot be the reply to a command not yet sent (TLS-003). Nor is STARTTLS said
+ * to an MX that has MAIL from before: some refuse it there, and it would have to be told all again.
+ */
+static enum session_event
+start_tls(struct session *s)
+{
+    if (s->mx_mail_open)
+        return reconnect_once_more(s);
+    return s->ops->mx_is_quiet(s->io) ? SEV_START_TLS : SEV_MX_LOST;
+}
+
 /* Of a smart host, before any recipient: TLS, if it is to be had. What it is worth is judged again
  * for each recipient, and only then is anything refused. */
 static enum session_event
@@ -400,7 +411,7 @@ judge_smart_host(struct session *s)
     tell_tls(s);
     s->host_proven = s->verdict.action == VERDICT_ALLOW && s->verdict.proven;
     if (s->verdict.action == VERDICT_START_TLS)
-        return s->ops->mx_is_quiet(s->io) ? SEV_START_TLS : SEV_MX_LOST;
+        return start_tls(s);
     if (!session_announce(s))
         return SEV_MX_LOST;
     if (s->verdict.action == VERDICT_ALLOW)
@@ -428,8 +439,7 @@ session_judge(struct session *s)
         session_refuse_recipient(s, s->verdict.reply);
         return is_closing(s, s->verdict.reply) ? SEV_GIVE_UP : SEV_REFUSE;
     case VERDICT_START_TLS:
-        /* What waits already cannot be the reply to a command not yet sent (TLS-003). */
-        return s->ops->mx_is_quiet(s->io) ? SEV_START_TLS : SEV_MX_LOST;
+        return start_tls(s);
     case VERDICT_RECONNECT:
         return reconnect_once_more(s);
     case VERDICT_CLOSE:

@@ -177,8 +177,7 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
         snprintf(s->obs->sni, sizeof s->obs->sni, "%s", requirement_sni(s->req));
         s->obs->trust = s->req->local.trust;
         s->obs->floor = session_floor(s);
-        s->ops->hang_up(s->io, HANG_UP_ABORT);
-        s->mx_up = false;
+        session_hang_up(s, HANG_UP_ABORT);
         event = SEV_INJECTED;
     } else if (more.len && !may_follow(s, more)) {
         event = SEV_MX_LOST;
@@ -311,8 +310,7 @@ on_closing(struct session *s, const struct smtp_reply *reply)
         if (buffer_append(&s->parting, reply->text) != RES_OK)
             buffer_clear(&s->parting);       /* then a 421 of ours */
     } else if (s->state == SES_CLIENT_TLS) { /* nobody to tell; its EHLO connects again */
-        s->ops->hang_up(s->io, HANG_UP_ABORT);
-        s->mx_up = s->mx_mail_open = false;
+        session_hang_up(s, HANG_UP_ABORT);
     } else if (s->state != SES_REFUSED) {
         session_say(s, reply->text);
         session_message_over(s, false, session_chomp(reply->text));

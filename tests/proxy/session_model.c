@@ -110,6 +110,7 @@ new_connection(struct session_model *m)
     m->mx_chunk = OWES_NOTHING;
     m->mx_in_data = m->mx_broken = m->expects_tls = m->tried_here = false;
     m->offers = (struct model_offers){ .starttls = false };
+    m->mail = false;
     m->accepted = m->mx_code = 0;
     m->to_mx.len = m->from_mx.len = 0;
 }
@@ -203,8 +204,13 @@ mx_hears_command(struct session_model *m, struct span line)
         fail_msg("for no recipient that may go: \"%.*s\"", shown, line.ptr);
     if (verb == OWES_RCPT && !session_model_may_go(m, domain_of(line)))
         fail_msg("without an allow verdict: \"%.*s\"", shown, line.ptr);
+    if (verb == OWES_RCPT && !m->mail)
+        fail_msg("without a MAIL before it: \"%.*s\"", shown, line.ptr);
+    if ((verb == OWES_MAIL || verb == OWES_STARTTLS) && m->mail)
+        fail_msg("behind a MAIL: \"%.*s\"", shown, line.ptr);
     if ((verb == OWES_DATA || verb == OWES_CHUNK) && m->accepted == 0)
         fail_msg("text for nobody: \"%.*s\"", shown, line.ptr);
+    m->mail |= verb == OWES_MAIL;
     m->tried_here |= verb == OWES_STARTTLS;
     m->tried |= m->tried_here;
     if (verb == OWES_CHUNK)
@@ -286,15 +292,21 @@ mx_answers(struct session_model *m, enum model_owed to, unsigned code)
     case OWES_FINAL:
         m->taken += code / 100 == 2 && m->w->backlog == 0; /* else it has not got it (SMTP-032) */
         m->accepted = 0;
+        m->mail = false;
         break;
     case OWES_EHLO:
     case OWES_HELO: /* a refusal changes nothing */
         if (code / 100 == 2)
             m->offers = to == OWES_EHLO ? m->listed : (struct model_offers){ .starttls = false };
         m->accepted = code / 100 == 2 ? 0 : m->accepted;
+        m->mail &= code / 100 != 2;
         break;
     case OWES_MAIL:
+        m->mail = code / 100 == 2;
+        m->accepted = 0;
+        break;
     case OWES_RSET:
+        m->mail &= code / 100 != 2;
         m->accepted = 0;
         break;
     case OWES_STARTTLS:

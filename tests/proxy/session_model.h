@@ -4,6 +4,7 @@
  *   - a recipient goes upstream without an allow verdict (PRX-013), or without TLS and a proven
  * name where an enforced policy asks for them;
  *   - MAIL goes upstream for no recipient that may go there, or in clear where TLS was to be had;
+ *   - a recipient goes upstream without a MAIL, or MAIL or STARTTLS behind one (RFC 5321 4.1.4);
  *   - message text goes upstream that the client did not send, or with an end of its own (PRX-011);
  *   - a look-alike of the end of data goes upstream (SMTP-044), or a handshake follows clear text
  *     behind the 220 to STARTTLS (TLS-008);
@@ -68,6 +69,7 @@ struct session_model {
     bool mx_broken;                     /* it spoke out of turn, or no SMTP */
     bool expects_tls;                   /* it said 220 to STARTTLS */
     struct model_offers offers, listed; /* in force; in the EHLO reply that is being read */
+    bool mail;                          /* it was said, and the MX has not refused or ended it */
     unsigned accepted;                  /* recipients of the open transaction */
     unsigned mx_code;                   /* of the reply that is being read; 0: none */
     struct model_line to_mx, from_mx;
