@@ -129,7 +129,7 @@ mx_leg_is_quiet(const struct mx_leg *leg)
     do
         n = recv(leg->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    return n < 0;
+    return n <= 0; /* its end is no byte: whoever reads next is told of it */
 }
 
 void

@@ -81,7 +81,7 @@ void mx_leg_hold(struct mx_leg *leg, bool held);
 /** Bytes that wait for the socket. */
 size_t mx_leg_backlog(const struct mx_leg *leg);
 
-/** Nothing to read now, neither on the socket nor within TLS. */
+/** Not a byte to read now, neither on the socket nor within TLS. */
 bool mx_leg_is_quiet(const struct mx_leg *leg);
 
 /** Give the connection away, in clear and with nothing queued: no event comes any more, and the

@@ -30,7 +30,7 @@ struct session_ops {
     void (*to_mx)(void *io, struct span bytes);
     /** Bytes queued for the MX that its socket has not taken yet. */
     size_t (*mx_backlog)(void *io);
-    /** Is there nothing from the MX that waits to be read? (TLS-003) */
+    /** Is there not a byte from the MX that waits to be read? Its end is none. (TLS-003) */
     bool (*mx_is_quiet)(void *io);
     /** The same of the client: bytes that came behind the command in hand (PIPE-011). */
     bool (*client_is_quiet)(void *io);

@@ -3,6 +3,8 @@ rule of all cases: no 2xx of our own, and never in clear what was to be under TL
 
 import os
 import signal
+import socket
+import threading
 
 import mx
 from case import ONCE, case, equal, fields, marker, message
@@ -61,6 +63,20 @@ def without_policy_an_attack_is_no_reason_for_clear_text(t, site):
 def garbage_in_place_of_tls_is_refused(t, site):
     record = attacked(t, site, STARTTLS_MISSING, instead_of_tls=b"500 5.5.1 What?\r\n")
     fields(record, tls__stage="failed", result_type="validation-failure")
+
+
+@case(Site("starttlsfin"), only=ONCE)
+def an_mx_that_hangs_up_behind_its_220_is_no_attack(t, site):
+    """TLS-006, TLS-008, TLS-031: the end of a stream is no clear text. Who has no policy is served in
+    clear, and the handshake is what failed."""
+    server = t.mx(site, steps={"STARTTLS": mx.say_and_close(b"220 2.0.0 Go ahead\r\n")})
+    peer = t.ready(site)
+    equal([r.code for r in peer.envelope(f"user@{site.domain}")], [250, 250], "MAIL, RCPT")
+    equal(peer.content(message(marker())).code, 250, "end of data")
+    peer.quit()
+    server.wait_idle()
+    fields(t.recipients(site)[0], outcome="delivered", tls__failure="handshake",
+           result_type="validation-failure")
 
 
 @case(Site("starttlscut", policy="enforce"), only=ONCE)
@@ -161,6 +177,37 @@ def an_mx_gone_within_its_final_reply_is_no_250(t, site):
     peer = t.ready(site)
     peer.envelope("user@dotcut.test")
     assert peer.content(message(marker())).text.startswith(LOST_IN_DATA)
+
+
+def at_the_final_dot(t, site, leave):
+    """A client that leaves behind its final dot, before the MX has said anything; its connection and
+    the record of its recipient."""
+    goes_on = threading.Event()
+    server = t.mx(site, steps={".": lambda _c, _l: goes_on.wait(mx.PATIENCE_S) and b"250 2.0.0 Mine\r\n"})
+    peer = t.ready(site)
+    peer.envelope(f"user@{site.domain}")
+    equal(peer.cmd("DATA").code, 354, "DATA")
+    peer.send(message(marker()) + mx.END)
+    server.wait(lambda m: m.connections[0].tls.endswith(mx.END), "the final dot")
+    leave(peer)
+    goes_on.set()
+    return peer, t.recipients(site)[0]
+
+
+@case(Site("dotfin", policy="enforce"), only=ONCE)
+def a_client_that_half_closes_behind_the_dot_is_answered(t, site):
+    """FAULTS A9: the end of what it sends is no end of its interest."""
+    peer, record = at_the_final_dot(t, site, lambda p: p.sock.shutdown(socket.SHUT_WR))
+    equal(peer.reply(), "250 2.0.0 Mine", "end of data")
+    assert peer.ended()
+    fields(record, outcome="delivered", final_reply="250 2.0.0 Mine")
+
+
+@case(Site("dotrst", policy="enforce"), only=ONCE)
+def a_client_gone_behind_the_dot_has_its_end_recorded(t, site):
+    """FAULTS E19: the mail is the MX's by now, whoever hears of it."""
+    _, record = at_the_final_dot(t, site, lambda p: p.cut())
+    fields(record, outcome="delivered", final_reply="250 2.0.0 Mine")
 
 
 @case(Site("datagone", policy="enforce"))
