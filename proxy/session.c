@@ -521,7 +521,7 @@ enter(struct session *s, enum session_state from, enum session_event event)
         if (from == SES_RECONNECT) /* it may still come about */
             s->ops->hang_up(s->io, HANG_UP_ABORT);
         session_hang_up(s, HANG_UP_ABORT);
-        break;
+        return s->client_gone ? SEV_CLIENT_GONE : SEV_NONE;
     case SES_QUIT:
         session_tell_mx(s, span_of("QUIT\r\n"));
         break;
@@ -529,6 +529,8 @@ enter(struct session *s, enum session_state from, enum session_event event)
         enter_closed(s, from, event);
         break;
     case SES_COMMAND:
+        if (s->client_gone)
+            return SEV_CLIENT_GONE;
         if (event == SEV_NO_REQUIREMENT && s->hand != SMTP_VERB_RCPT)
             return session_announce(s) ? SEV_NONE : SEV_MX_LOST;
         if (event == SEV_NO_REQUIREMENT)
@@ -603,6 +605,7 @@ session_client_input(struct session *s, struct span bytes)
 void
 session_client_gone(struct session *s)
 {
+    s->client_gone = true;
     session_step(s, SEV_CLIENT_GONE);
 }
 

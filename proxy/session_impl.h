@@ -54,6 +54,7 @@ struct session {
 
     enum session_state state; /* written by session_step() only */
     bool draining, gently;    /* session_drain() */
+    bool client_gone;         /* behind its end of data; acted upon when the MX has answered */
 
     /* Client leg. */
     struct buffer client_in; /* what the client sent beyond the command in hand */

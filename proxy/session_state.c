@@ -224,7 +224,9 @@ static const struct transition {
     { SES_FINAL, SEV_REPLY_OK, SES_COMMAND },
     { SES_FINAL, SEV_REPLY_LATER, SES_COMMAND },
     { SES_FINAL, SEV_REPLY_NO, SES_COMMAND },
-    { SES_FINAL, SEV_MX_LOST, SES_LOST },       /* 451: never a 2xx of our own (PRX-008) */
+    { SES_FINAL, SEV_CLIENT_GONE,
+      SES_FINAL },                        /* the mail is the MX's by now: its word is recorded */
+    { SES_FINAL, SEV_MX_LOST, SES_LOST }, /* 451: never a 2xx of our own (PRX-008) */
     { SES_FINAL, SEV_EARLY_REFUSAL, SES_LOST }, /* what has not left never does */
 
     { SES_CHUNK, SEV_END_OF_CHUNK, SES_CHUNK_REPLY },
