@@ -308,10 +308,10 @@ on_closing(struct session *s, const struct smtp_reply *reply)
     if (s->state == SES_COMMAND) {
         buffer_clear(&s->parting);
         if (buffer_append(&s->parting, reply->text) != RES_OK)
-            buffer_clear(&s->parting);       /* then a 421 of ours */
-    } else if (s->state == SES_CLIENT_TLS) { /* nobody to tell; its EHLO connects again */
-        session_hang_up(s, HANG_UP_ABORT);
-    } else if (s->state != SES_REFUSED) {
+            buffer_clear(&s->parting); /* then a 421 of ours */
+    } else if (s->state == SES_CLIENT_TLS || s->state == SES_REFUSED) {
+        session_hang_up(s, HANG_UP_ABORT); /* nobody to tell: EHLO connects again, QUIT is ours */
+    } else {
         session_say(s, reply->text);
         session_message_over(s, false, session_chomp(reply->text));
     }
