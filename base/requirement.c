@@ -70,7 +70,10 @@ requirement_sni(const struct requirement *req)
 {
     if (req->dane.host_count)
         return req->dane.hosts[0].base;
-    return req->names.count ? req->names.names[0] : "";
+    for (size_t i = 0; i < req->names.count; i++)
+        if (!hostname_is_ip_like(span_of(req->names.names[i])))
+            return req->names.names[i];
+    return "";
 }
 
 static uint64_t

@@ -56,7 +56,7 @@ struct requirement {
     char domain[HOSTNAME_MAX + 1]; /* policy domain, A-labels, lower case; "" for literals */
 
     /* Identity: candidates for the MX name, best first: those that match the policy, then by
-     * preference (PRX-017, PRX-019). names[0] is the SNI. May be empty. */
+     * preference (PRX-017, PRX-019). The first is the SNI. May be empty. */
     enum mx_match matched;
     struct name_list names;
     bool mx_lookup_failed; /* MX or address look-up failed for now (PRX-023) */
@@ -121,8 +121,9 @@ const char *rule_action_name(enum rule_action action);
 const char *sts_mode_name(enum sts_mode mode);
 const char *mx_match_name(enum mx_match matched);
 
-/** SNI wanted: the TLSA base domain where DANE applies (DANE-035), else names[0], or "" when there
- * is no candidate. Borrowed from req. */
+/** SNI wanted: the TLSA base domain where DANE applies (DANE-035), else the first of names that is
+ * not written like an IP address, as some owners write their MX records (TLS-040); "" when there is
+ * none. Borrowed from req. */
 const char *requirement_sni(const struct requirement *req);
 
 /** A number for dane.hosts, names and records: which facts belong to it (observation, dane.key).

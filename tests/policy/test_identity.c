@@ -190,6 +190,22 @@ test_failed(void **state)
     requirement_unref(req);
 }
 
+/* TLS-040: an MX record that holds an address names no server. */
+static void
+test_sni(void **state)
+{
+    struct requirement *req = requirement_new();
+
+    (void)state;
+    assert_non_null(req);
+    assert_string_equal(requirement_sni(req), "");
+    assert_int_equal(name_list_add(&req->names, span_of("192.0.2.1")), RES_OK);
+    assert_string_equal(requirement_sni(req), "");
+    assert_int_equal(name_list_add(&req->names, span_of("mx.a")), RES_OK);
+    assert_string_equal(requirement_sni(req), "mx.a");
+    requirement_unref(req);
+}
+
 /* TC-MX-17: as many hosts as there may be, all of one address. */
 static void
 test_many(void **state)
@@ -246,7 +262,7 @@ test_no_memory(void **state)
 int
 main(void)
 {
-    struct CMUnitTest tests[sizeof rows / sizeof *rows + 3];
+    struct CMUnitTest tests[sizeof rows / sizeof *rows + 4];
     size_t count = 0;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -254,6 +270,7 @@ main(void)
                                               .test_func = test_choose,
                                               .initial_state = &rows[i] };
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_failed);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_sni);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_many);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_no_memory);
     return cmocka_run_group_tests(tests, NULL, NULL);
