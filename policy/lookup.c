@@ -276,10 +276,15 @@ lookup_start(const struct lookup_config *config, const struct policy_request *re
     l->ttl_s = config->ttl_max_s;
     l->set.ttl_s = l->dane.ttl_s = UINT32_MAX; /* until something is asked */
     l->req = req;
-    l->smart_host = rules_smart_host(config->rules, &request->destination);
+    if (request->domain[0])
+        l->smart_host = rules_smart_host(config->rules, &request->destination);
     memcpy(req->domain, l->smart_host ? l->smart_host->name : request->domain, sizeof req->domain);
     l->rule = rules_find(config->rules, req->domain, &request->destination, &request->client,
                          clock_wall_s(&config->clock));
+    if (!request->domain[0]) { /* nobody to look up (PRX-026, PRX-027) */
+        finish(l);
+        return;
+    }
     l->open = 2;
     ask_mx(l);
     sts_discover(config->discovery, req->domain, request->recheck ? STS_FOR_RECHECK : STS_FOR_MAIL,

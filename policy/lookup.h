@@ -35,7 +35,8 @@ struct lookup_config {
 /** req: a reference that the callee takes; NULL: no memory. */
 typedef void lookup_done(void *arg, const struct policy_request *request, struct requirement *req);
 
-/** config: borrowed until done. done is called exactly once, perhaps before this returns. */
+/** What the operator says of the recipient, and what its domain, if it has one, publishes. config:
+ * borrowed until done. done is called exactly once, perhaps before this returns. */
 void lookup_start(const struct lookup_config *config, const struct policy_request *request,
                   lookup_done *done, void *arg);
 

@@ -27,13 +27,29 @@ policy_msg_type(struct span message)
     return r.res == RES_OK ? type : 0;
 }
 
-/* A name as it was written: normalised already. */
+/* "" is told by nil. */
+static void
+write_domain(struct pack_writer *w, const char *domain)
+{
+    if (domain[0])
+        pack_str(w, span_of(domain));
+    else
+        pack_nil(w);
+}
+
+/* A name as it was written: normalised already; or "". */
 static void
 read_domain(struct pack_reader *r, char out[HOSTNAME_MAX + 1])
 {
     char normal[HOSTNAME_MAX + 1];
-    struct span domain = pack_read_str(r);
+    struct span domain;
 
+    out[0] = '\0';
+    if (pack_peek_type(r) == PACK_NIL) {
+        pack_read_nil(r);
+        return;
+    }
+    domain = pack_read_str(r);
     if (hostname_normalise(domain, normal) != RES_OK || !span_equal(domain, span_of(normal)))
         pack_reader_fail(r, RES_SYNTAX);
     memcpy(out, normal, sizeof normal);
@@ -56,7 +72,7 @@ policy_request_encode(const struct policy_request *request, struct buffer *out)
     pack_uint(&w, POLICY_MSG_VERSION);
     pack_uint(&w, POLICY_MSG_REQUEST);
     pack_uint(&w, request->id);
-    pack_str(&w, span_of(request->domain));
+    write_domain(&w, request->domain);
     pack_bin(&w, span_make(request->destination.bytes, request->destination.len));
     pack_uint(&w, request->port);
     pack_bin(&w, span_make(request->client.bytes, request->client.len));
@@ -133,10 +149,7 @@ policy_forget_encode(const char *domain, struct buffer *out)
     pack_array(&w, 3);
     pack_uint(&w, POLICY_MSG_VERSION);
     pack_uint(&w, POLICY_MSG_FORGET);
-    if (domain[0])
-        pack_str(&w, span_of(domain));
-    else
-        pack_nil(&w);
+    write_domain(&w, domain);
     return pack_end(&w);
 }
 
@@ -148,10 +161,7 @@ policy_forget_decode(struct span message, char domain[HOSTNAME_MAX + 1])
     domain[0] = '\0';
     pack_reader_init(&r, message);
     read_head(&r, POLICY_MSG_FORGET, 3);
-    if (pack_peek_type(&r) == PACK_NIL)
-        pack_read_nil(&r);
-    else
-        read_domain(&r, domain);
+    read_domain(&r, domain);
     return pack_reader_end(&r);
 }
 

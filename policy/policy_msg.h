@@ -20,7 +20,8 @@ enum policy_msg_type {
 
 struct policy_request {
     uint64_t id;                   /* the worker's; comes back in the answer */
-    char domain[HOSTNAME_MAX + 1]; /* policy domain, normalised */
+    char domain[HOSTNAME_MAX + 1]; /* policy domain, normalised; "" of an address literal and of
+                                    * <postmaster>: only overrides by network are asked for */
     struct ip_addr destination;    /* original destination */
     uint16_t port;                 /* original destination port, never 0: TLSA records are published
                                     * by port (DANE-018) */

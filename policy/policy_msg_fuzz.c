@@ -41,7 +41,7 @@ check_request(struct span message)
     if (policy_request_decode(message, &request) != RES_OK)
         return false;
     must(policy_msg_type(message) == POLICY_MSG_REQUEST);
-    must(hostname_is_valid(span_of(request.domain)));
+    must(request.domain[0] == '\0' || hostname_is_valid(span_of(request.domain)));
     must_be_address(&request.destination);
     must(request.port != 0);
     must_be_address(&request.client);

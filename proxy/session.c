@@ -169,6 +169,15 @@ remembers_requirement(struct session *s)
     return true;
 }
 
+/* No domain, so no policy (PRX-026, PRX-027); but an override may be about all mail of this client,
+ * or to this destination (PRX-042). */
+static bool
+overridden(const struct session *s)
+{
+    return rules_find(&s->config->rules, s->rcpt_domain, &s->info.destination, &s->info.client,
+                      clock_wall_s(&s->clock)) != NULL;
+}
+
 static enum session_event
 enter_requirement(struct session *s, enum session_event event)
 {
@@ -179,7 +188,7 @@ enter_requirement(struct session *s, enum session_event event)
     session_forget_verdict(s);
     requirement_unref(s->req);
     s->req = NULL;
-    if (s->rcpt_without_policy) {
+    if (s->rcpt_without_policy && !overridden(s)) {
         s->req = requirement_new();
         if (!s->req)
             return SEV_NO_REQUIREMENT;

@@ -16,6 +16,7 @@ from world import CLIENT, Site
 NAME_MISMATCH = ("451 4.7.5 Remote certificate MUST have a subject alternative name matching the "
                  "hostname (MTA-STS)")
 STARTTLS_MISSING = "451 4.7.4 STARTTLS is required by recipient domain's MTA-STS policy"
+TLS_REQUIRED = "451 4.7.0 TLS is required by local policy"
 IDENTITY = "451 4.7.5 Server identity required by local policy could not be verified. Reason: "
 
 
@@ -353,6 +354,24 @@ def overrides_for_domains_and_clients(t, pinned, partner, bypassed):
     with configured(t, here):
         equal(rcpt(t, bypassed).code, 250, "RCPT from the client that is named")
         fields(t.recipients(bypassed, 2)[1], override__id="here", would="refuse")
+
+
+@case(Site("noliteral"), only=ONCE)
+def an_override_by_network_holds_for_who_has_no_domain(t, site):
+    """PRX-042, TLS-011, PRX-026, PRX-027: an address literal and <postmaster> have no policy, but come
+    from a client and go to a destination."""
+    rule = 'override "{0}" {{\n{0} = {{{1}}}\naction = {2}\nreason = "test"\nuntil = 2099-12-31\n}}\n'
+    literal = f"user@[{site.address(t.family)}]"
+    server = t.mx(site, starttls=False)
+    for selector, value in (("client", CLIENT[4]), ("destination", site.address(t.family))):
+        for action in ("require", "verify"):
+            with configured(t, rule.format(selector, value, action)):
+                peer = t.ready(site)
+                got = peer.envelope(literal, "postmaster")
+                equal(got[1:], [TLS_REQUIRED] * 2, f"RCPT under {action} by {selector}")
+                peer.quit()
+    server.wait_idle()
+    assert b"RCPT" not in server.in_clear(), "a recipient in clear"
 
 
 @case(Site("ownca", cert="unknown-ca"), only=ONCE)

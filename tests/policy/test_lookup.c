@@ -64,7 +64,7 @@ struct row {
     const char *policy; /* "enforce mx2.d.test": mode and pattern; NULL: none */
     enum rule_action action;
     const char *rule_mx;
-    bool dane_off, no_anchor, insecure_mx, monitored, smart_host, recheck;
+    bool dane_off, no_anchor, insecure_mx, monitored, smart_host, recheck, no_domain;
     enum dane_state want;
     const char *want_sni; /* NULL: whatever */
     uint16_t want_floor;
@@ -198,6 +198,21 @@ static const struct row rows[] = {
       .want = DANE_NONE,
       .want_floor = LOW_FLOOR,
       .want_ttl_s = 300 },
+    { .name = "PRX-026 without a domain nothing is looked up",
+      .no_domain = true,
+      .smart_host = true,
+      .policy = "enforce mx.d.test",
+      .zone = SECURE_ZONE,
+      .want = DANE_NONE,
+      .want_floor = LOW_FLOOR,
+      .want_ttl_s = 300 },
+    { .name = "PRX-042 without a domain an override by network holds",
+      .no_domain = true,
+      .action = RULE_REQUIRE,
+      .zone = SECURE_ZONE,
+      .want = DANE_NONE,
+      .want_floor = SITE_FLOOR,
+      .want_ttl_s = 300 },
     { .name = "STS-103 a re-check asks past the cache",
       .zone = SECURE_ZONE,
       .recheck = true,
@@ -263,6 +278,8 @@ test_row(void **state)
     assert_int_equal(net_list_add(&host.destinations, "192.0.2.1"), RES_OK);
     assert_int_equal(ip_addr_parse("192.0.2.1", &request.destination), RES_OK);
     assert_int_equal(ip_addr_parse("10.0.0.9", &request.client), RES_OK);
+    if (row->no_domain)
+        request.domain[0] = '\0';
     set_policy(row->policy, text, sizeof text);
     dns_script = (struct dns_script){ .zone = row->zone };
     answered = NULL;
@@ -275,6 +292,9 @@ test_row(void **state)
     assert_int_equal(answered->tls_floor, row->want_floor);
     assert_int_equal(answered->ttl_s, row->want_ttl_s);
     assert_int_equal(answered->local.mx.count, 0);
+    assert_int_equal(answered->local.action, row->action);
+    if (row->no_domain)
+        assert_int_equal(answered->names.count + dns_script.asked_count, 0);
     if (row->want_sni)
         assert_string_equal(requirement_sni(answered), row->want_sni);
     for (size_t i = 0; i < dns_script.asked_count; i++)
