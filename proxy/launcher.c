@@ -62,11 +62,16 @@ open_listener(struct launcher *l, const struct launcher *older, unsigned worker,
               char *error, size_t error_size)
 {
     const struct config_listen *listen = &l->setup->config->listen[i];
+    enum result res;
 
     if (older)
         l->listen_fds[worker][i] = copy_of_listener(older, worker, listen);
     if (l->listen_fds[worker][i] >= 0)
         return RES_OK;
+    res = service_sockets_copy(l->setup->sockets, listen, &l->listen_fds[worker][i], error,
+                               error_size);
+    if (res != RES_OK || l->listen_fds[worker][i] >= 0)
+        return res;
     return intercept_listen(listen, &l->listen_fds[worker][i], error, error_size);
 }
 

@@ -84,6 +84,7 @@ verb_run(int argc, char **argv)
 {
     char worker[PATH_MAX], policy[PATH_MAX], error[ERROR_MAX];
     const char *path = config_path(argc, argv);
+    struct service_sockets sockets = { 0 };
     struct config *config = NULL;
     char *text = NULL;
     size_t text_len = 0;
@@ -109,6 +110,10 @@ verb_run(int argc, char **argv)
             "them beside stsgate\"");
         goto done;
     }
+    if (service_sockets_take(&sockets, error, sizeof error) != RES_OK) {
+        log_error("event=start-failed reason=\"%s\"", error);
+        goto done;
+    }
     raise_descriptor_limit();
     sandbox_supervisor();
     log_info("event=start version=" STSGATE_VERSION " config=%s workers=%u", path, config->workers);
@@ -117,8 +122,10 @@ verb_run(int argc, char **argv)
                                                         .config_text = span_make(text, text_len),
                                                         .config = config,
                                                         .worker_path = worker,
-                                                        .policy_path = policy });
+                                                        .policy_path = policy,
+                                                        .sockets = &sockets });
 done:
+    service_sockets_close(&sockets);
     config_free(config);
     free(text);
     return status;

@@ -13,7 +13,8 @@
 
 #define GENERATIONS_MAX 4u /* one serves, one starts, two finish what they are at */
 #define ERROR_MAX 1024u
-#define DAY_S 86400. /* between two looks at what an operator should know of */
+#define SIGNS_OF_LIFE 3. /* within the time that the service manager waits for one */
+#define DAY_S 86400.     /* between two looks at what an operator should know of */
 
 struct supervisor {
     struct ev_loop *loop;
@@ -28,6 +29,7 @@ struct supervisor {
     enum supervisor_exit status;
     ev_signal term, intr, hangup;
     ev_timer day;
+    ev_timer alive; /* signs of life for the service manager */
 };
 
 unsigned
@@ -71,9 +73,23 @@ static void
 stop_all(struct supervisor *s)
 {
     s->stopping = true;
+    service_stopping();
     for (unsigned i = 0; i < GENERATIONS_MAX; i++)
         if (s->all[i])
             generation_stop(s->all[i], false, SUPERVISOR_DRAIN_S);
+}
+
+/* For `systemctl status`. */
+static void
+tell_serving(const struct supervisor *s, const char *what)
+{
+    char text[128];
+
+    if (s->stopping || !s->serving)
+        return;
+    snprintf(text, sizeof text, "%s; generation %u, %u workers", what,
+             generation_number(s->serving), generation_config(s->serving)->workers);
+    service_serving(text);
 }
 
 /* Whoever asked for the reload hears how it went. */
@@ -91,14 +107,17 @@ on_ready(void *arg, struct generation *g)
     struct supervisor *s = arg;
     struct generation *old = s->serving;
 
-    if (g != s->coming)
-        return; /* the first */
+    if (g != s->coming) { /* the first */
+        tell_serving(s, "serving");
+        return;
+    }
     log_info("event=reloaded generation=%u", generation_number(g));
     answer_reload(s, true);
     s->serving = g;
     s->coming = NULL;
     generation_retire(old);
     generation_stop(old, true, SUPERVISOR_RETIRE_S);
+    tell_serving(s, "serving, reloaded");
 }
 
 static void
@@ -113,6 +132,7 @@ on_failed(void *arg, struct generation *g)
         answer_reload(s, false);
         s->coming = NULL;
         generation_stop(g, false, 0.);
+        tell_serving(s, "serving; the last reload failed");
         return;
     }
     s->status = SUPERVISOR_CONFIG;
@@ -240,6 +260,7 @@ reload(struct supervisor *s)
     char *text;
     size_t len;
 
+    service_reloading();
     if (!read_config(s, &config, &text, &len, error, sizeof error))
         goto refused;
     if (add_generation(s, config, text, len, &s->coming, error, sizeof error) != RES_OK) {
@@ -255,6 +276,7 @@ reload(struct supervisor *s)
 refused:
     log_error("event=reload-refused reason=%s", log_quote(quoted, sizeof quoted, span_of(error)));
     answer_reload(s, false);
+    tell_serving(s, "serving; the last reload was refused");
 }
 
 /* An override ends while nobody restarts anything. */
@@ -266,6 +288,13 @@ on_day(struct ev_loop *loop, ev_timer *w, int revents)
     (void)loop, (void)revents;
     if (s->serving)
         config_warnings(generation_config(s->serving), (int64_t)ev_time(), log_warning, NULL);
+}
+
+static void
+on_alive(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop, (void)w, (void)revents;
+    service_alive();
 }
 
 /* ---- signals ---- */
@@ -317,6 +346,9 @@ set_up(struct supervisor *s)
     ev_timer_init(&s->day, on_day, DAY_S, DAY_S);
     s->term.data = s->intr.data = s->hangup.data = s->day.data = s;
     ev_timer_start(s->loop, &s->day);
+    ev_timer_init(&s->alive, on_alive, 0., service_watchdog_s() / SIGNS_OF_LIFE);
+    if (s->alive.repeat > 0.)
+        ev_timer_again(s->loop, &s->alive);
     ev_signal_start(s->loop, &s->term);
     ev_signal_start(s->loop, &s->intr);
     ev_signal_start(s->loop, &s->hangup);
@@ -330,6 +362,7 @@ tear_down(struct supervisor *s)
     ev_signal_stop(s->loop, &s->intr);
     ev_signal_stop(s->loop, &s->hangup);
     ev_timer_stop(s->loop, &s->day);
+    ev_timer_stop(s->loop, &s->alive);
     ev_loop_destroy(s->loop);
     command_socket_close(s->setup->config->control_socket, s->command_fd);
 }

@@ -13,6 +13,11 @@
  * the listening sockets; once all of it serves, the older one gets no more clients and finishes the
  * sessions it has, for up to SUPERVISOR_RETIRE_S. If it cannot start, the older one stays.
  *
+ * Each generation executes the programs as they are on disk then: after an upgrade of the package a
+ * reload is all that workers and policy process need. The supervisor itself is replaced by a
+ * restart; where the service manager holds the listening sockets (proxy/service.h), connections
+ * wait in their queues meanwhile.
+ *
  * Stopping (SIGTERM, SIGINT; PRX-048): the listening sockets are closed, the workers get
  * CONTROL_STOP, and once they are gone the policy process, which they need up to then. What still
  * runs after SUPERVISOR_DRAIN_S gets SIGTERM, and SUPERVISOR_KILL_S later SIGKILL. A second signal
@@ -21,6 +26,7 @@
 #define STSGATE_PROXY_SUPERVISOR_H
 
 #include "proxy/config.h"
+#include "proxy/service.h"
 
 #define SUPERVISOR_DRAIN_S 30.0
 #define SUPERVISOR_RETIRE_S                                                                        \
@@ -46,6 +52,7 @@ struct supervisor_setup {
     struct span config_text; /* what `config` was parsed from; children parse the same bytes */
     const struct config *config;
     const char *worker_path, *policy_path;
+    const struct service_sockets *sockets; /* that the service manager holds */
 };
 
 /** Run until stopped. setup: borrowed for the call. */

@@ -35,11 +35,13 @@ struct fake {
 
 struct fixture {
     char dir[64];
-    char conf[96], socket_path[96];
+    char conf[96], socket_path[96], notify_path[96];
     int socket_fd; /* where the fakes connect */
     uint16_t port;
-    pid_t pid;  /* of stsgate; -1 when it has been waited for */
-    int log_fd; /* its standard error */
+    pid_t pid;     /* of stsgate; -1 when it has been waited for */
+    int log_fd;    /* its standard error */
+    int notify_fd; /* where the service manager would listen; -1 for no such */
+    int given_fd;  /* a listening socket that it would hand over; -1 for none */
     char log[65536];
     size_t log_len;
     struct fake fakes[CHILDREN_MAX];
@@ -141,6 +143,24 @@ write_conf(struct fixture *f, const char *more)
     fclose(file);
 }
 
+/* In the child: what systemd puts into the environment. */
+static void
+be_service_manager(const struct fixture *f)
+{
+    char pid[16];
+
+    if (f->notify_fd >= 0) {
+        setenv("NOTIFY_SOCKET", f->notify_path, 1);
+        setenv("WATCHDOG_USEC", "300000", 1);
+    }
+    if (f->given_fd >= 0) {
+        snprintf(pid, sizeof pid, "%d", (int)getpid());
+        setenv("LISTEN_PID", pid, 1);
+        setenv("LISTEN_FDS", "1", 1);
+        dup2(f->given_fd, 3);
+    }
+}
+
 static void
 start(struct fixture *f, char *const argv[])
 {
@@ -152,6 +172,7 @@ start(struct fixture *f, char *const argv[])
     if (f->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         dup2(log_pipe[1], STDERR_FILENO);
+        be_service_manager(f);
         execv(PROGRAM, argv);
         _exit(126);
     }
@@ -217,10 +238,11 @@ setup(void **state)
 
     assert_non_null(f);
     *state = f;
-    f->pid = f->log_fd = -1;
+    f->pid = f->log_fd = f->notify_fd = f->given_fd = -1;
     snprintf(f->dir, sizeof f->dir, "/tmp/test_supervisor.XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->conf, sizeof f->conf, "%s/conf", f->dir);
+    snprintf(f->notify_path, sizeof f->notify_path, "%s/notify", f->dir);
     snprintf(f->socket_path, sizeof f->socket_path, "%s/socket", f->dir);
     memcpy(sa.sun_path, f->socket_path, strlen(f->socket_path));
     f->socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -244,6 +266,11 @@ teardown(void **state)
     if (f->log_fd >= 0)
         close(f->log_fd);
     close(f->socket_fd);
+    if (f->notify_fd >= 0)
+        close(f->notify_fd);
+    if (f->given_fd >= 0)
+        close(f->given_fd);
+    unlink(f->notify_path);
     unlink(f->conf);
     unlink(f->socket_path);
     rmdir(f->dir);
@@ -662,6 +689,128 @@ test_reload_in_vain(void **state)
     expect(f, old[0], "got !");
 }
 
+/* ---- the service manager ---- */
+
+static void
+listen_for_notices(struct fixture *f)
+{
+    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+    memcpy(sa.sun_path, f->notify_path, strlen(f->notify_path));
+    f->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(f->notify_fd, (struct sockaddr *)&sa, sizeof sa), 0);
+}
+
+/* Wait for a notice that says so; signs of life may come between. */
+static void
+expect_notice(struct fixture *f, const char *want)
+{
+    char got[512] = "";
+
+    while (!strstr(got, want)) {
+        ssize_t n;
+
+        if (!readable(f->notify_fd))
+            fail_msg("no notice \"%s\"; the last was \"%s\"; the log:\n%s", want, got, f->log);
+        n = recv(f->notify_fd, got, sizeof got - 1, 0);
+        assert_true(n > 0);
+        got[n] = '\0';
+        if (!strstr(got, "WATCHDOG=1") && !strstr(got, want))
+            fail_msg("\"%s\" where \"%s\" was to be", got, want);
+    }
+}
+
+/* Ready once all serve; a reload says when it begins and how it ended; a stop says so at once. */
+static void
+test_notices(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *old[3], *new[3];
+
+    listen_for_notices(f);
+    start_ready(f, old);
+    expect_notice(f, "READY=1\nSTATUS=serving; generation 0, 2 workers");
+    expect_notice(f, "WATCHDOG=1");
+    kill(f->pid, SIGHUP);
+    expect_notice(f, "RELOADING=1\nMONOTONIC_USEC=");
+    meet_generation(f, new, true);
+    expect_notice(f, "READY=1\nSTATUS=serving, reloaded; generation 1, 2 workers");
+    write_conf(f, "workers = many\n");
+    kill(f->pid, SIGHUP);
+    expect_notice(f, "RELOADING=1");
+    expect_notice(f, "READY=1\nSTATUS=serving; the last reload was refused; generation 1");
+    kill(f->pid, SIGTERM);
+    expect_notice(f, "STOPPING=1");
+}
+
+static void
+make_given_socket(struct fixture *f)
+{
+    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(f->port) };
+
+    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    f->given_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(f->given_fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(f->given_fd, 16), 0);
+}
+
+static void
+stop_gateway(struct fixture *f, struct fake *c[3])
+{
+    kill(f->pid, SIGTERM);
+    expect(f, c[1], "stop");
+    expect(f, c[2], "stop");
+    tell(c[1], "q");
+    tell(c[2], "q");
+    expect(f, c[0], "stop");
+    tell(c[0], "q");
+    assert_int_equal(finish(f), 0);
+    close(f->log_fd);
+    f->log_fd = -1;
+    forget_log(f);
+}
+
+/* Clients that come before the start, and while the gateway is replaced, are served by the next
+ * one: their connections wait in the service manager's socket. */
+static void
+test_restart_turns_nobody_away(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3];
+    int early, between;
+
+    make_given_socket(f);
+    early = connect_client(f);
+    assert_true(early >= 0);
+    start_ready(f, c);
+    tell(c[1], "a");
+    expect(f, c[1], "accepted");
+    stop_gateway(f, c);
+    between = connect_client(f);
+    assert_true(between >= 0);
+    start_ready(f, c);
+    tell(c[2], "a"); /* both workers listen on the one socket */
+    expect(f, c[2], "accepted");
+    close(early);
+    close(between);
+}
+
+/* By a socket that is not transparent, tproxy would find no destination. */
+static void
+test_given_socket_must_be_transparent(void **state)
+{
+    struct fixture *f = *state;
+    char more[96];
+
+    make_given_socket(f);
+    snprintf(more, sizeof more, "listen_tproxy = {\"127.0.0.1:%u\"}\n", f->port);
+    f->port++; /* of listen_redirect */
+    write_conf(f, more);
+    start(f, (char *[]){ "stsgate", "run", "-c", f->conf, NULL });
+    assert_int_equal(finish(f), 2);
+    assert_non_null(strstr(f->log, "needs Transparent=yes"));
+}
+
 /* While the old one's workers finish, its policy process is kept up for them; and what the operator
  * has set is told again to one that was started since (PRX-041). */
 static void
@@ -797,6 +946,10 @@ main(void)
         WITH_GATEWAY("a child that breaks the protocol is killed", test_child_is_not_trusted),
         WITH_GATEWAY("port in use: exit 2", test_port_in_use),
         WITH_GATEWAY("bad configuration: file, line, exit 2", test_bad_config),
+        WITH_GATEWAY("notices to the service manager", test_notices),
+        WITH_GATEWAY("a restart turns nobody away", test_restart_turns_nobody_away),
+        WITH_GATEWAY("a socket handed over must be transparent",
+                     test_given_socket_must_be_transparent),
         WITH_GATEWAY("verbs and usage", test_commands),
         cmocka_unit_test(test_backoff),
     };
