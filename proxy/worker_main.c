@@ -7,6 +7,7 @@
 #include "proxy/ehlo_memory.h"
 #include "proxy/intercept.h"
 #include "proxy/mx_leg.h"
+#include "proxy/mx_roots.h"
 #include "proxy/proxy_intake.h"
 #include "proxy/relay.h"
 #include "proxy/replies.h"
@@ -289,40 +290,14 @@ on_prepare(struct ev_loop *loop, ev_prepare *p, int revents)
 }
 
 static bool
-open_context(const struct worker *w, const char *ca_file, struct tls_context **out,
-             const char **out_error)
-{
-    if (tls_context_new(ca_file, out, out_error) != RES_OK)
-        return false;
-    *out_error = "no memory for TLS";
-    return tls_context_set_post_quantum(*out, w->config->tls_post_quantum) == RES_OK;
-}
-
-/* The site's roots, and those of each override that brings its own (PRX-042). */
-static bool
 open_roots(struct worker *w)
 {
-    const struct rules *rules = &w->config->rules;
-    struct connection_shared *s = &w->shared;
-    const char *error = "no memory";
+    char error[MX_ROOTS_ERROR_MAX];
 
-    s->tls = calloc(1 + rules->rule_count, sizeof(struct tls_context *));
-    if (!s->tls)
-        return false;
-    s->tls_count = 1 + rules->rule_count;
-    if (!open_context(w, w->config->mx_ca_file, &s->tls[0], &error)) {
-        log_error("event=start-failed what=tls reason=\"%s\"", error);
-        return false;
-    }
-    for (size_t i = 0; i < rules->rule_count; i++) {
-        const struct rule *rule = &rules->rules[i];
-
-        if (rule->ca_file && !open_context(w, rule->ca_file, &s->tls[1 + i], &error)) {
-            log_error("event=start-failed what=tls override=\"%s\" reason=\"%s\"", rule->id, error);
-            return false;
-        }
-    }
-    return true;
+    if (mx_roots_open(w->config, &w->shared.tls, &w->shared.tls_count, error) == RES_OK)
+        return true;
+    log_error("event=start-failed what=tls reason=\"%s\"", error);
+    return false;
 }
 
 /* The site's certificate for clients, if it has one (PRX-039). */
@@ -462,9 +437,7 @@ close_all(struct worker *w)
     proxy_intake_free_all(&w->intakes);
     policy_client_free(w->shared.policy);
     ehlo_memory_free(w->shared.lists);
-    for (size_t i = 0; i < w->shared.tls_count; i++)
-        tls_context_free(w->shared.tls[i]);
-    free(w->shared.tls);
+    mx_roots_close(w->shared.tls, w->shared.tls_count);
     tls_server_context_free(w->shared.client_tls);
     record_sink_free(w->shared.records);
     child_channel_clear(&w->channel);
