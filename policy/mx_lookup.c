@@ -63,6 +63,16 @@ add_alias_target(struct lookup *l, const struct mx_host *host, const char *targe
     snprintf(l->set.hosts[l->set.count++].host, sizeof host->host, "%s", target);
 }
 
+void
+mx_host_take_answer(struct mx_host *host, const struct resolver_answer *a)
+{
+    host->failed = a->status == RESOLVER_FAILED;
+    host->bogus = a->bogus;
+    host->security = a->security;
+    snprintf(host->owner, sizeof host->owner, "%s", a->answer.owner);
+    snprintf(host->reason, sizeof host->reason, "%.*s", (int)sizeof host->reason - 1, a->reason);
+}
+
 static void
 on_addresses(void *arg, const struct resolver_answer *a)
 {
@@ -72,11 +82,7 @@ on_addresses(void *arg, const struct resolver_answer *a)
     int64_t now_s = clock_wall_s(&l->config.clock);
 
     free(question);
-    host->failed = a->status == RESOLVER_FAILED;
-    host->bogus = a->bogus;
-    host->security = a->security;
-    snprintf(host->owner, sizeof host->owner, "%s", a->answer.owner);
-    snprintf(host->reason, sizeof host->reason, "%.*s", (int)sizeof host->reason - 1, a->reason);
+    mx_host_take_answer(host, a);
     if (host->failed) /* another host may hold the address all the same (DANE-005) */
         l->set.failed = true;
     else
@@ -129,6 +135,13 @@ by_preference(const void *a, const void *b)
     return (x->preference > y->preference) - (x->preference < y->preference);
 }
 
+void
+mx_answer_sort(const struct dns_answer *answer)
+{
+    if (answer->count)
+        qsort(answer->mx, answer->count, sizeof *answer->mx, by_preference);
+}
+
 static void
 add_host(struct lookup *l, uint16_t preference, const char *host)
 {
@@ -157,7 +170,7 @@ on_mx(void *arg, const struct resolver_answer *a)
     snprintf(l->set.owner, sizeof l->set.owner, "%s", a->answer.owner);
     l->set.null_mx = a->answer.count == 1 && a->answer.mx[0].host[0] == '\0';
     if (a->answer.count) {
-        qsort(a->answer.mx, a->answer.count, sizeof *a->answer.mx, by_preference);
+        mx_answer_sort(&a->answer);
         for (size_t i = 0; i < a->answer.count; i++)
             add_host(l, a->answer.mx[i].preference, a->answer.mx[i].host);
     } else if (a->answer.rcode == DNS_RCODE_NOERROR) {

@@ -28,4 +28,10 @@ void mx_lookup(const struct mx_lookup_config *config, const char *domain,
 void mx_lookup_host(const struct mx_lookup_config *config, const char *host,
                     const struct ip_addr *destination, mx_lookup_done *done, void *arg);
 
+/** By preference, the best first. */
+void mx_answer_sort(const struct dns_answer *answer);
+
+/** What the answer to a question for addresses says of the host, but the addresses themselves. */
+void mx_host_take_answer(struct mx_host *host, const struct resolver_answer *a);
+
 #endif

@@ -200,6 +200,7 @@ on_fetched(void *arg, const struct sts_fetched *fetched)
 {
     struct flight *f = arg;
 
+    f->finding.body = fetched->body;
     if (fetched->type == RESULT_SUCCESS) {
         f->finding.just_fetched = true;
         f->finding.problem[0] = '\0'; /* of those who did not wait for it */

@@ -197,6 +197,7 @@ on_fetched(void *arg, const struct fetch_result *result)
         fail(flight, result->type, result->reason);
         return;
     }
+    flight->fetched.body = result->body;
     res = sts_policy_parse(result->body, &policy, &error);
     if (res == RES_NOMEM) {
         fail(flight, RESULT_STS_POLICY_FETCH_ERROR, "no memory");

@@ -49,6 +49,8 @@ struct sts_fetched {
     char reason[STS_REASON_MAX + 1]; /* "" on success; policy/fetch.h's, or "dns-failure",
                                       * "no-address", "address-not-permitted", "overload",
                                       * "line N: WHAT" */
+    struct span body;                /* as it came, a policy or not; borrowed for the call; empty
+                                      * where none did */
 };
 
 typedef void sts_fetch_done(void *arg, const struct sts_fetched *fetched);

@@ -78,7 +78,8 @@ take_option(const char *name, const char *value, struct child_args *out)
         return true;
     }
     if (out->role != CHILD_WORKER)
-        return strcmp(name, "--command-fd") == 0 && to_fd(span_of(value), &out->command_fd);
+        return (strcmp(name, "--command-fd") == 0 && to_fd(span_of(value), &out->command_fd)) ||
+               (strcmp(name, "--check-fd") == 0 && to_fd(span_of(value), &out->check_fd));
     if (strcmp(name, "--index") == 0)
         return to_index(value, &out->index);
     return strcmp(name, "--listen-fds") == 0 && out->listen_count == 0 && to_fds(value, out);
@@ -92,7 +93,8 @@ child_args_parse(int argc, char **argv, enum child_role role, struct child_args 
                                 .index = CONTROL_WORKERS_MAX,
                                 .config_fd = -1,
                                 .control_fd = -1,
-                                .command_fd = -1 };
+                                .command_fd = -1,
+                                .check_fd = -1 };
     for (int i = 1; i < argc; i += 2)
         if (i + 1 == argc || !take_option(argv[i], argv[i + 1], out))
             return fail(error, error_size,

@@ -3,6 +3,7 @@
  *
  *     stsgate-worker --index 0 --config-fd 3 --config-name FILE --control-fd 4 --listen-fds 5,6
  *     stsgate-policy           --config-fd 3 --config-name FILE --control-fd 4 --command-fd 5
+ *     stsgate-policy           --config-fd 3 --config-name FILE --control-fd 4 --check-fd 5
  *
  * A child in short:
  *
@@ -42,6 +43,8 @@ struct child_args {
     const char *config_name; /* for messages; points into argv */
     int control_fd;
     int command_fd; /* policy process: the listening control socket; -1 for none */
+    int check_fd;   /* policy process: the socket of `stsgate check`, for which alone it runs and
+                     * leaves no trace; -1 for none */
     int listen_fds[CONFIG_LISTEN_MAX]; /* worker: listening, non-blocking; in the order of
                                         * config->listen */
     size_t listen_count;

@@ -8,10 +8,11 @@ static const struct {
     const char *name;
     enum { NOTHING, DOMAIN, DOMAIN_OR_ALL, PERHAPS_TEXT } argument;
 } verbs[COMMAND_VERBS] = {
-    [COMMAND_LIST] = { "list", NOTHING },      [COMMAND_SHOW] = { "show", DOMAIN },
-    [COMMAND_REFRESH] = { "refresh", DOMAIN }, [COMMAND_FLUSH] = { "flush", DOMAIN_OR_ALL },
-    [COMMAND_WARM] = { "warm", DOMAIN },       [COMMAND_STATS] = { "stats", NOTHING },
-    [COMMAND_MODE] = { "mode", PERHAPS_TEXT }, [COMMAND_RELOAD] = { "reload", NOTHING },
+    [COMMAND_LIST] = { "list", NOTHING },         [COMMAND_SHOW] = { "show", DOMAIN },
+    [COMMAND_REFRESH] = { "refresh", DOMAIN },    [COMMAND_INSPECT] = { "inspect", DOMAIN },
+    [COMMAND_FLUSH] = { "flush", DOMAIN_OR_ALL }, [COMMAND_WARM] = { "warm", DOMAIN },
+    [COMMAND_STATS] = { "stats", NOTHING },       [COMMAND_MODE] = { "mode", PERHAPS_TEXT },
+    [COMMAND_RELOAD] = { "reload", NOTHING },
 };
 
 const char *

@@ -18,6 +18,7 @@ enum command_verb {
     COMMAND_LIST,
     COMMAND_SHOW,    /* DOMAIN */
     COMMAND_REFRESH, /* DOMAIN */
+    COMMAND_INSPECT, /* DOMAIN */
     COMMAND_FLUSH,   /* DOMAIN, or "*" for all */
     COMMAND_WARM,    /* DOMAIN */
     COMMAND_STATS,

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "proxy/command_msg.h"
+#include "proxy/inspect_frame.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -25,6 +26,7 @@ struct client {
     bool waiting;   /* for a look-up, or for the supervisor */
     bool reloading; /* of these, the latter */
     bool listing;   /* a list is not over */
+    bool serving; /* serve() is on the stack: an answer that comes at once does not call it again */
     size_t place, listed;
 };
 
@@ -200,19 +202,27 @@ go_on_listing(struct client *c)
         finish(c, "");
 }
 
+/* What it waited for is over. False: it has gone meanwhile, and is freed. */
+static bool
+end_wait(struct client *c)
+{
+    c->waiting = false;
+    if (c->fd >= 0)
+        return true;
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    free(c);
+    return false;
+}
+
 static void
 on_refreshed(void *arg, const char *problem, const struct policy_info *info)
 {
     struct client *c = arg;
 
-    c->waiting = false;
-    if (c->fd < 0) {
-        *c->link = c->next;
-        if (c->next)
-            c->next->link = c->link;
-        free(c);
+    if (!end_wait(c))
         return;
-    }
     if (info)
         send_info(c, info);
     finish(c, problem);
@@ -287,6 +297,43 @@ do_refresh(struct client *c, const char *domain)
     finish(c, "no memory");
 }
 
+/* Sent at once: who waits sees how it goes on. */
+static void
+on_part(void *arg, const struct inspect_part *part)
+{
+    struct client *c = arg;
+    struct buffer scratch;
+    struct pack_writer w;
+
+    if (c->fd < 0)
+        return;
+    command_frame_begin(&w, &scratch);
+    inspect_frame_write(&w, part);
+    send_frame(c, &w, &scratch);
+    serve(c);
+}
+
+static void
+on_inspected(void *arg)
+{
+    struct client *c = arg;
+
+    if (!end_wait(c))
+        return;
+    finish(c, "");
+    serve(c);
+}
+
+static void
+do_inspect(struct client *c, const char *domain)
+{
+    c->waiting = true;
+    if (inspect_start(c->server->config.inspect, domain, on_part, on_inspected, c) == RES_OK)
+        return;
+    c->waiting = false;
+    finish(c, "no memory");
+}
+
 static void
 do_flush(struct client *c, const char *domain)
 {
@@ -329,6 +376,9 @@ run(struct client *c, const struct command *command)
         return;
     case COMMAND_REFRESH:
         do_refresh(c, command->argument);
+        return;
+    case COMMAND_INSPECT:
+        do_inspect(c, command->argument);
         return;
     case COMMAND_FLUSH:
         do_flush(c, command->argument);
@@ -374,7 +424,8 @@ serve_one(struct client *c)
         run(c, &command);
     else
         finish(c, "unknown command or malformed argument");
-    buffer_consume(&c->in, end + 1);
+    if (buffer_len(&c->in)) /* unless the connection is of no use any more */
+        buffer_consume(&c->in, end + 1);
     return true;
 }
 
@@ -396,17 +447,22 @@ flush(struct client *c)
 static void
 serve(struct client *c)
 {
-    bool more = true;
+    bool more = true, alive = true;
 
-    while (more) {
+    if (c->serving)
+        return;
+    c->serving = true;
+    while (more && alive) {
         more = serve_one(c);
         if (c->listing)
             go_on_listing(c);
-        if (!flush(c)) {
-            close_client(c);
-            return;
-        }
+        alive = flush(c);
         more |= c->listing && buffer_len(&c->out) == 0;
+    }
+    c->serving = false;
+    if (!alive) {
+        close_client(c);
+        return;
     }
     if (c->ended && !c->waiting && !c->listing && buffer_len(&c->out) == 0)
         close_client(c);
@@ -449,21 +505,14 @@ is_permitted(int fd)
     return false;
 }
 
-static void
-on_accept(struct ev_loop *loop, ev_io *w, int revents)
+enum result
+command_server_adopt(struct command_server *server, int fd)
 {
-    struct command_server *server = w->data;
-    int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    struct client *c = NULL;
+    struct client *c = calloc(1, sizeof *c);
 
-    (void)loop, (void)revents;
-    if (fd < 0)
-        return;
-    if (server->count < COMMAND_CLIENTS_MAX && is_permitted(fd))
-        c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
-        return;
+        return RES_NOMEM;
     }
     c->server = server;
     c->fd = fd;
@@ -479,6 +528,22 @@ on_accept(struct ev_loop *loop, ev_io *w, int revents)
     server->clients = c;
     server->count++;
     watch(c);
+    return RES_OK;
+}
+
+static void
+on_accept(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct command_server *server = w->data;
+    int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    (void)loop, (void)revents;
+    if (fd < 0)
+        return;
+    if (server->count >= COMMAND_CLIENTS_MAX || !is_permitted(fd))
+        close(fd);
+    else if (command_server_adopt(server, fd) != RES_OK)
+        log_error("event=no-memory where=commands");
 }
 
 struct command_server *
@@ -491,7 +556,8 @@ command_server_new(const struct command_server_config *config)
     server->config = *config;
     ev_io_init(&server->accept, on_accept, config->listen_fd, EV_READ);
     server->accept.data = server;
-    ev_io_start(config->loop, &server->accept);
+    if (config->listen_fd >= 0)
+        ev_io_start(config->loop, &server->accept);
     return server;
 }
 

@@ -3,6 +3,7 @@
 #ifndef STSGATE_PROXY_COMMAND_SERVER_H
 #define STSGATE_PROXY_COMMAND_SERVER_H
 
+#include "policy/inspect.h"
 #include "policy/policy_admin.h"
 #include "policy/rules.h"
 
@@ -17,8 +18,9 @@ struct command_server;
 
 struct command_server_config {
     struct ev_loop *loop; /* borrowed, like all here, until command_server_free() */
-    int listen_fd;        /* a listening UNIX socket */
+    int listen_fd;        /* a listening UNIX socket; -1: none, command_server_adopt() is all */
     struct policy_admin *admin;
+    const struct inspect_config *inspect;
     /** The roll-out in force; *out_by_command: an operator has set it since the start. */
     const struct rollout *(*mode)(void *arg, bool *out_by_command);
     void (*set_mode)(void *arg, const struct rollout *rollout);
@@ -29,6 +31,10 @@ struct command_server_config {
 
 /** config: copied. NULL: no memory. */
 struct command_server *command_server_new(const struct command_server_config *config);
+
+/** Serve a client on a connected stream socket, non-blocking, which is taken and whose right to
+ * command is beyond question. RES_NOMEM. */
+MUST_CHECK enum result command_server_adopt(struct command_server *server, int fd);
 
 /** No client is heard any more. Look-ups that they asked for may still end. */
 void command_server_stop(struct command_server *server);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "proxy/child_process.h"
@@ -15,7 +16,8 @@
 #include "proxy/supervisor.h"
 
 #define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"
-#define EXIT_USAGE 2 /* wrong usage and wrong configuration alike */
+#define EXIT_USAGE 2       /* wrong usage and wrong configuration alike */
+#define EXIT_CHECK_USAGE 4 /* of `stsgate check`, whose 2 says that a domain has no policy */
 #define ERROR_MAX 1024u
 
 struct verb {
@@ -168,11 +170,26 @@ verb_version(int argc, char **argv)
     return 0;
 }
 
+/* A program of its own, since it speaks TLS with the MX hosts. */
+static int
+verb_check(int argc, char **argv)
+{
+    char path[PATH_MAX];
+
+    (void)argc;
+    if (child_process_find("stsgate-check", path, sizeof path) == RES_OK)
+        execv(path, argv);
+    fprintf(stderr, "stsgate: stsgate-check cannot be started: install it beside stsgate\n");
+    return EXIT_CHECK_USAGE;
+}
+
 static int verb_help(int argc, char **argv);
 
 static const struct verb verbs[] = {
     { "run", verb_run, "run [-c FILE]", "start the gateway and stay in the foreground" },
     { "config", verb_config, "config check [-c FILE]", "check a configuration" },
+    { "check", verb_check, "check DOMAIN ...",
+      "what a domain publishes, and what would become of mail to it" },
     { "log", log_main, "log ...", "show records; `stsgate log --help` tells more" },
     { "policy", policy_main, "policy ...", "policies in force; `stsgate policy` tells more" },
     { "mode", mode_main, "mode [MODE]", "monitor, enforce or enforce N%, until the next reload" },

@@ -13,6 +13,7 @@
 #include "proxy/command_msg.h"
 #include "proxy/config.h"
 #include "proxy/record_json.h"
+#include "proxy/terminal.h"
 
 #define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"
 #define ERROR_MAX 1024u
@@ -151,18 +152,10 @@ find_field(const struct frame *f, const char *key)
 
 /* ---- showing ---- */
 
-/* Text of others, safe on a terminal. */
 static void
 print_text(struct span text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-
-        if (c >= ' ' && c <= '~')
-            putchar(c);
-        else
-            printf("\\x%02x", c);
-    }
+    terminal_text(stdout, text);
 }
 
 static struct span
@@ -500,6 +493,7 @@ static const char policy_usage[] =
     "  list              every domain that something is known of\n"
     "  show DOMAIN       its policy, its last failure, its text\n"
     "  refresh DOMAIN    look TXT record and policy up now, past all caches\n"
+    "  inspect DOMAIN    all that the domain publishes for its mail, past all caches, as JSON\n"
     "  flush DOMAIN      forget it, here and in the store; --all: everything\n"
     "  warm FILE         look up the domains of a list before their first mail; -: standard input\n"
     "  stats             what was counted since the policy process started\n";
@@ -508,7 +502,9 @@ static int
 run_policy(const struct options *o, const char *path)
 {
     const char *verb = o->words[0];
-    show_frame *plain = strcmp(verb, "list") == 0                                   ? show_line
+    bool inspects = strcmp(verb, "inspect") == 0;
+    show_frame *plain = inspects                                                    ? show_json
+                        : strcmp(verb, "list") == 0                                 ? show_line
                         : strcmp(verb, "show") == 0 || strcmp(verb, "refresh") == 0 ? show_policy
                                                                                     : show_fields;
     show_frame *show = o->json ? show_json : plain;
@@ -521,7 +517,8 @@ run_policy(const struct options *o, const char *path)
     if (strcmp(verb, "flush") == 0 && o->all)
         return o->count == 1 ? ask(path, verb, "*", show) : usage(policy_usage);
     if (o->count != 2 || o->all ||
-        (strcmp(verb, "show") != 0 && strcmp(verb, "refresh") != 0 && strcmp(verb, "flush") != 0))
+        (strcmp(verb, "show") != 0 && strcmp(verb, "refresh") != 0 && strcmp(verb, "flush") != 0 &&
+         !inspects))
         return usage(policy_usage);
     if (hostname_normalise(span_of(o->words[1]), domain) != RES_OK) {
         fprintf(stderr, "stsgate: %s is no domain name in A-labels\n", o->words[1]);

@@ -38,6 +38,7 @@ struct policy_process {
     struct rollout rollout; /* in force */
     bool rollout_by_command;
     struct lookup_config lookups;
+    struct inspect_config inspections;
     struct policy_server *server;
     struct command_server *commands; /* NULL: there is no control socket */
     ev_io control;
@@ -372,25 +373,40 @@ open_all(struct policy_process *p)
         .tls_opportunistic_minimum = c->tls_opportunistic_minimum,
         .ttl_max_s = c->requirement_cache_max_s,
     };
+    p->inspections =
+        (struct inspect_config){ .uncached = p->uncached,
+                                 .discovery = p->discovery,
+                                 .port = c->destination_port_count ? c->destination_ports[0] : 25 };
     p->rollout = c->rules.rollout;
     p->server = policy_server_new(p->loop, &p->lookups);
     return p->memory && p->server && open_probe(p);
 }
 
-static void
-open_commands(struct policy_process *p, int listen_fd)
+static bool
+open_commands(struct policy_process *p, const struct child_args *args)
 {
-    if (listen_fd < 0)
-        return;
+    if (args->command_fd < 0 && args->check_fd < 0)
+        return true;
     p->commands = command_server_new(&(struct command_server_config){ .loop = p->loop,
-                                                                      .listen_fd = listen_fd,
+                                                                      .listen_fd = args->command_fd,
                                                                       .admin = p->admin,
+                                                                      .inspect = &p->inspections,
                                                                       .mode = get_mode,
                                                                       .set_mode = set_mode,
                                                                       .reload = ask_reload,
                                                                       .arg = p });
-    if (!p->commands)
-        log_error("event=no-memory where=commands");
+    if (p->commands &&
+        (args->check_fd < 0 || command_server_adopt(p->commands, args->check_fd) == RES_OK))
+        return true;
+    log_error("event=no-memory where=commands");
+    return args->check_fd < 0; /* a gateway serves mail without them */
+}
+
+/* For `stsgate check`: it shows what a gateway would do, and does nothing of it. */
+static void
+leave_no_trace(struct config *config)
+{
+    config->record_file[0] = config->forward_to[0] = config->store_file[0] = '\0';
 }
 
 static void
@@ -439,7 +455,9 @@ main(int argc, char **argv)
         log_error("event=start-failed what=config reason=\"%s\"", error);
         return 2;
     }
-    log_init("policy", p.config->log_level);
+    log_init("policy", args.check_fd < 0 ? p.config->log_level : LOG_LEVEL_ERROR);
+    if (args.check_fd >= 0)
+        leave_no_trace(p.config);
     if (sandbox_become(p.config->user, error, sizeof error) != RES_OK) {
         log_error("event=start-failed what=user reason=\"%s\"", error);
         goto done;
@@ -455,11 +473,10 @@ main(int argc, char **argv)
     ev_io_start(p.loop, &p.control);
     ev_signal_init(&p.term, on_term, SIGTERM);
     ev_signal_start(p.loop, &p.term);
-    open_commands(&p, args.command_fd);
     ev_timer_init(&p.tick, on_tick, 1., 1.);
     p.tick.data = &p;
     ev_timer_start(p.loop, &p.tick);
-    if (sandbox_close(SANDBOX_POLICY, p.config) != RES_OK ||
+    if (!open_commands(&p, &args) || sandbox_close(SANDBOX_POLICY, p.config) != RES_OK ||
         child_channel_send_ready(&p.channel) != RES_OK)
         goto done;
     ev_run(p.loop, 0);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define LINE_MAX_BYTES (16u * RECORD_MAX_BYTES) /* \u-escapes are six times the octet */
+#define LINE_MAX_BYTES(map_len) (6u * (map_len) + 4096u) /* \u-escapes are six times the octet */
 
 static json_t *value_json(struct pack_reader *r, struct span key);
 
@@ -192,7 +192,7 @@ line_of(const int64_t *wall_ns, struct span map, char **out_line)
     enum result res;
 
     *out_line = NULL;
-    buffer_init(&line, LINE_MAX_BYTES);
+    buffer_init(&line, LINE_MAX_BYTES(map.len));
     pack_reader_init(&r, map);
     if (!object || (wall_ns && json_object_set_new(object, "time", time_json(*wall_ns)) != 0))
         pack_reader_fail(&r, RES_NOMEM);
@@ -205,7 +205,7 @@ line_of(const int64_t *wall_ns, struct span map, char **out_line)
         buffer_append(&line, span_make("", 1)) != RES_OK)
         goto done;
     *out_line = line.mem; /* starts at 0: nothing was consumed */
-    buffer_init(&line, LINE_MAX_BYTES);
+    buffer_init(&line, 1);
     res = RES_OK;
 done:
     buffer_clear(&line);

@@ -15,13 +15,16 @@ never() {
 never stsgate-worker 'libcrypto\.so\.3'
 never stsgate-worker 'libcurl'
 never stsgate-worker 'libunbound'
+never stsgate-check 'libcrypto\.so\.3'
+never stsgate-check 'libcurl'
+never stsgate-check 'libunbound'
 never stsgate-policy '/android/'
 never stsgate 'libcurl'
 never stsgate 'libunbound'
 never stsgate '/android/'
 never stsgate 'libcrypto'
 
-for program in stsgate stsgate-worker stsgate-policy; do
+for program in stsgate stsgate-worker stsgate-policy stsgate-check; do
     [ -x "$dir/$program" ] || { echo "$dir/$program is missing"; failed=1; continue; }
     if nm -D --defined-only "$dir/$program" | grep -qE ' (event_base_new|ev_run|event_add)$'; then
         echo "$program exports names of libev"

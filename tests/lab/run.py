@@ -13,6 +13,7 @@ import time
 import traceback
 
 import cases_appliance
+import cases_check
 import cases_client
 import cases_dane
 import cases_dane_dns
@@ -44,7 +45,7 @@ MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smt
            cases_proof, cases_session, cases_zones, cases_tls, cases_extensions,
            cases_client, cases_records, cases_dane, cases_dane_dns,
            cases_interop, cases_loss, cases_rare,
-           cases_appliance)
+           cases_appliance, cases_check)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS, LONG_CASE_SECONDS = 120, 3600
