@@ -8,22 +8,33 @@
 #include <unbound.h>
 #include <utlist.h>
 
+#include "base/log.h"
 #include "policy/ub_config.h"
 #include "policy/ub_libev.h"
 
 #define QUERIES_MAX 10000u /* open at once; each holds about 1 KiB */
 #define QUERY_TIMEOUT_S                                                                            \
     20. /* libunbound gives up sooner, unless a zone leads it about on purpose */
+#define UNCACHED_S 1. /* how long an answer counts as fresh */
 #define CLASS_IN 1
 
 /* ub_event_callback_type's sec */
 #define UB_SEC_BOGUS 1
 #define UB_SEC_SECURE 2
 
+/* What libunbound remembers, and the questions that are open there. */
+struct memory {
+    struct memory *next;
+    struct ub_ctx *ctx; /* owned */
+    double since;       /* of the loop's clock */
+    unsigned asked;
+};
+
 struct resolver {
     struct ev_loop *loop;
+    struct resolver_config config;
     struct ub_event_base *base;   /* owned */
-    struct ub_ctx *ctx;           /* owned */
+    struct memory *memories;      /* owned list; the first one takes new questions */
     struct resolver_query *asked; /* owned list: libunbound will call back */
     struct resolver_query *ready; /* owned list: the answer is there, done is still to be called */
     unsigned open;                /* queries in both lists */
@@ -32,6 +43,7 @@ struct resolver {
 
 struct resolver_query {
     struct resolver *resolver;
+    struct memory *memory;              /* while asked */
     struct resolver_query *prev, *next; /* asked or ready */
     bool is_ready;
     int async_id;
@@ -50,17 +62,26 @@ query_free(struct resolver_query *query)
     free(query);
 }
 
+/* libunbound holds it no longer. */
+static void
+query_answered(struct resolver_query *query)
+{
+    ev_timer_stop(query->resolver->loop, &query->timer);
+    DL_DELETE(query->resolver->asked, query);
+    query->memory->asked--;
+    query->memory = NULL;
+}
+
 /* Out of the lists and the timer; the resolver forgets it. */
 static void
 query_unlink(struct resolver_query *query)
 {
     struct resolver *r = query->resolver;
 
-    ev_timer_stop(r->loop, &query->timer);
     if (query->is_ready)
         DL_DELETE(r->ready, query);
     else
-        DL_DELETE(r->asked, query);
+        query_answered(query);
     if (!r->ready)
         ev_idle_stop(r->loop, &r->deliver);
     r->open--;
@@ -73,8 +94,7 @@ query_ready(struct resolver_query *query)
 {
     struct resolver *r = query->resolver;
 
-    ev_timer_stop(r->loop, &query->timer);
-    DL_DELETE(r->asked, query);
+    query_answered(query);
     DL_APPEND(r->ready, query);
     query->is_ready = true;
     ev_idle_start(r->loop, &r->deliver);
@@ -202,9 +222,61 @@ on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
     struct resolver_query *query = w->data;
 
     (void)loop, (void)revents;
-    if (ub_cancel(query->resolver->ctx, query->async_id) == 0)
+    if (ub_cancel(query->memory->ctx, query->async_id) == 0)
         query_fail(query, "timeout");
     /* Otherwise libunbound is about to answer. */
+}
+
+static void
+memory_free(struct memory *memory)
+{
+    ub_ctx_delete(memory->ctx);
+    free(memory);
+}
+
+/* Whoever asks anew forgets by starting over: libunbound drops nothing from its caches on demand,
+ * and bounds of TTLs hold for every context of the process. Not called from on_answer(), with
+ * libunbound on the stack. */
+static enum result
+start_over(struct resolver *r, const char **out_error)
+{
+    struct memory *fresh = calloc(1, sizeof *fresh), *memory, *next;
+    enum result res = RES_NOMEM;
+
+    *out_error = "no memory";
+    if (!fresh)
+        return res;
+    fresh->since = ev_now(r->loop);
+    fresh->ctx = ub_ctx_create_ub_event(r->base);
+    if (fresh->ctx)
+        res = ub_config_apply(fresh->ctx, &r->config, out_error);
+    if (res != RES_OK) {
+        memory_free(fresh);
+        return res;
+    }
+    LL_FOREACH_SAFE(r->memories, memory, next)
+    {
+        if (memory->asked > 0)
+            continue;
+        LL_DELETE(r->memories, memory);
+        memory_free(memory);
+    }
+    LL_PREPEND(r->memories, fresh);
+    return RES_OK;
+}
+
+static enum result
+keep_fresh(struct resolver *r)
+{
+    enum result res;
+    const char *error;
+
+    if (!r->config.uncached || ev_now(r->loop) - r->memories->since < UNCACHED_S)
+        return RES_OK;
+    res = start_over(r, &error);
+    if (res != RES_OK)
+        log_error("event=resolver-failed reason=\"%s\"", error);
+    return res;
 }
 
 static struct resolver_query *
@@ -216,6 +288,8 @@ query_new(struct resolver *r, const char *name, unsigned qtype)
     if (!query)
         return NULL;
     query->resolver = r;
+    query->memory = r->memories;
+    query->memory->asked++;
     query->qtype = qtype;
     memcpy(query->name, name, size);
     ev_init(&query->timer, on_timeout);
@@ -233,6 +307,9 @@ resolver_ask(struct resolver *r, const char *name, unsigned qtype, resolver_done
     *out = NULL;
     if (r->open >= QUERIES_MAX)
         return RES_LIMIT;
+    ev_now_update(r->loop);
+    if (keep_fresh(r) != RES_OK)
+        return RES_NOMEM;
     query = query_new(r, name, qtype);
     if (!query)
         return RES_NOMEM;
@@ -240,12 +317,11 @@ resolver_ask(struct resolver *r, const char *name, unsigned qtype, resolver_done
     query->arg = arg;
     DL_APPEND(r->asked, query);
     r->open++;
-    ev_now_update(r->loop);
     ev_timer_set(&query->timer, QUERY_TIMEOUT_S, 0.);
     ev_timer_start(r->loop, &query->timer);
 
     error =
-        ub_resolve_event(r->ctx, name, (int)qtype, CLASS_IN, query, on_answer, &query->async_id);
+        ub_resolve_event(query->memory->ctx, name, (int)qtype, CLASS_IN, query, on_answer, &query->async_id);
     if (error == UB_NOMEM) {
         query_unlink(query);
         query_free(query);
@@ -260,7 +336,7 @@ resolver_ask(struct resolver *r, const char *name, unsigned qtype, resolver_done
 void
 resolver_cancel(struct resolver_query *query)
 {
-    if (query->is_ready || ub_cancel(query->resolver->ctx, query->async_id) == 0) {
+    if (query->is_ready || ub_cancel(query->memory->ctx, query->async_id) == 0) {
         query_unlink(query);
         query_free(query);
     } else {
@@ -280,16 +356,14 @@ resolver_new(struct ev_loop *loop, const struct resolver_config *config, struct 
     if (!r)
         goto done;
     r->loop = loop;
+    r->config = *config;
     ev_idle_init(&r->deliver, on_deliver);
     ev_set_priority(&r->deliver, EV_MAXPRI); /* an answer never waits for a quiet moment */
     r->deliver.data = r;
     r->base = ub_libev_new(loop);
     if (!r->base)
         goto done;
-    r->ctx = ub_ctx_create_ub_event(r->base);
-    if (!r->ctx)
-        goto done;
-    res = ub_config_apply(r->ctx, config, out_error);
+    res = start_over(r, out_error);
     if (res != RES_OK)
         goto done;
     *out = r;
@@ -304,6 +378,7 @@ void
 resolver_free(struct resolver *r)
 {
     struct resolver_query *next;
+    struct memory *memory, *other;
 
     if (!r)
         return;
@@ -315,13 +390,16 @@ resolver_free(struct resolver *r)
         next = query->next;
         resolver_cancel(query);
     }
-    ub_ctx_delete(r->ctx);
+    LL_FOREACH_SAFE(r->memories, memory, other)
+    ub_ctx_delete(memory->ctx);
     while (r->asked) {
         struct resolver_query *query = r->asked;
 
         query_unlink(query);
         query_free(query);
     }
+    LL_FOREACH_SAFE(r->memories, memory, other)
+    free(memory);
     ub_libev_free(r->base);
     free(r);
 }

@@ -18,9 +18,12 @@ struct resolver_config {
                                * where everything is insecure */
     bool local_zones;     /* false: names like .test and private reverse zones are asked for like
                            * any other (unbound answers them itself otherwise) */
+    /* libunbound keeps these two once for the whole process: all its resolvers are given the same.
+     */
     unsigned cache_min_s; /* TTLs below it are raised to it in the cache; 0: none */
-    unsigned cache_max_s; /* TTLs above it are lowered to it; 0: a day */
-    bool uncached;        /* keep no answer beyond its second: each question is asked anew */
+    unsigned cache_max_s; /* TTLs above it are lowered to it; 0: no answer is kept */
+    bool uncached; /* no answer is older than a second: each question is asked anew, validation and
+                    * all (STS-103). The files above are read again for it. */
 };
 
 /* What a question came to. */
@@ -40,7 +43,7 @@ struct resolver_answer {
 
 typedef void resolver_done(void *arg, const struct resolver_answer *answer);
 
-/** loop: borrowed, until resolver_free(). config: borrowed for the call.
+/** loop: borrowed, until resolver_free(). config: its strings are borrowed, until resolver_free().
  * out_error: on failure a text for the operator; static, or borrowed until the next call.
  * RES_SYNTAX: a bad address, an unreadable file. RES_NOMEM. */
 MUST_CHECK enum result resolver_new(struct ev_loop *loop, const struct resolver_config *config,

@@ -83,15 +83,11 @@ set_options(struct ub_ctx *ctx, const struct resolver_config *config, const char
         { "outbound-msg-retry:", OUTBOUND_RETRIES },
         { "cache-min-ttl:", cache_min },
         { "cache-max-ttl:", cache_max },
-        { "cache-max-negative-ttl:", config->uncached ? "0" : "3600" },
+        { "cache-max-negative-ttl:", config->cache_max_s > 0 ? "3600" : "0" },
     };
-    const unsigned day_s = 86400; /* libunbound's default */
 
-    snprintf(cache_min, sizeof cache_min, "%u", config->uncached ? 0 : config->cache_min_s);
-    snprintf(cache_max, sizeof cache_max, "%u",
-             config->uncached      ? 0
-             : config->cache_max_s ? config->cache_max_s
-                                   : day_s);
+    snprintf(cache_min, sizeof cache_min, "%u", config->cache_min_s);
+    snprintf(cache_max, sizeof cache_max, "%u", config->cache_max_s);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (ub_ctx_set_option(ctx, options[i][0], options[i][1]) != 0) {
             *out_error = "libunbound does not know an option that is needed";

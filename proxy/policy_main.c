@@ -240,7 +240,7 @@ open_resolver(struct policy_process *p, bool uncached, struct resolver **out)
         .local_zones = c->resolver_local_zones,
         .cache_min_s = c->dns_cache_min_s,
         .cache_max_s = c->dns_cache_max_s,
-        .uncached = uncached || c->dns_cache_max_s == 0,
+        .uncached = uncached,
     };
     const char *error = "";
 

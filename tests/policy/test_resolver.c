@@ -21,6 +21,7 @@
 #define ROWS(table) (sizeof(table) / sizeof *(table))
 #define GIVE_UP_S 30. /* no test takes as long as that */
 #define QUERIES_MAX 10000u
+#define DAY_S 86400u
 
 /* A signed root and "test."; below it zones that are good, changed after signing, signed with a
  * signature that ran out, without the records that prove a denial, and unsigned. */
@@ -298,7 +299,8 @@ config_of(const char *server, const char *anchor)
     return (struct resolver_config){ .stub = iterates ? server : "",
                                      .forward = iterates ? "" : server,
                                      .root_hints = "",
-                                     .trust_anchor = anchor };
+                                     .trust_anchor = anchor,
+                                     .cache_max_s = DAY_S };
 }
 
 static struct resolver *
@@ -706,7 +708,7 @@ test_cache_bounds(void **state)
 
         config = config_of(fix.server, fix.anchor);
         config.cache_min_s = i == 2 ? 30 : 0;
-        config.cache_max_s = i == 1 ? 100 : 0;
+        config.cache_max_s = i == 1 ? 100 : DAY_S;
         r = new_resolver(&config);
         ask(r, "mx1.plain.test", DNS_TYPE_A, &lowered);
         run(GIVE_UP_S);
@@ -716,6 +718,64 @@ test_cache_bounds(void **state)
         assert_int_equal(raised.ttl_s, i == 2 ? 30 : 1);
         resolver_free(r);
     }
+}
+
+/* libunbound's bounds of TTLs are the process's: a resolver that keeps nothing next to one that does
+ * must leave that one's answers alone. */
+static void
+test_uncached_beside_cached(void **state)
+{
+    struct outcome answers[4] = { 0 };
+    struct resolver_config config;
+    struct resolver *cached, *uncached;
+
+    (void)state;
+    skip_without_servers();
+    config = config_of(fix.server, fix.anchor);
+    cached = new_resolver(&config);
+    config.uncached = true;
+    uncached = new_resolver(&config);
+    for (unsigned i = 0; i < ROWS(answers); i++) {
+        if (i == 2)
+            run(1.2);
+        ask(i % 2 ? uncached : cached, "mx1.secure.test", DNS_TYPE_A, &answers[i]);
+        run(GIVE_UP_S);
+        assert_string_equal(answers[i].text, "secure mx1.secure.test: 192.0.2.25");
+    }
+    assert_int_equal(answers[0].ttl_s, 300);
+    assert_int_equal(answers[1].ttl_s, 300);
+    assert_in_range(answers[2].ttl_s, 1, 299);
+    assert_int_equal(answers[3].ttl_s, 300);
+    resolver_free(cached);
+    resolver_free(uncached);
+}
+
+/* A question stays with the memory it was asked of, however many are begun meanwhile. */
+static void
+test_uncached_while_asking(void **state)
+{
+    struct outcome slow[3] = { 0 };
+    struct resolver_query *query;
+    struct resolver_config config;
+    struct resolver *r;
+
+    (void)state;
+    skip_without_servers();
+    config = config_of(fix.silent, fix.anchor);
+    config.uncached = true;
+    r = new_resolver(&config);
+    for (unsigned i = 0; i < ROWS(slow); i++) {
+        assert_int_equal(
+            resolver_ask(r, "a.secure.test", DNS_TYPE_A, on_done, &slow[i], &query), RES_OK);
+        run(1.1);
+    }
+    resolver_cancel(query);
+    for (unsigned i = 0; i < ROWS(slow) && slow[0].calls + slow[1].calls < 2; i++)
+        run(GIVE_UP_S);
+    assert_int_equal(slow[0].calls, 1);
+    assert_int_equal(slow[1].calls, 1);
+    assert_int_equal(slow[2].calls, 0);
+    resolver_free(r);
 }
 
 /* No thread and no child: libunbound runs in this loop. */
@@ -831,6 +891,8 @@ main(void)
         cmocka_unit_test(test_ask_in_done),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_cache_bounds),
+        cmocka_unit_test(test_uncached_beside_cached),
+        cmocka_unit_test(test_uncached_while_asking),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_one_thread),
     };
