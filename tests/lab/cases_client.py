@@ -474,9 +474,11 @@ def a_thousand_idle_clients_cost_little(t, site):
     with restarted(t, "workers = 1\n"):
         worker = t.gateway.children("stsgate-worker")[0]
         before = resident(worker)
-        peers = [t.client(site) for _ in range(1000)]
-        for peer in peers:
-            equal(peer.reply().code, 220, "greeting")
+        peers = []
+        for _ in range(20):  # in lots, which the backlog of the MX takes
+            lot = [t.client(site) for _ in range(50)]
+            equal({peer.reply().code for peer in lot}, {220}, "greetings")
+            peers += lot
         each = (resident(worker) - before) / 1000
         assert each < 32, f"{each:.1f} KiB each"
         busy = t.ready(site)
