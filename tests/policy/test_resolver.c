@@ -720,8 +720,8 @@ test_cache_bounds(void **state)
     }
 }
 
-/* libunbound's bounds of TTLs are the process's: a resolver that keeps nothing next to one that does
- * must leave that one's answers alone. */
+/* libunbound's bounds of TTLs are the process's: a resolver that keeps nothing next to one that
+ * does must leave that one's answers alone. */
 static void
 test_uncached_beside_cached(void **state)
 {
@@ -765,8 +765,8 @@ test_uncached_while_asking(void **state)
     config.uncached = true;
     r = new_resolver(&config);
     for (unsigned i = 0; i < ROWS(slow); i++) {
-        assert_int_equal(
-            resolver_ask(r, "a.secure.test", DNS_TYPE_A, on_done, &slow[i], &query), RES_OK);
+        assert_int_equal(resolver_ask(r, "a.secure.test", DNS_TYPE_A, on_done, &slow[i], &query),
+                         RES_OK);
         run(1.1);
     }
     resolver_cancel(query);
