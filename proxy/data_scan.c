@@ -2,7 +2,8 @@
 
 #define SCAN_BLOCK 64u /* octets that are looked at together */
 
-/* The loops over blocks exist twice: the loader takes the one that suits the processor. */
+/* The loops over blocks exist twice: the loader takes the one that suits the processor. For static
+ * functions only: clang gives others a name that no other file finds. */
 #if defined(__x86_64__) && defined(__ELF__)
 #define WITH_WIDE_VECTORS __attribute__((target_clones("avx2", "default")))
 #else
@@ -157,18 +158,23 @@ block_has_bare_newline(const char *p)
     return found;
 }
 
-WITH_WIDE_VECTORS size_t
-data_scan_bare_newline(const struct data_scan *scan, struct span bytes)
+/* The offset of the first of them from offset `at`, 1 or more, on; bytes.len when there is none. */
+WITH_WIDE_VECTORS static size_t
+find_bare_newline(struct span bytes, size_t at)
 {
-    size_t at = 1;
-
-    if (bytes.len == 0 || (bytes.ptr[0] == '\n') != (scan->state == SCAN_CR))
-        return 0;
     while (bytes.len - at >= SCAN_BLOCK && !block_has_bare_newline(bytes.ptr + at))
         at += SCAN_BLOCK;
     while (at < bytes.len && (bytes.ptr[at] == '\n') == (bytes.ptr[at - 1] == '\r'))
         at++;
     return at;
+}
+
+size_t
+data_scan_bare_newline(const struct data_scan *scan, struct span bytes)
+{
+    if (bytes.len == 0 || (bytes.ptr[0] == '\n') != (scan->state == SCAN_CR))
+        return 0;
+    return find_bare_newline(bytes, 1);
 }
 
 bool
