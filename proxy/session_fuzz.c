@@ -31,6 +31,7 @@ enum { /* of the first octet */
        TLS_REQUIRED = 1 << 3,
        NO_FALLBACK = 1 << 4,
        CLIENT_TLS_OFFERED = 1 << 5,
+       TICKETS = 1 << 6, /* handshakes resume, until one has to be in full */
 };
 
 enum step {
@@ -208,6 +209,8 @@ add_domain(struct world *w, const char *domain, const char *host, unsigned how)
     snprintf(answer.domain, sizeof answer.domain, "%s", domain);
     answer.req = new_requirement(domain, host);
     demand(answer.req, how & 0xf, host);
+    if ((how & 0x60) == 0x20 && answer.req->dane.state == DANE_NONE) /* beside the rest */
+        secure(answer.req, host);
     world_add_answer(w, &answer);
     if (!(how & 0x40))
         return;
@@ -264,6 +267,7 @@ tls_over(struct world *w, unsigned how)
     obs->starttls_code = before->starttls_code;
     obs->floor = w->floor;
     obs->trust = w->trust;
+    obs->ticket_offered = w->has_tickets && w->tls_bad == 0;
     snprintf(obs->sni, sizeof obs->sni, "%s", w->sni);
     if (how >= 13) {
         obs->stage = TLS_STAGE_FAILED;
@@ -273,6 +277,7 @@ tls_over(struct world *w, unsigned how)
     } else {
         w->key = how & 8 ? 0 : GOOD_KEY;
         obs->stage = TLS_STAGE_DONE;
+        obs->resumed = obs->ticket_offered;
         obs->chain = how & 2 ? how & 1 ? CHAIN_EXPIRED : CHAIN_UNTRUSTED : CHAIN_GOOD;
         obs->version = how & 8 ? w->floor : TLS_VERSION_1_3;
         show_name(obs, w, how);
@@ -481,6 +486,7 @@ make_world(struct span settings)
     w->config.cleartext_fallback = !(octets[0] & NO_FALLBACK);
     if (octets[0] & CLIENT_TLS_OFFERED)
         w->info.client_starttls = CLIENT_STARTTLS_TERMINATE;
+    w->has_tickets = octets[0] & TICKETS;
     set_sockets(w, octets[1]);
     add_domain(w, "a.example", "mx.example", octets[2]);
     add_domain(w, "b.example", "mx.example", octets[3]);

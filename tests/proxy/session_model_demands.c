@@ -9,6 +9,13 @@ is_strict(const struct requirement *req)
     return !req->monitored && req->local.action != RULE_MONITOR && req->local.action != RULE_BYPASS;
 }
 
+/* The same for TLSA records, which a bypass leaves alone (TC-PREC-09). */
+static bool
+dane_holds(const struct requirement *req)
+{
+    return !req->monitored && req->local.action != RULE_MONITOR;
+}
+
 /* A policy in force, by a reading of RFC 8461 of its own. */
 static bool
 enforces(const struct requirement *req, int64_t now_s)
@@ -52,9 +59,9 @@ permits(const struct session_model *m, const struct requirement *req)
         return false;
     if (wants_tls(m, req) && m->w->leg != LEG_TLS)
         return false;
-    if (is_strict(req) && req->dane.state == DANE_FAILED) /* RFC 7672 2.1.2 */
+    if (dane_holds(req) && req->dane.state == DANE_FAILED) /* RFC 7672 2.1.2 */
         return false;
-    if (is_strict(req) && req->dane.state == DANE_SECURE &&
+    if (dane_holds(req) && req->dane.state == DANE_SECURE &&
         (m->w->leg != LEG_TLS || m->w->key != (unsigned char)req->dane.hosts[0].records[0].data[0]))
         return false;
     return judge(req, &demand, obs, now_s).action == VERDICT_ALLOW;

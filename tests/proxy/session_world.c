@@ -359,6 +359,18 @@ op_can_record(void *io)
     return !w->records_full;
 }
 
+/* What is said of version and certificate must be true of a handshake in full (TLS-026). */
+static void
+check_ground(const struct record_recipient *r)
+{
+    static const char *const about_tls[] = { "REP-012", "REP-013", "REP-014", "REP-030",
+                                             "REP-032", "REP-033", "REP-034" };
+
+    for (size_t i = 0; i < sizeof about_tls / sizeof *about_tls; i++)
+        if (r->obs->resumed && strcmp(r->reply_id, about_tls[i]) == 0)
+            fail_msg("%s rests on a resumed session", r->reply_id);
+}
+
 static void
 op_record_recipient(void *io, const struct record_recipient *r)
 {
@@ -368,6 +380,7 @@ op_record_recipient(void *io, const struct record_recipient *r)
     size_t size = sizeof w->records[0];
 
     must_be_open(w, "record_recipient");
+    check_ground(r);
     if (w->record_count == WORLD_RECORDS_MAX)
         fail_msg("more records than a test can hold");
     line = w->records[w->record_count++];

@@ -65,6 +65,7 @@ struct world {
     enum hang_up how; /* of the last hang up */
     char sni[HOSTNAME_MAX + 1];
     uint16_t floor, trust;
+    bool has_tickets;           /* of the destination, for who makes handshakes up */
     char key;                   /* of the MX: what its TLSA records say */
     unsigned dane_checks;       /* chains held against records */
     unsigned tls_good, tls_bad; /* what was made of TLS sessions */
