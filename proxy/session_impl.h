@@ -1,6 +1,7 @@
 /* proxy/session_impl.h: what the files of the session share; private to proxy/session*.c.
  *
- *   session.c            life, the step function, what entering each state does
+ *   session.c            life, the step function, what is told from outside
+ *   session_enter.c      what entering each state does
  *   session_command.c    the client's commands and message text
  *   session_client.c     TLS on the client's leg
  *   session_reply.c      the MX's replies
@@ -129,7 +130,15 @@ struct session {
 /* session.c: the only writer of ->state. */
 void session_step(struct session *s, enum session_event event);
 
-/* session.c: the MX leg is over, if there is one, and so is what was said on it. */
+/* session_enter.c: what entering the state does; the event that follows at once, or SEV_NONE to
+ * wait for one. session_step() alone calls it. */
+enum session_event session_enter(struct session *s, enum session_state from,
+                                 enum session_event event);
+
+/* session_enter.c: draining, and between transactions: the client is sent away (PRX-048). */
+bool session_is_to_leave(const struct session *s);
+
+/* session_enter.c: the MX leg is over, if there is one, and so is what was said on it. */
 void session_hang_up(struct session *s, enum hang_up how);
 
 /* session_command.c: serve the client's input as far as it goes; how many bytes were used. */
