@@ -1,5 +1,6 @@
 """What a case is, and what it can do. A case is a function of (trial, its sites ...) under @case."""
 
+import contextlib
 import secrets
 
 import client
@@ -119,3 +120,28 @@ def fields(record, **wanted):
         for part in name.split("__"):
             value = value.get(part) if isinstance(value, dict) else None
         assert value == want, f"record {name}: got {value!r}, want {want!r} in {record}"
+
+
+@contextlib.contextmanager
+def configured(t, text):
+    """The gateway with other lines in its configuration, by reload; afterwards without."""
+    t.gateway.configure(text)
+    t.gateway.reload()
+    try:
+        yield
+    finally:
+        t.gateway.configure("")
+        t.gateway.reload()
+
+
+def override(title, body, until="2099-12-31"):
+    """A section for configured()."""
+    return f'override "{title}" {{\n{body}\nreason = "test"\nuntil = {until}\n}}\n'
+
+
+def rcpt(t, site, name="user"):
+    """The reply to a recipient of the site, in a session of its own."""
+    peer = t.ready(site)
+    reply = peer.envelope(f"{name}@{site.domain}")[1]
+    peer.quit()
+    return reply

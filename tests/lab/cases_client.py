@@ -10,8 +10,7 @@ import ssl
 import struct
 import time
 
-from case import ONCE, case, equal, fields, marker, message
-from cases_proof import configured
+from case import ONCE, case, configured, equal, fields, marker, message
 from lab import wait_for
 from world import CLIENT, GATEWAY_INSIDE, GATEWAY_NAME, GATEWAY_OUTSIDE, Site
 

@@ -1,9 +1,8 @@
 """DANE by what DNS says: secure, insecure, bogus and failing MX, address and TLSA look-ups, with real
 servers and a validating resolver (RFC 7672 2.1, 2.2). What certificates must look like is elsewhere."""
 
-import contextlib
 
-from case import ONCE, case, equal
+from case import ONCE, case, configured, equal, override, rcpt
 from lab import wait_for
 from world import Site
 
@@ -15,29 +14,6 @@ WRONG_KEY = "3 1 1 " + "00" * 32
 
 def dns_failure(site):
     return f"451 4.4.3 Temporary DNS failure for '{site.domain}'"
-
-
-def rcpt(t, site, name="user"):
-    """The reply to a recipient of the site, in a session of its own."""
-    peer = t.ready(site)
-    reply = peer.envelope(f"{name}@{site.domain}")[1]
-    peer.quit()
-    return reply
-
-
-@contextlib.contextmanager
-def configured(t, text):
-    t.gateway.configure(text)
-    t.gateway.reload()
-    try:
-        yield
-    finally:
-        t.gateway.configure("")
-        t.gateway.reload()
-
-
-def override(title, body):
-    return f'override "{title}" {{\n{body}\nreason = "test"\nuntil = 2099-12-31\n}}\n'
 
 
 @case(Site("dmatch", cert="self-signed", tlsa=["3 1 1"]), Site("dwrong", tlsa=[WRONG_KEY]),

@@ -9,8 +9,7 @@ import itertools
 from dataclasses import dataclass, field
 
 import peers
-from case import ONCE, case, equal, fields, marker, message
-from cases_proof import configured
+from case import ONCE, case, configured, equal, fields, marker, message
 from lab import wait_for
 from world import Site
 

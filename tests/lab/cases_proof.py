@@ -9,7 +9,7 @@ import sqlite3
 import ssl
 import threading
 
-from case import ONCE, case, equal, fields, marker, message
+from case import ONCE, case, configured, equal, fields, marker, message, override, rcpt
 from lab import wait_for
 from world import CLIENT, Site
 
@@ -22,26 +22,6 @@ IDENTITY = "451 4.7.5 Server identity required by local policy could not be veri
 
 def wrong_pair(t, site):
     return t.certificates.make(f"wrong-{site.name}", [], "wrong")
-
-
-def rcpt(t, site, name="user"):
-    """The reply to a recipient of the site, in a session of its own."""
-    peer = t.ready(site)
-    reply = peer.envelope(f"{name}@{site.domain}")[1]
-    peer.quit()
-    return reply
-
-
-@contextlib.contextmanager
-def configured(t, text):
-    """The gateway with other lines in its configuration, by reload; afterwards without."""
-    t.gateway.configure(text)
-    t.gateway.reload()
-    try:
-        yield
-    finally:
-        t.gateway.configure("")
-        t.gateway.reload()
 
 
 def stored(t, domain):
@@ -332,9 +312,6 @@ def an_operator_sees_and_moves_policies(t, site, warm):
                                                           cert="wrong"), only=ONCE)
 def overrides_for_domains_and_clients(t, pinned, partner, bypassed):
     """PRX-042: each with a reason and an end; expired ones are ignored and said."""
-    def override(title, body, until="2099-12-31"):
-        return f'override "{title}" {{\n{body}\nreason = "test"\nuntil = {until}\n}}\n'
-
     rules = override("pin", "domain = {pinned.test}\naction = verify\nmx = {mx.pinned.test}")
     rules += override("pin 2", "domain = {partner.test}\naction = verify\nmx = {\"*.other.test\"}")
     rules += override("over", "domain = {bypassed.test}\naction = bypass", "2020-01-01")
@@ -360,12 +337,12 @@ def overrides_for_domains_and_clients(t, pinned, partner, bypassed):
 def an_override_by_network_holds_for_who_has_no_domain(t, site):
     """PRX-042, TLS-011, PRX-026, PRX-027: an address literal and <postmaster> have no policy, but come
     from a client and go to a destination."""
-    rule = 'override "{0}" {{\n{0} = {{{1}}}\naction = {2}\nreason = "test"\nuntil = 2099-12-31\n}}\n'
     literal = f"user@[{site.address(t.family)}]"
     server = t.mx(site, starttls=False)
     for selector, value in (("client", CLIENT[4]), ("destination", site.address(t.family))):
         for action in ("require", "verify"):
-            with configured(t, rule.format(selector, value, action)):
+            rule = override(selector, f"{selector} = {{{value}}}\naction = {action}")
+            with configured(t, rule):
                 peer = t.ready(site)
                 got = peer.envelope(literal, "postmaster")
                 equal(got[1:], [TLS_REQUIRED] * 2, f"RCPT under {action} by {selector}")

@@ -4,8 +4,7 @@ import os
 import signal
 import socket
 
-from case import ONCE, case, equal, fields
-from cases_proof import configured, rcpt
+from case import ONCE, case, configured, equal, fields, rcpt
 from world import CLIENT, Site
 
 

@@ -7,8 +7,7 @@ import pathlib
 import subprocess
 
 import forward
-from case import ONCE, case, equal
-from cases_proof import configured, rcpt
+from case import ONCE, case, configured, equal, rcpt
 from lab import run, wait_for
 from world import Site
 

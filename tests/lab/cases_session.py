@@ -1,9 +1,8 @@
 """What the site and the client demand of a session, beside the recipients' policies."""
 
-from case import ONCE, case, equal, fields, marker, message
+from case import ONCE, case, configured, equal, fields, marker, message
 from cases_client import certificate, under_tls
 from cases_policy import NAME_MISMATCH, STARTTLS_MISSING
-from cases_proof import configured
 from world import GATEWAY_NAME, Site
 
 BROKEN = Site("a-broken", policy="enforce")

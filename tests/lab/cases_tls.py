@@ -5,22 +5,10 @@ import contextlib
 import shutil
 import ssl
 
-from case import ONCE, case, equal, fields, marker, message
+from case import ONCE, case, configured, equal, fields, marker, message, rcpt
 from world import Site
 
 STARTTLS_MISSING = "451 4.7.4 STARTTLS is required by recipient domain's MTA-STS policy"
-
-
-@contextlib.contextmanager
-def configured(t, text):
-    """The gateway with other lines in its configuration, by reload; afterwards without."""
-    t.gateway.configure(text)
-    t.gateway.reload()
-    try:
-        yield
-    finally:
-        t.gateway.configure("")
-        t.gateway.reload()
 
 
 @contextlib.contextmanager
@@ -40,13 +28,6 @@ def deliver(t, site):
     equal([r.code for r in peer.envelope(f"user@{site.domain}")], [250, 250], f"to {site.domain}")
     equal(peer.content(message(marker())).code, 250, "end of data")
     equal(peer.quit().code, 221, "QUIT")
-
-
-def rcpt(t, site):
-    peer = t.ready(site)
-    reply = peer.envelope(f"user@{site.domain}")[1]
-    peer.quit()
-    return reply
 
 
 @case(Site("resumed", policy="enforce"), only=ONCE, core=True)
