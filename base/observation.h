@@ -5,10 +5,13 @@
 #define STSGATE_BASE_OBSERVATION_H
 
 #include "base/hostname.h"
+#include "base/ip_addr.h"
 #include "base/name_list.h"
 #include "base/peer_chain.h"
 
 #include <stdint.h>
+
+#define OBSERVATION_HELO_MAX 255u
 
 enum tls_stage {
     TLS_STAGE_CLEAR,   /* STARTTLS not tried yet */
@@ -56,11 +59,14 @@ struct dane_facts {
 struct observation {
     unsigned refs; /* observation_ref() and observation_unref() */
 
-    bool starttls_offered;   /* keyword in the clear EHLO reply */
-    unsigned starttls_code;  /* reply code of STARTTLS, 0 before */
-    bool requiretls_offered; /* keyword in the EHLO reply under TLS (RFC 8689 2) */
-    bool bound;              /* a recipient of the open transaction was accepted on this connection
-                              * or waits for its reply, so it cannot be changed (PRX-031, 033) */
+    struct ip_addr local;                /* our end of the connection; none: not known */
+    char helo[OBSERVATION_HELO_MAX + 1]; /* what the MX called itself in its last reply to EHLO or
+                                          * HELO, printable ASCII; "" for nothing of the kind */
+    bool starttls_offered;               /* keyword in the clear EHLO reply */
+    unsigned starttls_code;              /* reply code of STARTTLS, 0 before */
+    bool requiretls_offered;             /* keyword in the EHLO reply under TLS (RFC 8689 2) */
+    bool bound; /* a recipient of the open transaction was accepted on this connection
+                 * or waits for its reply, so it cannot be changed (PRX-031, 033) */
 
     /* With TLS_STAGE_CLEAR a failure, and what goes with it down to `version`, is that of the
      * connection before: this one was made to go on without (TLS-031). */

@@ -1,6 +1,7 @@
 #include "policy/policy_msg.h"
 
 #include "base/requirement_msg.h"
+#include "base/tls_report_msg.h"
 
 #define REQUEST_FIELDS 8u /* more than any other message has */
 
@@ -213,4 +214,34 @@ policy_list_decode(struct span message, struct policy_list *out)
     if (out->port == 0 || (r.res == RES_OK && !is_list(out->list)))
         pack_reader_fail(&r, RES_SYNTAX);
     return pack_reader_end(&r);
+}
+
+enum result
+policy_report_encode(const struct tls_report *report, struct buffer *out)
+{
+    struct pack_writer w;
+
+    pack_begin(&w, out);
+    pack_array(&w, 3);
+    pack_uint(&w, POLICY_MSG_VERSION);
+    pack_uint(&w, POLICY_MSG_REPORT);
+    tls_report_encode(report, &w);
+    return pack_end(&w);
+}
+
+enum result
+policy_report_decode(struct span message, struct tls_report *out)
+{
+    struct pack_reader r;
+    enum result res;
+
+    *out = (struct tls_report){ .at_s = 0 };
+    pack_reader_init(&r, message);
+    read_head(&r, POLICY_MSG_REPORT, 3);
+    res = r.res == RES_OK ? tls_report_decode(&r, out) : r.res;
+    if (res == RES_OK)
+        res = pack_reader_end(&r);
+    if (res != RES_OK)
+        tls_report_clear(out);
+    return res;
 }

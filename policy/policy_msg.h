@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/ip_addr.h"
 #include "base/requirement.h"
+#include "base/tls_report.h"
 
 #define POLICY_MSG_VERSION 3u
 
@@ -16,6 +17,7 @@ enum policy_msg_type {
     POLICY_MSG_FORGET = 3,  /* policy process to worker: what its cache holds is out of date */
     POLICY_MSG_LIST = 4,    /* worker to policy process, and on to the other workers: what a
                              * destination listed under TLS (PRX-029) */
+    POLICY_MSG_REPORT = 5,  /* worker to policy process: to be counted */
 };
 
 struct policy_request {
@@ -63,5 +65,9 @@ MUST_CHECK enum result policy_forget_decode(struct span message, char domain[HOS
 
 MUST_CHECK enum result policy_list_encode(const struct policy_list *list, struct buffer *out);
 MUST_CHECK enum result policy_list_decode(struct span message, struct policy_list *out);
+MUST_CHECK enum result policy_report_encode(const struct tls_report *report, struct buffer *out);
+
+/** out: on RES_OK the caller clears it; otherwise empty. */
+MUST_CHECK enum result policy_report_decode(struct span message, struct tls_report *out);
 
 #endif

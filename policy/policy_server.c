@@ -21,6 +21,8 @@ struct peer {
 struct policy_server {
     struct ev_loop *loop;
     const struct lookup_config *config;
+    policy_server_report *on_report; /* may be NULL */
+    void *report_arg;
     struct peer *peers[WORKERS_MAX];
 };
 
@@ -34,6 +36,13 @@ policy_server_new(struct ev_loop *loop, const struct lookup_config *config)
         server->config = config;
     }
     return server;
+}
+
+void
+policy_server_on_report(struct policy_server *server, policy_server_report *each, void *arg)
+{
+    server->on_report = each;
+    server->report_arg = arg;
 }
 
 static void
@@ -133,6 +142,31 @@ pass_list_on(struct peer *from, struct span message)
     return res;
 }
 
+static enum result
+take_report(struct policy_server *server, struct span message)
+{
+    struct tls_report report;
+    enum result res = policy_report_decode(message, &report);
+
+    if (res == RES_OK && server->on_report)
+        server->on_report(server->report_arg, &report);
+    tls_report_clear(&report);
+    return res;
+}
+
+static enum result
+take(struct peer *peer, struct span message)
+{
+    switch (policy_msg_type(message)) {
+    case POLICY_MSG_LIST:
+        return pass_list_on(peer, message);
+    case POLICY_MSG_REPORT:
+        return take_report(peer->server, message);
+    default:
+        return take_request(peer, message);
+    }
+}
+
 static void
 on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
@@ -145,8 +179,7 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
     if (res == RES_AGAIN)
         return;
     if (res == RES_OK)
-        res = policy_msg_type(message) == POLICY_MSG_LIST ? pass_list_on(peer, message)
-                                                          : take_request(peer, message);
+        res = take(peer, message);
     if (res != RES_OK) {
         log_warn("event=link-closed worker=%u reason=%s", peer->worker, result_name(res));
         close_peer(peer);

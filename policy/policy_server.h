@@ -13,6 +13,10 @@ struct policy_server;
 /** loop and config: borrowed until policy_server_free(). NULL: no memory. */
 struct policy_server *policy_server_new(struct ev_loop *loop, const struct lookup_config *config);
 
+/** What workers tell of their sessions, for TLSRPT; until this is called it is passed over. */
+typedef void policy_server_report(void *arg, const struct tls_report *report);
+void policy_server_on_report(struct policy_server *server, policy_server_report *each, void *arg);
+
 /** A new link to a worker: takes fd. The one it had before is closed and its questions forgotten.
  */
 void policy_server_link(struct policy_server *server, unsigned worker, int fd);

@@ -15,7 +15,11 @@ static const struct sqlite_kind kind = {
     .what = "store of TLS reports",
     .schema =
         "CREATE TABLE domain (id INTEGER PRIMARY KEY, day INTEGER NOT NULL, name TEXT NOT NULL,"
-        " failed INTEGER NOT NULL, UNIQUE (day, name));"
+        " failed INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0,"
+        " report_id TEXT NOT NULL DEFAULT '', due INTEGER NOT NULL DEFAULT 0,"
+        " first INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,"
+        " sent INTEGER NOT NULL DEFAULT 0, problem TEXT NOT NULL DEFAULT '', UNIQUE (day, name));"
+        "CREATE INDEX domain_due ON domain (due, day) WHERE state = 0;"
         "CREATE TABLE policy (id INTEGER PRIMARY KEY,"
         " domain INTEGER NOT NULL REFERENCES domain(id) ON DELETE CASCADE, type INTEGER NOT NULL,"
         " policy_domain TEXT NOT NULL, text_sha256 BLOB NOT NULL, strings TEXT NOT NULL,"
@@ -27,7 +31,9 @@ static const struct sqlite_kind kind = {
         " count INTEGER NOT NULL,"
         " PRIMARY KEY (policy, result, reason, sending, receiving, mx_host, helo)) WITHOUT ROWID;"
         "CREATE TABLE text (sha256 BLOB PRIMARY KEY, day INTEGER NOT NULL, body BLOB NOT NULL)"
-        " WITHOUT ROWID;",
+        " WITHOUT ROWID;"
+        "CREATE TABLE destination (uri TEXT PRIMARY KEY, until INTEGER NOT NULL,"
+        " reason TEXT NOT NULL) WITHOUT ROWID;",
     .application_id = 0x53545352, /* "STSR" */
     .version = 1,
 };

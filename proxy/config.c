@@ -150,6 +150,41 @@ static const struct config_key keys[] = {
         dane_and_sts, dane_suffices, "both or dane-suffices", "both",
         "Where TLSA records and a policy in mode enforce stand side by side: the MX must satisfy "
         "both, or TLSA records alone"),
+    TEXT(tlsrpt_store_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"",
+         "\"/var/lib/stsgate/reports.sqlite\"",
+         "Where each domain's TLS sessions are counted for its daily report; empty: they are not"),
+    TEXT(tlsrpt_organization, CONFIG_TEXT, "text", "\"\"",
+         "Who reports; without it and tlsrpt_contact no report is sent"),
+    TEXT(tlsrpt_contact, CONFIG_ADDRESS, "mail address, or \"\"", "\"\"",
+         "Whom receivers of reports may ask; From of reports by mail, and its domain their "
+         "submitter"),
+    TEXT(tlsrpt_relay, CONFIG_ENDPOINT, "ADDRESS:PORT, or \"\"", "\"\"",
+         "Mail server of the site that takes reports by mail; empty: none are sent by mail"),
+    CHOICE(tlsrpt_dkim, tlsrpt_dkim_external, "none or external", "none",
+           "Whether that server signs them by DKIM for the domain of tlsrpt_contact; without, none "
+           "are sent by mail"),
+    TEXT(tlsrpt_from, CONFIG_ADDRESS, "mail address, or \"\"", "\"\"",
+         "Envelope sender of reports by mail; empty: tlsrpt_contact"),
+    LIST(tlsrpt_public_address, CONFIG_LIST_PUBLIC, "list of addresses, one of each family", 0, 0,
+         "{}", "What receivers see as the gateway's address, where NAT follows"),
+    LIST(tlsrpt_exclude, CONFIG_LIST_DOMAIN, "list of domains", 0, 0, "{}",
+         "Domains that get no report"),
+    TEXT(tlsrpt_rua, CONFIG_RUA, "mailto: or https: URI, or \"\"", "\"\"",
+         "Where all reports go, whatever the domains' records say; empty: where they say"),
+    TEXT(tlsrpt_directory, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"\"",
+         "Where a copy of each report is written"),
+    CHOICE(tlsrpt_send, tlsrpt_failures_only, "all or failures", "all",
+           "Which days are reported: all, or those with a failure"),
+    TEXT(tlsrpt_verify, CONFIG_BOOL, "true or false", "false",
+         "Whether a report may go only to https hosts whose certificate is good"),
+    NUMBER(tlsrpt_spread, tlsrpt_spread_s, CONFIG_NUMBER, "s", "1 .. 14400", 1, 14400, 14400,
+           "Time after midnight UTC over which reports are spread"),
+    NUMBER(tlsrpt_retry, tlsrpt_retry_s, CONFIG_NUMBER, "s", "1 .. 86400", 1, DAY_S, 900,
+           "Time until a report that nobody took is sent again; it doubles each time"),
+    NUMBER(tlsrpt_retry_max, tlsrpt_retry_max_s, CONFIG_NUMBER, "s", "1 .. 86400", 1, DAY_S, 86400,
+           "How long that goes on"),
+    NUMBER(tlsrpt_suppress, tlsrpt_suppress_s, CONFIG_NUMBER, "s", "1 .. 31557600", 1, 31557600,
+           604800, "How long a destination that took no report all that time gets none"),
     CHOICE(reply_profile, permanent[REPLY_CLASS_STS], "temporary or permanent", "temporary",
            "Refusals for a domain's MTA-STS policy: 4xx, or after a fresh look at it 5xx"),
     CHOICE(reply_profile_dane, permanent[REPLY_CLASS_DANE], "temporary or permanent", "temporary",
@@ -599,6 +634,28 @@ check_together(struct parse *parse)
                      config->policy_cache_max_s);
 }
 
+/* A report says who sends it (RPT-053, RPT-065). */
+static void
+check_reports(struct parse *parse)
+{
+    const struct config *config = parse->config;
+    bool reports = *config->tlsrpt_organization != '\0';
+
+    if (reports != (*config->tlsrpt_contact != '\0'))
+        note_problem(parse, RES_SYNTAX, later(parse, "tlsrpt_organization", "tlsrpt_contact"),
+                     "tlsrpt_organization and tlsrpt_contact need each other");
+    if (*config->tlsrpt_relay && !reports)
+        note_problem(parse, RES_SYNTAX, line_of(parse, "tlsrpt_relay"),
+                     "tlsrpt_relay needs tlsrpt_organization and tlsrpt_contact: who reports");
+    if (*config->tlsrpt_relay && !config->tlsrpt_dkim_external)
+        note_problem(parse, RES_SYNTAX, line_of(parse, "tlsrpt_relay"),
+                     "tlsrpt_relay needs tlsrpt_dkim = external: receivers take signed reports "
+                     "only (RFC 8460 3)");
+    if (reports && !*config->tlsrpt_store_file)
+        note_problem(parse, RES_SYNTAX, later(parse, "tlsrpt_organization", "tlsrpt_store_file"),
+                     "tlsrpt_organization needs tlsrpt_store_file: what is to be reported");
+}
+
 static void
 check_proxies(struct parse *parse)
 {
@@ -711,6 +768,8 @@ config_parse(const char *name, struct span text, struct config **out, char *erro
     if (!parse->problem[0])
         check_proxies(parse);
     if (!parse->problem[0])
+        check_reports(parse);
+    if (!parse->problem[0])
         ask_machine(parse);
     res = parse->res;
     if (parse->problem[0]) {
@@ -735,8 +794,11 @@ config_free(struct config *config)
     for (size_t i = 0; i < KEYS; i++)
         if (keys[i].type == CONFIG_TEXT_HOST || keys[i].type == CONFIG_USER ||
             keys[i].type == CONFIG_PATH || keys[i].type == CONFIG_PATH_OR_NONE ||
-            keys[i].type == CONFIG_RESOLVER || keys[i].type == CONFIG_FORWARD)
+            keys[i].type == CONFIG_RESOLVER || keys[i].type == CONFIG_FORWARD ||
+            keys[i].type == CONFIG_TEXT || keys[i].type == CONFIG_ADDRESS ||
+            keys[i].type == CONFIG_ENDPOINT || keys[i].type == CONFIG_RUA)
             free(*(char **)((char *)config + keys[i].offset));
+    name_list_clear(&config->tlsrpt_exclude);
     rules_clear(&config->rules);
     client_rules_clear(&config->clients);
     free(config);

@@ -95,6 +95,24 @@ struct config {
     bool dane_suffices;    /* a TLSA match makes up for what MTA-STS would refuse
                             * (STS-107) */
 
+    /* TLSRPT */
+    char *tlsrpt_store_file;   /* "": nothing is counted, and nothing reported */
+    char *tlsrpt_organization; /* with tlsrpt_contact, both or "": no report is made (RPT-053) */
+    char *tlsrpt_contact;      /* an addr-spec; its domain submits */
+    char *tlsrpt_from;         /* envelope sender of reports by mail; "": tlsrpt_contact */
+    char *tlsrpt_relay;        /* where they are submitted; "": none goes by mail */
+    bool tlsrpt_dkim_external; /* the relay signs; else none goes by mail (RPT-065) */
+    struct ip_addr tlsrpt_public4, tlsrpt_public6; /* what receivers see in place of ours */
+    unsigned tlsrpt_spread_s;        /* reports leave 1 s .. this behind midnight (RPT-076) */
+    unsigned tlsrpt_retry_s;         /* after the first attempt; doubles with each (RPT-077) */
+    unsigned tlsrpt_retry_max_s;     /* given up so long after the first attempt */
+    unsigned tlsrpt_suppress_s;      /* a destination that never took a report has rest for this */
+    bool tlsrpt_failures_only;       /* days without a failure are not reported */
+    struct name_list tlsrpt_exclude; /* domains that get none */
+    char *tlsrpt_rua;                /* where all go in place of what domains say; "": there */
+    char *tlsrpt_directory;          /* where a copy of each is written; "": nowhere */
+    bool tlsrpt_verify;              /* certificates of https destinations must be good */
+
     /* refusals */
     bool permanent[REPLY_CLASSES]; /* 5xx, by whose demand it is that failed (REP-004) */
     bool policy_code;              /* 550 in place of 551 (REP-006) */
@@ -142,6 +160,10 @@ enum config_type {
     CONFIG_PATH,           /* char *: an absolute path */
     CONFIG_PATH_OR_NONE,   /* char *: the same, or "" */
     CONFIG_RESOLVER,       /* char *: ADDRESS or ADDRESS@PORT, or "" */
+    CONFIG_TEXT,           /* char *: any text on one line */
+    CONFIG_ADDRESS,        /* char *: a mail address, or "" */
+    CONFIG_ENDPOINT,       /* char *: ADDRESS:PORT, or "" */
+    CONFIG_RUA,            /* char *: mailto:ADDRESS or an https URI, or "" */
     CONFIG_FORWARD,        /* char *: ADDRESS:PORT, an absolute path, or "" */
     CONFIG_NUMBER,         /* unsigned, uint32_t */
     CONFIG_MS,             /* unsigned in milliseconds, written in seconds */
@@ -157,6 +179,8 @@ enum config_type {
     CONFIG_LIST_PORT,      /* into destination_ports[] */
     CONFIG_LIST_NET,       /* into policy_networks[] */
     CONFIG_LIST_PROXY_NET, /* into proxy_networks[] */
+    CONFIG_LIST_DOMAIN,    /* into tlsrpt_exclude */
+    CONFIG_LIST_PUBLIC,    /* into tlsrpt_public4 and tlsrpt_public6 */
 };
 
 /* The table: what the parser goes by, the manual shows and its test compares. */

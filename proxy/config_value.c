@@ -5,10 +5,13 @@
 #include <stdlib.h>
 
 #include "base/hostname.h"
+#include "base/pack.h"
 #include "base/requirement.h"
+#include "policy/tlsrpt_record.h"
 
 #define UNIX_PATH_BYTES 108u /* sizeof sun_path */
 #define USER_MAX 32u         /* utmp.h: UT_NAMESIZE */
+#define TEXT_MAX 200u        /* octets of a text of the operator's */
 #define SHOWN_MAX 80u        /* characters of a wrong value that a message repeats */
 
 static const char *const level_names[] = {
@@ -33,7 +36,8 @@ config_type_is_list(enum config_type type)
 {
     return type == CONFIG_LIST_TPROXY || type == CONFIG_LIST_REDIRECT ||
            type == CONFIG_LIST_PROXY || type == CONFIG_LIST_PORT || type == CONFIG_LIST_NET ||
-           type == CONFIG_LIST_PROXY_NET;
+           type == CONFIG_LIST_PROXY_NET || type == CONFIG_LIST_DOMAIN ||
+           type == CONFIG_LIST_PUBLIC;
 }
 
 /* The one shape of message for a value that does not fit. Returns RES_SYNTAX. */
@@ -173,6 +177,73 @@ add_net(const struct config_key *key, const char *text, struct ip_net nets[CONFI
     return RES_OK;
 }
 
+static enum result
+add_domain(const struct config_key *key, const char *text, struct name_list *list, char *error,
+           size_t error_size)
+{
+    char domain[HOSTNAME_MAX + 1];
+
+    if (hostname_normalise(span_of(text), domain) != RES_OK)
+        return wrong(key, text, error, error_size);
+    if (name_list_add(list, span_of(domain)) == RES_OK)
+        return RES_OK;
+    snprintf(error, error_size, "no memory");
+    return RES_NOMEM;
+}
+
+static enum result
+add_public(const struct config_key *key, const char *text, struct config *config, char *error,
+           size_t error_size)
+{
+    struct ip_addr addr, *field;
+
+    if (ip_addr_parse(text, &addr) != RES_OK)
+        return wrong(key, text, error, error_size);
+    field = addr.len == 4 ? &config->tlsrpt_public4 : &config->tlsrpt_public6;
+    if (field->len)
+        return full(key, 1, error, error_size);
+    *field = addr;
+    return RES_OK;
+}
+
+static bool
+is_line(const char *text)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            return false;
+    return len <= TEXT_MAX && pack_is_text(span_of(text));
+}
+
+static bool
+is_endpoint(const char *text)
+{
+    struct ip_addr addr;
+    uint16_t port;
+
+    return ip_endpoint_parse(text, &addr, &port);
+}
+
+/* Written as it would stand in a domain's record. */
+static bool
+is_rua(const char *text)
+{
+    char record[TLSRPT_URI_MAX_BYTES + 32];
+    int len = snprintf(record, sizeof record, "v=TLSRPTv1;rua=%s", text);
+    struct tlsrpt_record found;
+    enum tlsrpt_finding finding;
+    bool one;
+
+    if (len >= (int)sizeof record ||
+        tlsrpt_record_find(&(struct span){ record, (size_t)len }, 1, &finding, &found) != RES_OK)
+        return false;
+    one = found.mail.count + found.https.count == 1;
+    tlsrpt_record_clear(&found);
+    return one;
+}
+
 bool
 config_bool(const char *text, bool *field)
 {
@@ -277,6 +348,22 @@ config_value_set(const struct config_key *key, const char *text, struct config *
     case CONFIG_LIST_PROXY_NET:
         return add_net(key, text, config->proxy_networks, &config->proxy_network_count, error,
                        error_size);
+    case CONFIG_LIST_DOMAIN:
+        return add_domain(key, text, &config->tlsrpt_exclude, error, error_size);
+    case CONFIG_LIST_PUBLIC:
+        return add_public(key, text, config, error, error_size);
+    case CONFIG_TEXT:
+        is_text = fits = is_line(text);
+        break;
+    case CONFIG_ADDRESS:
+        is_text = fits = !*text || tlsrpt_address_is_valid(span_of(text));
+        break;
+    case CONFIG_ENDPOINT:
+        is_text = fits = !*text || is_endpoint(text);
+        break;
+    case CONFIG_RUA:
+        is_text = fits = !*text || is_rua(text);
+        break;
     case CONFIG_TEXT_HOST:
         is_text = fits = !*text || hostname_is_valid(span_of(text));
         break;

@@ -329,6 +329,15 @@ op_record_session(void *io, const struct record_session_end *record)
 }
 
 static void
+op_report(void *io, const struct tls_report *report)
+{
+    const struct connection *c = io;
+
+    if (*c->shared->config->tlsrpt_store_file)
+        policy_client_report(c->shared->policy, report);
+}
+
+static void
 op_close(void *io)
 {
     struct connection *c = io;
@@ -359,6 +368,7 @@ static const struct session_ops ops = {
     .can_record = op_can_record,
     .record_recipient = op_record_recipient,
     .record_session = op_record_session,
+    .report = op_report,
     .close = op_close,
 };
 
@@ -572,7 +582,12 @@ static void
 on_mx_connected(void *owner, bool ok)
 {
     struct connection *c = owner;
+    struct sockaddr_storage local;
+    socklen_t len = sizeof local;
 
+    if (ok && getsockname(c->mx.fd, (struct sockaddr *)&local, &len) == 0)
+        ip_addr_from_sockaddr((const struct sockaddr *)&local,
+                              &session_observation(c->session)->local, NULL);
     session_connected(c->session, ok);
     update(c);
 }

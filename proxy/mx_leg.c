@@ -181,6 +181,8 @@ observe(struct mx_leg *leg)
 
     if (!obs)
         return NULL;
+    obs->local = leg->before->local;
+    memcpy(obs->helo, leg->before->helo, sizeof obs->helo);
     obs->starttls_offered = leg->before->starttls_offered;
     obs->starttls_code = leg->before->starttls_code;
     obs->trust = leg->trust;

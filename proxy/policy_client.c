@@ -6,6 +6,7 @@
 #include "policy/policy_msg.h"
 
 #include <ev.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -43,6 +44,16 @@ struct policy_client {
     struct cached *cache;     /* in the order of last use */
     policy_list_heard *heard; /* may be NULL */
     void *heard_arg;
+    struct waiting_report *reports, **reports_last; /* owned list: there is no link */
+    unsigned report_count;
+    uint64_t reports_lost;
+};
+
+/* One whole message. */
+struct waiting_report {
+    struct waiting_report *next;
+    size_t len;
+    char bytes[];
 };
 
 static struct cache_key
@@ -273,6 +284,78 @@ on_writable(struct ev_loop *loop, ev_io *w, int revents)
         watch_backlog(client);
 }
 
+/* ---- reports ---- */
+
+/* The first time, and then at each power of two: it may be many. */
+static void
+lose_report(struct policy_client *client)
+{
+    client->reports_lost++;
+    if ((client->reports_lost & (client->reports_lost - 1)) == 0)
+        log_warn("event=reports-lost count=%" PRIu64, client->reports_lost);
+}
+
+static void
+keep_report(struct policy_client *client, struct span message)
+{
+    struct waiting_report *report = NULL;
+
+    if (client->report_count < POLICY_REPORTS_MAX)
+        report = malloc(sizeof *report + message.len);
+    if (!report) {
+        lose_report(client);
+        return;
+    }
+    report->next = NULL;
+    report->len = message.len;
+    memcpy(report->bytes, message.ptr, message.len);
+    if (!client->reports)
+        client->reports_last = &client->reports;
+    *client->reports_last = report;
+    client->reports_last = &report->next;
+    client->report_count++;
+}
+
+/* Messages that wait for the socket count as well: what they ask for is more urgent. */
+static void
+send_report(struct policy_client *client, struct span message)
+{
+    if (msg_link_backlog(client->link) >= POLICY_REPORTS_MAX ||
+        msg_link_send(client->link, message) != RES_OK)
+        lose_report(client);
+    else
+        watch_backlog(client);
+}
+
+static void
+send_kept_reports(struct policy_client *client)
+{
+    while (client->reports) {
+        struct waiting_report *report = client->reports;
+
+        client->reports = report->next;
+        client->report_count--;
+        if (client->link)
+            send_report(client, span_make(report->bytes, report->len));
+        free(report);
+    }
+}
+
+void
+policy_client_report(struct policy_client *client, const struct tls_report *report)
+{
+    struct buffer message;
+
+    buffer_init(&message, MSG_LINK_MAX_BYTES);
+    if (policy_report_encode(report, &message) != RES_OK)
+        lose_report(client);
+    else if (client->link)
+        send_report(client, buffer_span(&message));
+    else
+        keep_report(client, buffer_span(&message));
+    buffer_clear(&message);
+}
+
 void
 policy_client_link(struct policy_client *client, int fd)
 {
@@ -286,6 +369,7 @@ policy_client_link(struct policy_client *client, int fd)
     ev_io_init(&client->writable, on_writable, msg_link_fd(client->link), EV_WRITE);
     client->readable.data = client->writable.data = client;
     ev_io_start(client->loop, &client->readable);
+    send_kept_reports(client);
 }
 
 struct policy_question *
@@ -375,6 +459,7 @@ policy_client_free(struct policy_client *client)
         return;
     HASH_ITER(hh, client->questions, question, next) { question->answered = NULL; }
     lose_link(client);
+    send_kept_reports(client);
     HASH_ITER(hh, client->cache, entry, after) { drop_cached(client, entry); }
     free(client);
 }

@@ -8,6 +8,7 @@
 #include "base/ip_addr.h"
 #include "base/requirement.h"
 #include "policy/policy_msg.h"
+#include "base/tls_report.h"
 
 #define REQUIREMENT_CACHE_MAX 20000u /* requirements of one worker; the least recently used go */
 
@@ -52,6 +53,10 @@ void policy_client_tell_list(struct policy_client *client, const struct policy_l
 /** What others have told; each borrowed for the call. */
 typedef void policy_list_heard(void *arg, const struct policy_list *list);
 void policy_client_on_list(struct policy_client *client, policy_list_heard *heard, void *arg);
+/** Tell what TLSRPT is to count of a session. While there is no link it waits for the next one.
+ * Never waits, and loses what there is no room for: mail comes first. */
+#define POLICY_REPORTS_MAX 4096u /* that wait to be told */
+void policy_client_report(struct policy_client *client, const struct tls_report *report);
 
 /** A number that changes with everything that the cache has to forget. */
 unsigned policy_client_epoch(const struct policy_client *client);

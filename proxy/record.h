@@ -15,6 +15,7 @@
 #include "base/span.h"
 #include "base/verdict.h"
 #include "proxy/config.h"
+#include "proxy/session_report.h"
 
 #define RECORD_VERSION 1u
 #define RECORD_MAX_BYTES 65536u  /* one record; lists and texts are cut to stay below */
@@ -65,7 +66,9 @@ struct record_recipient {
     const char *reply_by;    /* who wrote it: "gateway" or "mx" */
     const char *reply_id;    /* "REP-013" when it is ours, else "" */
     struct span final_reply; /* the MX's to end of data, without last CRLF; or "" */
-    const char *engine;      /* of the data path: "library", "copy", "none" */
+    unsigned verdict_number; /* of the session's final verdicts, 1 ..; 0: there was none */
+    const struct session_report *report; /* what TLSRPT counts of it; NULL: nothing */
+    const char *engine;                  /* of the data path: "library", "copy", "none" */
 };
 
 /* One client connection, when it is over. Borrowed, and NULL, as above. */

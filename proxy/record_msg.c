@@ -10,7 +10,7 @@
  * refuses, which the tests would show. */
 #define EVENT_PAIRS 3u
 #define SESSION_PAIRS 11u
-#define RECIPIENT_PAIRS 31u
+#define RECIPIENT_PAIRS 33u
 #define POLICY_PAIRS 11u
 #define NO_POLICY_PAIRS 2u
 #define JUDGED_PAIRS 7u
@@ -19,6 +19,8 @@
 #define OVERRIDE_PAIRS 5u
 #define TLS_PAIRS 17u
 #define CERTIFICATE_PAIRS 7u
+#define REPORT_PAIRS 8u
+#define REPORT_DETAIL_PAIRS 3u
 #define END_PAIRS 15u
 #define SURVEY_PAIRS 14u
 #define CHANGE_PAIRS 12u
@@ -365,6 +367,47 @@ put_judged(struct pack_writer *w, const struct requirement *req, const struct ve
     put_bool(w, "mx_secure", req->dane.mx_secure);
 }
 
+static void
+put_report_details(struct pack_writer *w, const struct tls_report *report)
+{
+    key(w, "details");
+    pack_array(w, report->detail_count);
+    for (size_t i = 0; i < report->detail_count; i++) {
+        const struct tls_report_detail *detail = &report->details[i];
+
+        pack_map(w, REPORT_DETAIL_PAIRS);
+        put_text(w, "result_type", result_type_name(detail->result));
+        put_text(w, "reason", detail->reason);
+        put_bool(w, "fetch", detail->fetch);
+    }
+}
+
+/* What TLSRPT counts; text, patterns and TLSA records of the policy stand in "policy" and "dane"
+ * already. */
+static void
+put_reports(struct pack_writer *w, const struct session_report *report, unsigned number)
+{
+    size_t count = report ? report->count : 0;
+    char sending[IP_ADDR_TEXT_MAX];
+
+    put_uint(w, "verdict_number", number);
+    key(w, "reports");
+    pack_array(w, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct tls_report *part = &report->parts[i];
+
+        pack_map(w, REPORT_PAIRS);
+        put_text(w, "type", tls_report_type_name(part->type));
+        put_text(w, "policy_domain", part->policy_domain);
+        put_bool(w, "fetched", part->type == TLS_REPORT_STS && part->mx.count);
+        put_bool(w, "failed", part->failed);
+        put_report_details(w, part);
+        put_text(w, "sending", part->sending.len ? ip_addr_text(&part->sending, sending) : "");
+        put_text(w, "mx_host", part->mx_host);
+        put_text(w, "helo", part->helo);
+    }
+}
+
 enum result
 record_encode_recipient(const struct record_recipient *record, struct buffer *out)
 {
@@ -398,6 +441,7 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     put_text(&w, "reply_by", record->reply_by);
     put_text(&w, "reply_id", record->reply_id);
     put_span(&w, "final_reply", record->final_reply);
+    put_reports(&w, record->report, record->verdict_number);
     put_text(&w, "engine", record->engine);
     return pack_end(&w);
 }

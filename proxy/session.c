@@ -44,6 +44,7 @@ session_free(struct session *s)
     while (session_land(s))
         continue;
     session_end_transaction(s);
+    session_report_tell_all(&s->reports, NULL, NULL);
     requirement_unref(s->req);
     observation_unref(s->obs);
     smtp_reply_reader_clear(&s->reader);

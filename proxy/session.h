@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/observation.h"
 #include "base/requirement.h"
+#include "base/tls_report.h"
 #include "proxy/config.h"
 #include "proxy/record.h"
 #include "proxy/session_state.h"
@@ -74,6 +75,8 @@ struct session_ops {
     bool (*can_record)(void *io);
     void (*record_recipient)(void *io, const struct record_recipient *record);
     void (*record_session)(void *io, const struct record_session_end *record);
+    /** Count for the day's TLS reports, once for each policy of the session (RPT-020). */
+    void (*report)(void *io, const struct tls_report *report);
     /** The session is over: send what is queued for the client, close, then session_free(). */
     void (*close)(void *io);
 };

@@ -15,6 +15,7 @@ session_gather(struct session *s)
     }
     flight->req = requirement_ref(s->req);
     flight->verdict = s->verdict;
+    flight->verdict_number = s->verdict_number;
     flight->dane = s->obs->dane;
     memcpy(flight->domain, s->rcpt_domain, sizeof flight->domain);
     if (!s->flights)
@@ -39,6 +40,7 @@ session_land(struct session *s)
     requirement_unref(s->req);
     s->req = flight->req;
     s->verdict = flight->verdict;
+    s->verdict_number = flight->verdict_number;
     s->obs->dane = flight->dane;
     memcpy(s->rcpt_domain, flight->domain, sizeof s->rcpt_domain);
     s->rcpt_in_hand = true;

@@ -113,6 +113,7 @@ enforce(struct requirement *req, const char *pattern)
 {
     req->sts.mode = STS_MODE_ENFORCE;
     req->sts.expires_at_s = WORLD_START_S + 100000;
+    memset(req->sts.text_sha256, 0xab, sizeof req->sts.text_sha256);
     req->tls_floor = TLS_VERSION_1_2;
     if (name_list_add(&req->sts.mx, span_of(pattern)) != RES_OK)
         abort();

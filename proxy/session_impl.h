@@ -17,6 +17,7 @@
 #include "proxy/ehlo.h"
 #include "proxy/session.h"
 #include "proxy/session_memo.h"
+#include "proxy/session_report.h"
 #include "proxy/smtp_command.h"
 #include "proxy/smtp_reply.h"
 
@@ -33,6 +34,7 @@ struct accepted {
     struct observation *obs; /* a reference */
     struct dane_facts dane;  /* for req; obs goes on to the next one's */
     struct verdict verdict;
+    unsigned verdict_number;
     char domain[HOSTNAME_MAX + 1]; /* of the address */
     char *reply;                   /* owned: the MX's reply to RCPT, without the last CRLF */
 };
@@ -41,6 +43,7 @@ struct accepted {
 struct flight {
     struct requirement *req; /* a reference */
     struct verdict verdict;
+    unsigned verdict_number;
     struct dane_facts dane;        /* for req, of the one observation of the connection */
     char domain[HOSTNAME_MAX + 1]; /* of the address */
     struct flight *next;
@@ -91,6 +94,7 @@ struct session {
     int64_t rcpt_until_ms;     /* monotonic clock: by then it is answered (PRX-053) */
     struct requirement *req;   /* a reference, of the recipient in hand; or NULL */
     struct verdict verdict;
+    unsigned verdict_number; /* of the session's final ones, 1 ..; 0: it is none */
 
     /* Recipients that were allowed and are sent together (PIPE-007). */
     struct buffer group;                    /* their RCPTs, until they are sent */
@@ -118,7 +122,9 @@ struct session {
 
     struct buffer parting; /* reply owed at the end of swallowed data, or to the next command */
 
+    struct session_report_list reports; /* to be told at the end */
     struct {
+        unsigned verdicts; /* final ones */
         int64_t started_ns;
         uint64_t bytes_to_mx; /* SMTP octets, TLS not counted */
         uint64_t bytes_to_client;

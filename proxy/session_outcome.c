@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "proxy/judge.h"
 #include "proxy/replies.h"
 #include "proxy/session_impl.h"
@@ -97,8 +98,11 @@ session_chomp(struct span reply)
 /* The evidence of one recipient decision (DESIGN 6, PRX-051). */
 static void
 record(struct session *s, const struct requirement *req, const struct observation *obs,
-       const struct verdict *verdict, struct record_recipient details)
+       const struct verdict *verdict, unsigned number,
+       struct record_recipient details)
 {
+    struct session_report report = { .count = 0 };
+
     details.wall_ns = s->clock.wall_ns(s->clock.arg);
     details.session = &s->info;
     details.req = req;
@@ -111,7 +115,47 @@ record(struct session *s, const struct requirement *req, const struct observatio
     if (!details.rcpt_domain)
         details.rcpt_domain = s->rcpt_domain;
     details.engine = obs->stage == TLS_STAGE_DONE ? "library" : "copy";
+    details.verdict_number = number;
+    if (number &&
+        session_report_make(&(struct session_report_facts){ .req = req,
+                                                            .obs = obs,
+                                                            .dane = details.dane,
+                                                            .verdict = verdict,
+                                                            .destination = s->info.destination,
+                                                            .at_s = verdict->judged_at_s },
+                            &report) == RES_OK)
+        details.report = &report; /* without memory the log counts one less than the reports */
     s->ops->record_recipient(s->io, &details);
+    session_report_clear(&report);
+}
+
+static void
+tell_report(void *arg, const struct tls_report *report)
+{
+    struct session *s = arg;
+
+    s->ops->report(s->io, report);
+}
+
+/* The verdict is the last one: what TLSRPT counts, unless a later one under the same policy takes
+ * its place (RPT-020). */
+static void
+settle(struct session *s)
+{
+    struct session_report report = { .count = 0 };
+
+    s->mark =
+        (struct verdict_mark){ .at_s = clock_wall_s(&s->clock), .number = ++s->stats.verdicts };
+    if (session_report_make(&(struct session_report_facts){ .req = s->req,
+                                                            .obs = s->obs,
+                                                            .dane = &s->obs->dane,
+                                                            .verdict = &s->verdict,
+                                                            .destination = s->info.destination,
+                                                            .at_s = s->verdict.judged_at_s },
+                            &report) != RES_OK)
+        log_warn("event=no-memory where=report session=%s", s->info.id);
+    for (size_t i = 0; i < report.count; i++)
+        session_report_keep(&s->reports, &report.parts[i], tell_report, s);
 }
 
 /* Where no requirement could be had the record says so with an empty one of the same domain. */
@@ -136,7 +180,7 @@ session_refuse_recipient(struct session *s, enum reply_row row)
     if (row == REPLY_POLICY_UNAVAILABLE)
         s->verdict =
             (struct verdict){ .action = VERDICT_REFUSE, .reply = row, .rule = "REP-065", .mx = "" };
-    record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict,
+    record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict, s->verdict_number,
            (struct record_recipient){ .outcome = "refused",
                                       .reply = session_chomp(span_make(text, len)),
                                       .reply_by = "gateway",
@@ -148,6 +192,7 @@ session_refuse_recipient(struct session *s, enum reply_row row)
 static void
 too_late(struct session *s)
 {
+    s->verdict_number = 0;
     s->verdict = (struct verdict){ .action = VERDICT_REFUSE,
                                    .reply = REPLY_UPSTREAM_LOST_DATA,
                                    .rule = "PRX-053",
@@ -168,7 +213,7 @@ session_recipients_too_late(struct session *s)
 void
 session_recipient_rejected(struct session *s, struct span reply)
 {
-    record(s, s->req, s->obs, &s->verdict,
+    record(s, s->req, s->obs, &s->verdict, s->verdict_number,
            (struct record_recipient){ .outcome = "rejected",
                                       .reply = session_chomp(reply),
                                       .reply_by = "mx",
@@ -181,6 +226,7 @@ void
 session_forget_verdict(struct session *s)
 {
     s->verdict = (struct verdict){ .action = VERDICT_CLOSE, .rule = "", .mx = "", .detail = "" };
+    s->verdict_number = 0;
 }
 
 static void
@@ -190,7 +236,7 @@ failed(struct session *s)
 
     if (!s->req)
         session_forget_verdict(s);
-    record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict,
+    record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict, s->verdict_number,
            (struct record_recipient){
                .outcome = "failed", .reply = span_of(""), .reply_by = "gateway", .reply_id = "" });
     s->rcpt_in_hand = false;
@@ -227,6 +273,7 @@ session_recipient_accepted(struct session *s, struct span reply)
                                                           .obs = observation_ref(s->obs),
                                                           .dane = s->obs->dane,
                                                           .verdict = s->verdict,
+                                                          .verdict_number = s->verdict_number,
                                                           .reply = copy };
     memcpy(s->accepted[s->accepted_count - 1].domain, s->rcpt_domain, sizeof s->rcpt_domain);
 }
@@ -237,7 +284,7 @@ session_message_over(struct session *s, bool delivered, struct span final_reply)
     for (size_t i = 0; i < s->accepted_count; i++) {
         struct accepted *a = &s->accepted[i];
 
-        record(s, a->req, a->obs, &a->verdict,
+        record(s, a->req, a->obs, &a->verdict, a->verdict_number,
                (struct record_recipient){ .rcpt_domain = a->domain,
                                           .dane = &a->dane,
                                           .outcome = delivered ? "delivered" : "failed",
@@ -435,6 +482,7 @@ session_judge(struct session *s)
             s->rcpt_recheck = RECHECK_ASKED;
             return SEV_RECHECK;
         }
+        settle(s);
         remember_requirement(s);
         session_refuse_recipient(s, s->verdict.reply);
         return is_closing(s, s->verdict.reply) ? SEV_GIVE_UP : SEV_REFUSE;
@@ -443,11 +491,13 @@ session_judge(struct session *s)
     case VERDICT_RECONNECT:
         return reconnect_once_more(s);
     case VERDICT_CLOSE:
+        settle(s);
         session_refuse_recipient(s, s->verdict.reply);
         return SEV_GIVE_UP;
     case VERDICT_ALLOW:
         break;
     }
+    settle(s);
     remember_requirement(s);
     if (!s->mx_up)
         return SEV_MX_LOST; /* judged on a connection that is gone: nothing to send it on */
@@ -469,6 +519,7 @@ session_judge_ahead(struct session *s)
         s->rcpt_in_hand = false;
         return SEV_SEND;
     }
+    settle(s);
     tell_tls(s);
     tell_list(s);
     remember_requirement(s);
@@ -498,4 +549,5 @@ session_write_end(struct session *s, enum session_state from, enum session_event
     };
 
     s->ops->record_session(s->io, &end);
+    session_report_tell_all(&s->reports, tell_report, s);
 }

@@ -25,6 +25,23 @@ reply_event(const struct session *s, unsigned code)
     }
 }
 
+/* What the MX calls itself (RFC 5321 4.1.1.1): the first word behind the code, or nothing. */
+static void
+keep_name(struct session *s, const struct smtp_reply *reply)
+{
+    struct span line = span_first(reply->text, span_find(reply->text, '\r'));
+    struct span name = span_from(line, line.len < 4 ? line.len : 4);
+    size_t len = 0;
+
+    name = span_first(name, span_find(name, ' '));
+    while (len < name.len && name.ptr[len] > ' ' && name.ptr[len] <= '~')
+        len++;
+    if (len != name.len || len > OBSERVATION_HELO_MAX)
+        len = 0;
+    memcpy(s->obs->helo, name.ptr, len);
+    s->obs->helo[len] = '\0';
+}
+
 /* A list under TLS, the only one that counts (TLS-007). It is told to whoever comes to this MX next
  * once a verdict says what it is worth. */
 static void
@@ -344,6 +361,9 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
         on_closing(s, reply);
         return;
     }
+    if (event == SEV_REPLY_OK && (s->state == SES_EHLO || s->state == SES_HELO ||
+                                  s->state == SES_EHLO_TLS || s->state == SES_REEHLO))
+        keep_name(s, reply);
     switch (s->state) {
     case SES_EHLO:
         if (event == SEV_REPLY_OK) {

@@ -105,6 +105,18 @@ record_samples_init(struct record_samples *s)
                                         .reason = "ok" };
     must(peer_chain_new((struct span[]){ span_of("leaf"), span_of("issuer") }, 2, &s->obs->certs) ==
          RES_OK);
+    s->report.parts[0] = (struct tls_report){ .at_s = SAMPLE_WALL_NS / 1000000000,
+                                              .type = TLS_REPORT_STS,
+                                              .failed = true,
+                                              .detail_count = 1,
+                                              .sending = { 4, { 192, 0, 2, 1 } } };
+    s->report.parts[0].details[0].result = RESULT_CERTIFICATE_EXPIRED;
+    SET(s->report.parts[0].details[0].reason, "X509_V_ERR_CERT_HAS_EXPIRED");
+    SET(s->report.parts[0].domain, "example.com");
+    SET(s->report.parts[0].policy_domain, "example.com");
+    SET(s->report.parts[0].mx_host, "mx1.example.com");
+    SET(s->report.parts[0].helo, "mx1.example.com");
+    s->report.count = 1;
     s->recipient = (struct record_recipient){
         .wall_ns = SAMPLE_WALL_NS,
         .session = &s->info,
@@ -120,6 +132,8 @@ record_samples_init(struct record_samples *s)
         .reply_by = "gateway",
         .reply_id = "REP-013",
         .final_reply = span_of("250 2.0.0 queued"),
+        .verdict_number = 3,
+        .report = &s->report,
         .engine = "library",
     };
     s->end = (struct record_session_end){

@@ -13,6 +13,7 @@ struct record_samples {
     struct requirement *req;
     struct observation *obs;
     struct verdict verdict;
+    struct session_report report;
     struct record_recipient recipient;
     struct record_session_end end;
     struct record_survey survey;

@@ -399,6 +399,7 @@ do_require(struct script *s, char **words, size_t count)
                                                            : STS_MODE_NONE;
         req->tls_floor = req->sts.mode == STS_MODE_ENFORCE ? TLS_VERSION_1_2 : TLS_VERSION_1_0;
         req->sts.expires_at_s = WORLD_START_S + 1000000;
+        memset(req->sts.text_sha256, 0xab, sizeof req->sts.text_sha256);
     }
     for (size_t i = 3; i < count && req; i++)
         read_requirement(&answer, req, words[i]);
@@ -529,6 +530,22 @@ do_record(struct script *s, char **words, size_t count)
         return;
     expect(s, w->records_read < w->record_count, "no record");
     expect_words(s, w->records[w->records_read++], words, count);
+}
+
+/* "report WORD=TEXT ...": the next one; "reports N": so many in all. */
+static void
+do_reports(struct script *s, char **words, size_t count)
+{
+    struct world *w = s->w;
+
+    if (s->loose)
+        return;
+    if (strcmp(words[0], "reports") == 0) {
+        expect(s, w->report_count == strtoul(words[1], NULL, 10), "another number of reports");
+        return;
+    }
+    expect(s, w->reports_read < w->report_count, "no report");
+    expect_words(s, w->reports[w->reports_read++], words, count);
 }
 
 /* "KEYWORD,KEYWORD": an EHLO reply with these; "_" is a blank. */
@@ -696,6 +713,8 @@ do_look(struct script *s, char **words, size_t count)
 
     if (strcmp(verb, "record") == 0) {
         do_record(s, words, count);
+    } else if (strcmp(verb, "report") == 0 || strcmp(verb, "reports") == 0) {
+        do_reports(s, words, count);
     } else if (strcmp(verb, "session") == 0) {
         if (!s->loose)
             expect_words(s, w->end, words, count);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/tls_report_msg.h"
 #include "proxy/ehlo_memory.h"
 #include "proxy/replies.h"
 
@@ -434,6 +435,55 @@ op_record_session(void *io, const struct record_session_end *r)
 }
 
 static void
+note_report(struct world *w, const struct tls_report *report)
+{
+    const struct tls_report_detail *d = report->details;
+    size_t size = sizeof w->reports[0];
+    char *line;
+
+    if (w->report_count == WORLD_REPORTS_MAX)
+        return;
+    line = w->reports[w->report_count++];
+    put_word(line, size, "domain", span_of(report->domain));
+    put_word(line, size, "type", span_of(tls_report_type_name(report->type)));
+    put_word(line, size, "policy_domain", span_of(report->policy_domain));
+    put_word(line, size, "outcome", span_of(report->failed ? "failure" : "success"));
+    put_word(line, size, "result",
+             span_of(report->detail_count ? result_type_name(d->result) : ""));
+    put_word(line, size, "reason", span_of(report->detail_count ? d->reason : ""));
+    put_word(line, size, "mx", span_of(report->mx_host));
+    put_word(line, size, "helo", span_of(report->helo));
+    put_number(line, size, "at", (unsigned)report->at_s);
+}
+
+/* Whatever a session tells must pass the check of the one it is told to. */
+static void
+op_report(void *io, const struct tls_report *report)
+{
+    struct world *w = io;
+    struct tls_report again;
+    struct pack_writer writer;
+    struct pack_reader reader;
+    struct buffer bytes;
+    enum result res;
+
+    must_be_open(w, "report");
+    buffer_init(&bytes, 1u << 20);
+    pack_begin(&writer, &bytes);
+    tls_report_encode(report, &writer);
+    res = pack_end(&writer);
+    pack_reader_init(&reader, buffer_span(&bytes));
+    if (res == RES_OK) {
+        res = tls_report_decode(&reader, &again);
+        tls_report_clear(&again);
+    }
+    if (res != RES_OK && res != RES_NOMEM)
+        fail_msg("a report that nobody would read, of %s", report->domain);
+    buffer_clear(&bytes);
+    note_report(w, report);
+}
+
+static void
 op_close(void *io)
 {
     struct world *w = io;
@@ -473,6 +523,7 @@ static const struct session_ops ops = {
     .can_record = op_can_record,
     .record_recipient = op_record_recipient,
     .record_session = op_record_session,
+    .report = op_report,
     .close = op_close,
 };
 

@@ -11,6 +11,7 @@
 #define WORLD_PIPE_BYTES (2u << 20)
 #endif
 #define WORLD_RECORDS_MAX 600u
+#define WORLD_REPORTS_MAX 32u /* that are kept to be looked at */
 #define WORLD_ANSWERS_MAX 16u
 #define WORLD_START_S 1700000000 /* wall clock */
 
@@ -83,8 +84,10 @@ struct world {
     bool closed;
     char records[WORLD_RECORDS_MAX][512]; /* "outcome=refused domain=a.example ..." */
     size_t record_count, records_read;
-    bool records_full; /* no more can be taken */
-    char end[512];     /* of the session, the same way */
+    bool records_full;                    /* no more can be taken */
+    char end[512];                        /* of the session, the same way */
+    char reports[WORLD_REPORTS_MAX][512]; /* told at its end, the same way */
+    size_t report_count, reports_read;
 };
 
 /** A new world with a session that has been started. NULL: no memory for the session. */

@@ -216,6 +216,54 @@ static struct value_case {
     { "store_file", "\"\"", "" },
     { "store_file", "/tmp/store", "/tmp/store" },
     { "store_file", "store", NULL },
+    { "tlsrpt_store_file", "\"\"", "" },
+    { "tlsrpt_store_file", "/tmp/reports", "/tmp/reports" },
+    { "tlsrpt_store_file", "reports", NULL },
+    { "tlsrpt_organization", "\"Ex, Inc.\"", "Ex, Inc." },
+    { "tlsrpt_organization", "\"a\tb\"", NULL },
+    { "tlsrpt_contact", "tlsrpt@example.com", "tlsrpt@example.com" },
+    { "tlsrpt_contact", "nobody", NULL },
+    { "tlsrpt_contact", "\"a@b, c@d\"", NULL },
+    { "tlsrpt_from", "bounces@example.com", "bounces@example.com" },
+    { "tlsrpt_from", "<>", NULL },
+    { "tlsrpt_relay", "\"[::1]:587\"", "[::1]:587" },
+    { "tlsrpt_relay", "127.0.0.1", NULL },
+    { "tlsrpt_relay", "\"mail.example:25\"", NULL },
+    { "tlsrpt_dkim", "external", "1" },
+    { "tlsrpt_dkim", "none", "0" },
+    { "tlsrpt_dkim", "yes", NULL },
+    { "tlsrpt_public_address", "{192.0.2.1, \"2001:db8::1\"}", "192.0.2.1, 2001:db8::1" },
+    { "tlsrpt_public_address", "{mail.example}", NULL },
+    { "tlsrpt_exclude", "{Example.com, example.net}", "example.com, example.net" },
+    { "tlsrpt_exclude", "{a..b}", NULL },
+    { "tlsrpt_rua", "\"mailto:a@example.com\"", "mailto:a@example.com" },
+    { "tlsrpt_rua", "\"https://r.example/v1\"", "https://r.example/v1" },
+    { "tlsrpt_rua", "\"http://r.example/v1\"", NULL },
+    { "tlsrpt_rua", "\"mailto:a@b.example,mailto:c@d.example\"", NULL },
+    { "tlsrpt_directory", "\"\"", "" },
+    { "tlsrpt_directory", "/tmp/reports", "/tmp/reports" },
+    { "tlsrpt_directory", "reports", NULL },
+    { "tlsrpt_send", "all", "0" },
+    { "tlsrpt_send", "failures", "1" },
+    { "tlsrpt_send", "none", NULL },
+    { "tlsrpt_verify", "true", "1" },
+    { "tlsrpt_verify", "1", NULL },
+    { "tlsrpt_spread", "1", "1" },
+    { "tlsrpt_spread", "14400", "14400" },
+    { "tlsrpt_spread", "0", NULL },
+    { "tlsrpt_spread", "14401", NULL },
+    { "tlsrpt_retry", "1", "1" },
+    { "tlsrpt_retry", "86400", "86400" },
+    { "tlsrpt_retry", "0", NULL },
+    { "tlsrpt_retry", "86401", NULL },
+    { "tlsrpt_retry_max", "1", "1" },
+    { "tlsrpt_retry_max", "86400", "86400" },
+    { "tlsrpt_retry_max", "0", NULL },
+    { "tlsrpt_retry_max", "86401", NULL },
+    { "tlsrpt_suppress", "1", "1" },
+    { "tlsrpt_suppress", "31557600", "31557600" },
+    { "tlsrpt_suppress", "0", NULL },
+    { "tlsrpt_suppress", "31557601", NULL },
     { "control_socket", "\"\"", "" },
     { "control_socket", "/run/control", "/run/control" },
     { "control_socket", "control", NULL },
@@ -303,6 +351,7 @@ static struct value_case {
     { "recipients_max", "10001", NULL },
 };
 
+#define REPORTER "tlsrpt_organization = Example\ntlsrpt_contact = a@example.com\n"
 #define CLIENT(body) "client \"x\" {\n" body "}\n"
 #define INNER "client = {10.0.0.0/8}\n"
 #define SITE_CERTIFICATE "client_certificate_file = /c.pem\nclient_key_file = /k.pem\n"
@@ -428,6 +477,18 @@ static struct error_case {
       FILE_NAME ":5: destination: 192.0.2.9 is in smart_host \"r.example\" already" },
     { "PROXY headers of anybody", "listen_proxy = {\"[::]:2527\"}\n", 0, RES_SYNTAX,
       FILE_NAME ":1: listen_proxy needs proxy_networks" },
+    { "RPT-053 reports of nobody", "tlsrpt_organization = Example\n", 0, RES_SYNTAX,
+      FILE_NAME ":1: tlsrpt_organization and tlsrpt_contact need each other" },
+    { "RPT-053 reports without a name", "\ntlsrpt_contact = a@example.com\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: tlsrpt_organization and tlsrpt_contact need each other" },
+    { "RPT-053 a relay for nobody's reports", "tlsrpt_relay = \"127.0.0.1:25\"\n", 0, RES_SYNTAX,
+      FILE_NAME ":1: tlsrpt_relay needs tlsrpt_organization" },
+    { "RPT-065 reports by mail that nobody signs", REPORTER "tlsrpt_relay = \"127.0.0.1:25\"\n", 0,
+      RES_SYNTAX, FILE_NAME ":3: tlsrpt_relay needs tlsrpt_dkim = external" },
+    { "reports of nothing", REPORTER "tlsrpt_store_file = \"\"\n", 0, RES_SYNTAX,
+      FILE_NAME ":3: tlsrpt_organization needs tlsrpt_store_file" },
+    { "two public addresses of one family", "tlsrpt_public_address = {192.0.2.1, 192.0.2.2}\n", 0,
+      RES_LIMIT, FILE_NAME ":1: tlsrpt_public_address: more than 1 entries" },
     { "certificate without key", "workers = 1\nclient_certificate_file = /c.pem\n", 0, RES_SYNTAX,
       FILE_NAME ":2: client_certificate_file and client_key_file need each other" },
     { "key without certificate", "client_key_file = /k.pem\n", 0, RES_SYNTAX,
@@ -550,6 +611,12 @@ show_lists(const struct config *config, enum config_type type, char *dst, size_t
         snprintf(item, sizeof item, "%s/%u", ip_addr_text(&net->addr, addr), net->bits);
         append(dst, size, item);
     }
+    for (size_t i = 0; type == CONFIG_LIST_DOMAIN && i < config->tlsrpt_exclude.count; i++)
+        append(dst, size, config->tlsrpt_exclude.names[i]);
+    if (type == CONFIG_LIST_PUBLIC && config->tlsrpt_public4.len)
+        append(dst, size, ip_addr_text(&config->tlsrpt_public4, addr));
+    if (type == CONFIG_LIST_PUBLIC && config->tlsrpt_public6.len)
+        append(dst, size, ip_addr_text(&config->tlsrpt_public6, addr));
     if (type != CONFIG_LIST_TPROXY && type != CONFIG_LIST_REDIRECT && type != CONFIG_LIST_PROXY)
         return;
     for (size_t i = 0; i < config->listen_count; i++) {
@@ -578,6 +645,10 @@ show(const struct config *config, const struct config_key *key, char *dst, size_
     case CONFIG_PATH_OR_NONE:
     case CONFIG_RESOLVER:
     case CONFIG_FORWARD:
+    case CONFIG_TEXT:
+    case CONFIG_ADDRESS:
+    case CONFIG_ENDPOINT:
+    case CONFIG_RUA:
         snprintf(dst, size, "%s", *(char *const *)field);
         break;
     case CONFIG_NUMBER:
@@ -604,6 +675,8 @@ show(const struct config *config, const struct config_key *key, char *dst, size_
     case CONFIG_LIST_PORT:
     case CONFIG_LIST_NET:
     case CONFIG_LIST_PROXY_NET:
+    case CONFIG_LIST_DOMAIN:
+    case CONFIG_LIST_PUBLIC:
         show_lists(config, key->type, dst, size);
         break;
     }
@@ -620,6 +693,25 @@ parse(const char *text, size_t len)
     return config;
 }
 
+/* What else must stand in the file with that key. */
+static const char *
+companion(const char *key)
+{
+    static const struct {
+        const char *key, *lines;
+    } pairs[] = {
+        { "dns_cache_max", "dns_cache_min = 0\n" },
+        { "tlsrpt_organization", "tlsrpt_contact = a@example.com\n" },
+        { "tlsrpt_contact", "tlsrpt_organization = Example\n" },
+        { "tlsrpt_relay", REPORTER "tlsrpt_dkim = external\n" },
+    };
+
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (strcmp(key, pairs[i].key) == 0)
+            return pairs[i].lines;
+    return "";
+}
+
 static void
 test_value(void **state)
 {
@@ -629,8 +721,7 @@ test_value(void **state)
     struct config *config;
     enum result res;
 
-    snprintf(text, sizeof text, "%s = %s\n%s", c->key, c->value,
-             strcmp(c->key, "dns_cache_max") == 0 ? "dns_cache_min = 0\n" : "");
+    snprintf(text, sizeof text, "%s = %s\n%s", c->key, c->value, companion(c->key));
     res = config_parse(FILE_NAME, span_of(text), &config, error, sizeof error);
     if (c->want) {
         if (res != RES_OK)

@@ -134,7 +134,13 @@ static const char recipient_line[] =
                     "\"result_type\":\"success\",\"result_reason\":\"\"}," TLS
                     "\"reply\":\"451 4.7.5 "
                     "refused\",\"reply_by\":\"gateway\",\"reply_id\":\"REP-013\","
-                    "\"final_reply\":\"250 2.0.0 queued\",\"engine\":\"library\"}\n";
+                    "\"final_reply\":\"250 2.0.0 queued\",\"verdict_number\":3,"
+                    "\"reports\":[{\"type\":\"sts\","
+                    "\"policy_domain\":\"example.com\",\"fetched\":false,\"failed\":true,"
+                    "\"details\":[{\"result_type\":\"certificate-expired\","
+                    "\"reason\":\"X509_V_ERR_CERT_HAS_EXPIRED\",\"fetch\":false}],"
+                    "\"sending\":\"192.0.2.1\",\"mx_host\":\"mx1.example.com\","
+                    "\"helo\":\"mx1.example.com\"}],\"engine\":\"library\"}\n";
 
 static const char session_line[] =
     "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"session\",\"v\":1,"
