@@ -39,6 +39,17 @@ name_list_has(const struct name_list *list, const char *name)
     return false;
 }
 
+bool
+name_list_equal(const struct name_list *a, const struct name_list *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->names[i], b->names[i]) != 0)
+            return false;
+    return true;
+}
+
 enum result
 name_list_copy(const struct name_list *from, struct name_list *to)
 {

@@ -18,6 +18,9 @@ MUST_CHECK enum result name_list_add(struct name_list *list, struct span name);
 /** Is name there, without regard to case? */
 bool name_list_has(const struct name_list *list, const char *name);
 
+/** The same names in the same order, each to the octet? */
+bool name_list_equal(const struct name_list *a, const struct name_list *b);
+
 /** Replace *to, which must be empty, by a copy of from. RES_NOMEM: *to stays empty. */
 MUST_CHECK enum result name_list_copy(const struct name_list *from, struct name_list *to);
 

@@ -47,6 +47,9 @@ struct tls_report {
 /** Frees the lists; the struct is empty and may be used again. */
 void tls_report_clear(struct tls_report *report);
 
+/** Are both of one session under one policy of one domain (RPT-022)? */
+bool tls_report_same_policy(const struct tls_report *a, const struct tls_report *b);
+
 /** "no-policy-found", "sts", "tlsa". Static storage. */
 const char *tls_report_type_name(enum tls_report_type type);
 

@@ -86,8 +86,8 @@ put_head(struct buffer *out, const struct tlsrpt_mail *m, const char *boundary)
     if (res == RES_OK)
         res = put(out, "Message-ID: <%s>\r\n", m->report_id);
     if (res == RES_OK)
-        res = put(out, "TLS-Report-Domain: %s\r\nTLS-Report-Submitter: %s\r\n", m->domain,
-                  submitter);
+        res =
+            put(out, "TLS-Report-Domain: %s\r\nTLS-Report-Submitter: %s\r\n", m->domain, submitter);
     if (res == RES_OK) /* RFC 8689 5: it is to arrive over whatever TLS there is (RPT-080) */
         res = put(out, "TLS-Required: No\r\nAuto-Submitted: auto-generated\r\n");
     if (res == RES_OK)

@@ -29,8 +29,8 @@ const char *tlsrpt_domain_of(const char *address);
 void tlsrpt_file_name(const char *submitter, const char *domain, int64_t day_s,
                       const char *report_id, char out[TLSRPT_FILE_NAME_MAX]);
 
-/** Append header and body, lines ended by CRLF, none beyond 998 octets, no line beginning with a dot
- * but those of nobody: base64 has none. RES_NOMEM, RES_LIMIT: out is of no use. */
+/** Append header and body, lines ended by CRLF, none beyond 998 octets, no line beginning with a
+ * dot but those of nobody: base64 has none. RES_NOMEM, RES_LIMIT: out is of no use. */
 MUST_CHECK enum result tlsrpt_mail_write(const struct tlsrpt_mail *mail, struct buffer *out);
 
 /** gzip (RFC 1952) of text, appended to out. RES_NOMEM, RES_LIMIT. */

@@ -14,8 +14,9 @@ const char *
 tlsrpt_state_name(enum tlsrpt_state state)
 {
     static const char *const names[] = {
-        [TLSRPT_OPEN] = "open",     [TLSRPT_SENT] = "sent",         [TLSRPT_NO_RECORD] = "no-record",
-        [TLSRPT_FAILED] = "failed", [TLSRPT_LEFT_OUT] = "left-out",
+        [TLSRPT_OPEN] = "open",           [TLSRPT_SENT] = "sent",
+        [TLSRPT_NO_RECORD] = "no-record", [TLSRPT_FAILED] = "failed",
+        [TLSRPT_LEFT_OUT] = "left-out",
     };
 
     return names[state];
@@ -203,10 +204,9 @@ tlsrpt_outbox_end(struct tlsrpt_store *store, const struct tlsrpt_entry *e, enum
                        " problem = ?2, sent = ?3 WHERE id = ?1",
                        "isi", e->id, problem, state == TLSRPT_SENT ? now_s : e->sent_s);
     else
-        stmt = prepare(store, &res,
-                       "UPDATE domain SET state = ?2, problem = ?3, sent = ?4 WHERE id = ?1",
-                       "iisi", e->id, (int64_t)state, problem,
-                       state == TLSRPT_SENT ? now_s : e->sent_s);
+        stmt = prepare(
+            store, &res, "UPDATE domain SET state = ?2, problem = ?3, sent = ?4 WHERE id = ?1",
+            "iisi", e->id, (int64_t)state, problem, state == TLSRPT_SENT ? now_s : e->sent_s);
     if (!stmt)
         return res;
     res = run(store, stmt, NULL);
@@ -273,10 +273,9 @@ tlsrpt_outbox_suppressed(struct tlsrpt_store *store, int64_t now_s, tlsrpt_each_
                          void *arg)
 {
     enum result res;
-    sqlite3_stmt *stmt =
-        prepare(store, &res,
-                "SELECT uri, until, reason FROM destination WHERE until > ?1 ORDER BY uri", "i",
-                now_s);
+    sqlite3_stmt *stmt = prepare(
+        store, &res, "SELECT uri, until, reason FROM destination WHERE until > ?1 ORDER BY uri",
+        "i", now_s);
     int rc;
 
     if (!stmt)
@@ -296,8 +295,8 @@ tlsrpt_outbox_suppressed(struct tlsrpt_store *store, int64_t now_s, tlsrpt_each_
 enum result
 tlsrpt_outbox_expire(struct tlsrpt_store *store, int64_t now_s)
 {
-    enum result res = tlsrpt_store_drop_before(
-        store, tlsrpt_day(now_s) - (int64_t)TLSRPT_KEEP_DAYS * TLSRPT_DAY_S);
+    enum result res = tlsrpt_store_drop_before(store, tlsrpt_day(now_s) -
+                                                          (int64_t)TLSRPT_KEEP_DAYS * TLSRPT_DAY_S);
     sqlite3_stmt *stmt;
 
     if (res != RES_OK)

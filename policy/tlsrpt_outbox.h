@@ -14,11 +14,11 @@
 
 /* As they are stored; only added to. */
 enum tlsrpt_state {
-    TLSRPT_OPEN = 0, /* being counted, or to be sent */
-    TLSRPT_SENT,     /* a destination has accepted it */
+    TLSRPT_OPEN = 0,  /* being counted, or to be sent */
+    TLSRPT_SENT,      /* a destination has accepted it */
     TLSRPT_NO_RECORD, /* the domain wants none: its counters are gone (RPT-009) */
-    TLSRPT_FAILED,   /* nobody has taken it, and it is given up */
-    TLSRPT_LEFT_OUT, /* the configuration says so, or all destinations are suppressed */
+    TLSRPT_FAILED,    /* nobody has taken it, and it is given up */
+    TLSRPT_LEFT_OUT,  /* the configuration says so, or all destinations are suppressed */
 };
 
 struct tlsrpt_entry {
@@ -30,7 +30,7 @@ struct tlsrpt_entry {
     int64_t due_s;                     /* wall clock; 0: not planned yet */
     int64_t first_s;                   /* of the first attempt; 0: there was none */
     unsigned attempts;
-    int64_t sent_s; /* last accepted; 0: never */
+    int64_t sent_s;                       /* last accepted; 0: never */
     char problem[TLSRPT_PROBLEM_MAX + 1]; /* of the last attempt; "" for none */
 };
 
@@ -43,8 +43,8 @@ MUST_CHECK enum result tlsrpt_outbox_plan(struct tlsrpt_store *store, int64_t to
 MUST_CHECK enum result tlsrpt_outbox_due(struct tlsrpt_store *store, int64_t now_s,
                                          struct tlsrpt_entry *out, size_t max, size_t *out_count);
 
-/** An attempt begins: it counts, the report has its id from now on, and should nothing more be heard
- * of it, it is due again at again_s. submitter: domain of the id's right side. */
+/** An attempt begins: it counts, the report has its id from now on, and should nothing more be
+ * heard of it, it is due again at again_s. submitter: domain of the id's right side. */
 MUST_CHECK enum result tlsrpt_outbox_begin(struct tlsrpt_store *store, struct tlsrpt_entry *entry,
                                            const char *submitter, int64_t now_s, int64_t again_s);
 

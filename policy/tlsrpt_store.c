@@ -527,6 +527,12 @@ tlsrpt_store_drop_before(struct tlsrpt_store *s, int64_t day_s)
     return sqlite_file_execute(&s->file, sql);
 }
 
+const char *
+tlsrpt_store_problem(struct tlsrpt_store *s)
+{
+    return s->file.error;
+}
+
 struct sqlite_file *
 tlsrpt_store_file(struct tlsrpt_store *s)
 {

@@ -53,6 +53,9 @@ MUST_CHECK enum result tlsrpt_store_drop(struct tlsrpt_store *store, int64_t day
                                          const char *domain);
 MUST_CHECK enum result tlsrpt_store_drop_before(struct tlsrpt_store *store, int64_t day_s);
 
+/** Of the last call that failed, for the log. Borrowed. */
+const char *tlsrpt_store_problem(struct tlsrpt_store *store);
+
 struct sqlite_file;
 
 /** The file, for policy/tlsrpt_read.c and what else keeps tables there. Borrowed. */

@@ -6,6 +6,7 @@
 #include "policy/policy_admin.h"
 #include "policy/policy_server.h"
 #include "policy/sts_keeper.h"
+#include "policy/tlsrpt_reporter.h"
 #include "proxy/child_channel.h"
 #include "proxy/command_server.h"
 #include "proxy/record.h"
@@ -40,7 +41,8 @@ struct policy_process {
     struct lookup_config lookups;
     struct inspect_config inspections;
     struct policy_server *server;
-    struct command_server *commands; /* NULL: there is no control socket */
+    struct tlsrpt_reporter *reporter; /* NULL: nothing is counted */
+    struct command_server *commands;  /* NULL: there is no control socket */
     ev_io control;
     ev_signal term;
     ev_timer tick;
@@ -178,6 +180,8 @@ on_tick(struct ev_loop *loop, ev_timer *w, int revents)
         sts_refresh_tick(p->refresh);
     if (p->probe && !p->retired)
         dane_probe_tick(p->probe);
+    if (p->reporter)
+        tlsrpt_reporter_tick(p->reporter, !p->retired);
 }
 
 /* What applies to a domain, or to all for "", is another thing now. */
@@ -196,6 +200,8 @@ on_news(void *arg, const struct sts_news *news)
     const struct clock clock = clock_system();
     struct buffer bytes;
 
+    if (p->reporter)
+        tlsrpt_reporter_text(p->reporter, news->text_sha256, news->text);
     buffer_init(&bytes, RECORD_MAX_BYTES);
     if (record_encode_policy(
             &(struct record_policy){ .wall_ns = clock.wall_ns(clock.arg),
@@ -345,6 +351,56 @@ open_probe(struct policy_process *p)
     return p->probe != NULL;
 }
 
+static void
+on_report(void *arg, const struct tls_report *report)
+{
+    struct policy_process *p = arg;
+
+    tlsrpt_reporter_count(p->reporter, report);
+}
+
+/* Without a store no report is made; mail goes on, and the log says so. */
+static void
+open_reporter(struct policy_process *p)
+{
+    const struct config *c = p->config;
+    char error[512];
+
+    if (!*c->tlsrpt_store_file)
+        return;
+    if (tlsrpt_reporter_new(
+            &(struct tlsrpt_reporter_config){
+                .sender = { .loop = p->loop,
+                            .resolver = p->uncached,
+                            .networks = c->policy_networks,
+                            .network_count = c->policy_network_count,
+                            .ca_file = c->policy_ca_file,
+                            .verify = c->tlsrpt_verify,
+                            .relay = c->tlsrpt_relay,
+                            .hostname = c->hostname,
+                            .from = *c->tlsrpt_from ? c->tlsrpt_from : c->tlsrpt_contact,
+                            .mark = c->upstream_mark },
+                .cache = p->cache,
+                .clock = clock_system(),
+                .store_file = c->tlsrpt_store_file,
+                .organization = c->tlsrpt_organization,
+                .contact = c->tlsrpt_contact,
+                .public4 = c->tlsrpt_public4,
+                .public6 = c->tlsrpt_public6,
+                .spread_s = c->tlsrpt_spread_s,
+                .retry_s = c->tlsrpt_retry_s,
+                .retry_max_s = c->tlsrpt_retry_max_s,
+                .suppress_s = c->tlsrpt_suppress_s,
+                .failures_only = c->tlsrpt_failures_only,
+                .exclude = &c->tlsrpt_exclude,
+                .rua = c->tlsrpt_rua,
+                .directory = c->tlsrpt_directory },
+            &p->reporter, error, sizeof error) == RES_OK)
+        policy_server_on_report(p->server, on_report, p);
+    else
+        log_error("event=reports-off file=%s reason=\"%s\"", c->tlsrpt_store_file, error);
+}
+
 static bool
 open_all(struct policy_process *p)
 {
@@ -379,7 +435,10 @@ open_all(struct policy_process *p)
                                  .port = c->destination_port_count ? c->destination_ports[0] : 25 };
     p->rollout = c->rules.rollout;
     p->server = policy_server_new(p->loop, &p->lookups);
-    return p->memory && p->server && open_probe(p);
+    if (!p->memory || !p->server)
+        return false;
+    open_reporter(p);
+    return open_probe(p);
 }
 
 static bool
@@ -425,6 +484,7 @@ close_all(struct policy_process *p)
     if (p->keeper)
         sts_keeper_stop(p->keeper);
     policy_server_free(p->server);
+    tlsrpt_reporter_free(p->reporter);
     resolver_free(p->resolver);
     resolver_free(p->uncached);
     fetcher_free(p->fetcher);

@@ -144,8 +144,7 @@ settle(struct session *s)
 {
     struct session_report report = { .count = 0 };
 
-    s->mark =
-        (struct verdict_mark){ .at_s = clock_wall_s(&s->clock), .number = ++s->stats.verdicts };
+    s->verdict_number = ++s->stats.verdicts;
     if (session_report_make(&(struct session_report_facts){ .req = s->req,
                                                             .obs = s->obs,
                                                             .dane = &s->obs->dane,

@@ -218,34 +218,13 @@ session_report_clear(struct session_report *report)
 
 /* ---- those of a session ---- */
 
-static bool
-same_list(const struct name_list *a, const struct name_list *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (strcmp(a->names[i], b->names[i]) != 0)
-            return false;
-    return true;
-}
-
-/* RPT-022. */
-static bool
-same_policy(const struct tls_report *a, const struct tls_report *b)
-{
-    return a->type == b->type && strcmp(a->domain, b->domain) == 0 &&
-           strcmp(a->policy_domain, b->policy_domain) == 0 &&
-           memcmp(a->text_sha256, b->text_sha256, sizeof a->text_sha256) == 0 &&
-           same_list(&a->strings, &b->strings) && same_list(&a->mx, &b->mx);
-}
-
 static struct tls_report *
 place_for(struct session_report_list *list, const struct tls_report *part)
 {
     struct tls_report **more;
 
     for (size_t i = 0; i < list->count; i++)
-        if (same_policy(list->reports[i], part)) {
+        if (tls_report_same_policy(list->reports[i], part)) {
             tls_report_clear(list->reports[i]);
             return list->reports[i];
         }

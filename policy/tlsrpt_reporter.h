@@ -1,0 +1,52 @@
+/* policy/tlsrpt_reporter.h: TLSRPT in the policy process (RFC 8460): counts what workers tell, and
+ * when a day is over makes each domain's report and sends it where the domain's record says.
+ * Nothing of it is in the way of mail. Context: policy process, on its event loop. */
+#ifndef STSGATE_POLICY_TLSRPT_REPORTER_H
+#define STSGATE_POLICY_TLSRPT_REPORTER_H
+
+#include "base/clock.h"
+#include "base/name_list.h"
+#include "policy/sts_cache.h"
+#include "policy/tlsrpt_sender.h"
+#include "policy/tlsrpt_store.h"
+
+#define TLSRPT_FLUSH_S 2                        /* what is counted is written so often (RPT-032) */
+#define TLSRPT_JOBS_MAX 16u                     /* reports on their way at a time */
+#define TLSRPT_REPORT_MAX (64u * 1024u * 1024u) /* octets of one, as JSON */
+#define TLSRPT_LARGE_BYTES 10000000u            /* gzip: receivers' usual limit (RPT-064) */
+
+struct tlsrpt_reporter;
+
+/* Strings and lists: borrowed, like all here, until tlsrpt_reporter_free(). */
+struct tlsrpt_reporter_config {
+    struct tlsrpt_sender_config sender;
+    struct sts_cache *cache; /* where texts of policies are found */
+    struct clock clock;
+    const char *store_file;
+    const char *organization, *contact; /* "": reports are counted, not sent */
+    struct ip_addr public4, public6;
+    unsigned spread_s, retry_s, retry_max_s, suppress_s;
+    bool failures_only;
+    const struct name_list *exclude;
+    const char *rua;       /* "": as the domains' records say */
+    const char *directory; /* "": none */
+};
+
+/** error: what is wrong, unless RES_OK. RES_TEMPFAIL, RES_DENIED, RES_SYNTAX are the store's. */
+MUST_CHECK enum result tlsrpt_reporter_new(const struct tlsrpt_reporter_config *config,
+                                           struct tlsrpt_reporter **out, char *error,
+                                           size_t error_size);
+
+/** What is counted is written; what is on its way is sent again later. NULL is allowed. */
+void tlsrpt_reporter_free(struct tlsrpt_reporter *reporter);
+
+void tlsrpt_reporter_count(struct tlsrpt_reporter *reporter, const struct tls_report *report);
+
+/** A policy that came in force (RPT-056). */
+void tlsrpt_reporter_text(struct tlsrpt_reporter *reporter, const uint8_t sha256[32],
+                          struct span text);
+
+/** Once a second. sends: this process is the one that sends, not one that is being replaced. */
+void tlsrpt_reporter_tick(struct tlsrpt_reporter *reporter, bool sends);
+
+#endif
