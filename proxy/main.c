@@ -12,6 +12,7 @@
 #include "proxy/config_files.h"
 #include "proxy/log_command.h"
 #include "proxy/policy_command.h"
+#include "proxy/report_command.h"
 #include "proxy/sandbox.h"
 #include "proxy/supervisor.h"
 
@@ -192,6 +193,7 @@ static const struct verb verbs[] = {
       "what a domain publishes, and what would become of mail to it" },
     { "log", log_main, "log ...", "show records; `stsgate log --help` tells more" },
     { "policy", policy_main, "policy ...", "policies in force; `stsgate policy` tells more" },
+    { "report", report_main, "report ...", "TLS reports; `stsgate report --help` tells more" },
     { "mode", mode_main, "mode [MODE]", "monitor, enforce or enforce N%, until the next reload" },
     { "reload", reload_main, "reload [-c FILE]", "read the configuration again" },
     { "--version", verb_version, "--version", "print the version" },

@@ -80,6 +80,7 @@ resolver_local_zones = false
 dns_cache_max = 0
 requirement_cache_max = 0
 store_file = "{self.folder}/policies.sqlite"
+tlsrpt_store_file = "{self.folder}/reports.sqlite"
 control_socket = "{self.control_socket}"
 connect_timeout = 5
 handshake_timeout = 4

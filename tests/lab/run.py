@@ -28,6 +28,7 @@ import cases_postfix
 import cases_proof
 import cases_rare
 import cases_records
+import cases_report
 import cases_session
 import cases_smtp
 import cases_tls
@@ -43,7 +44,7 @@ from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
            cases_proof, cases_session, cases_zones, cases_tls, cases_extensions,
-           cases_client, cases_records, cases_dane, cases_dane_dns,
+           cases_client, cases_records, cases_report, cases_dane, cases_dane_dns,
            cases_interop, cases_loss, cases_rare,
            cases_appliance, cases_check)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),

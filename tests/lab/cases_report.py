@@ -1,0 +1,270 @@
+"""TLSRPT, RFC 8460: a day's traffic becomes reports, which reach an https host and a real mailbox
+(RPT-009, 020 ... 035, 040, 050 ... 063, 070 ... 075, 079, 080, 090, RTLS-008, TC-RPT-05 ... 11, 15, 17,
+18, 19, 23)."""
+
+import contextlib
+import gzip
+import json
+import os
+import signal
+
+import tlsrpt
+from case import ONCE, case, equal, marker, message
+from lab import wait_for
+from postfix import mailbox
+from tlsrpt import SINK_PORT, Sink
+from world import GATEWAY_OUTSIDE, Site
+
+CONTACT = "tlsrpt@gate.test"
+HTTPS = ('_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=https://reports.{domain}:%d/{domain}"\n'
+         'reports.{domain}. IN A {web4}' % SINK_PORT)
+
+
+@contextlib.contextmanager
+def reporting(t, more=""):
+    """The gateway reports, with seconds in place of hours; the folder for copies."""
+    copies = t.gateway.folder / "copies"
+    copies.mkdir(exist_ok=True)
+    t.gateway.configure(f"""tlsrpt_organization = "Lab"
+tlsrpt_contact = "{CONTACT}"
+tlsrpt_directory = "{copies}"
+tlsrpt_spread = 1
+tlsrpt_retry = 1
+tlsrpt_retry_max = 5
+{more}""")
+    t.gateway.reload()
+    try:
+        yield copies
+    finally:
+        t.gateway.configure("")
+        t.gateway.reload()
+
+
+def send(t, site, count=1, rcpts=1, **script):
+    """Sessions to the site's MX; each to its end."""
+    server = t.mx(site, **script)
+    for _ in range(count):
+        peer = t.ready(site)
+        for _ in range(rcpts):
+            replies = peer.envelope(f"secret-user@{site.domain}", sender="hidden@client.test")
+            if replies[1].code == 250:
+                peer.content(message(marker()))
+            else:
+                peer.cmd("RSET")
+        peer.quit()
+        t.session(peer)
+    server.close()
+
+
+def counted(t, site, total):
+    """Wait until the store has all that was told."""
+    def enough():
+        done = t.gateway.command("report", "list", "--day", "today", "--json")
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        return [line for line in lines if line["domain"] == site.domain
+                and line["succeeded"] + line["failed"] == total]
+
+    return wait_for(enough, f"{total} sessions of {site.domain} in the store", 15)[0]
+
+
+def report_of(t, site, sink):
+    done = t.gateway.command("report", "send", site.domain, "--day", "today")
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, headers, body, _ = sink.bodies(f"/{site.domain}")[-1]
+    equal(headers["Content-Type"], "application/tlsrpt+gzip", "Content-Type (RPT-071)")
+    equal(body[:2], b"\x1f\x8b", "gzip (RPT-064)")
+    text = gzip.decompress(body)
+    for word in (b"secret-user", b"hidden@", b"192.0.2."):
+        assert word not in text, f"{word} in a report (RPT-090)"
+    return tlsrpt.parse(text)
+
+
+def summary(element):
+    counts = element["summary"]
+    return (element["policy"]["policy-type"], counts["total-successful-session-count"],
+            counts["total-failure-session-count"],
+            {(d["result-type"], d.get("failure-reason-code", "")): d["failed-session-count"]
+             for d in element.get("failure-details", [])})
+
+
+# What each kind of domain ends in: site, script of its MX, sessions, elements of the report.
+GOOD = Site("rp-good", policy="enforce", rest=HTTPS)
+WRONG = Site("rp-wrong", policy="enforce", cert="wrong", rest=HTTPS)
+EXPIRED = Site("rp-expired", policy="testing", cert="expired", rest=HTTPS)
+UNKNOWN = Site("rp-unknown", policy="testing", cert="unknown-ca", rest=HTTPS)
+CLEAR = Site("rp-clear", policy="enforce", rest=HTTPS)
+UNLISTED = Site("rp-unlisted", policy="testing", patterns=["mx.elsewhere.test"], rest=HTTPS)
+NOPOLICY = Site("rp-nopolicy", cert="self-signed", rest=HTTPS)
+NOTLS = Site("rp-notls", rest=HTTPS)
+MODENONE = Site("rp-none", policy="none", rest=HTTPS)
+FETCH = Site("rp-fetch", policy="enforce", rest=HTTPS)
+BAD = Site("rp-bad", policy="enforce", rest=HTTPS)
+BROKEN = Site("rp-broken", policy="enforce", rest=HTTPS)
+TLSA = Site("rp-tlsa", tlsa=["3 1 1"], rest=HTTPS)
+MISMATCH = Site("rp-mismatch", policy="enforce", tlsa=["3 1 1 " + "00" * 32], rest=HTTPS)
+DAY = [
+    (GOOD, {}, [("sts", 3, 0, {})], 3),
+    (WRONG, {}, [("sts", 0, 2, {("certificate-host-mismatch", ""): 2})], 2),
+    (EXPIRED, {}, [("sts", 0, 1, {("certificate-expired", "X509_V_ERR_CERT_HAS_EXPIRED"): 1})], 1),
+    (UNKNOWN, {}, [("sts", 0, 1, {("certificate-not-trusted",
+                                   "X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY"): 1})], 1),
+    (CLEAR, {"starttls": False}, [("sts", 0, 1, {("starttls-not-supported", ""): 1})], 1),
+    (UNLISTED, {}, [("sts", 0, 1, {("validation-failure", "sts-mx-mismatch"): 1})], 1),
+    (NOPOLICY, {}, [("no-policy-found", 1, 0, {})], 1),
+    (NOTLS, {"starttls": False}, [("no-policy-found", 0, 1, {("starttls-not-supported", ""): 1})],
+     1),
+    (MODENONE, {}, [("no-policy-found", 1, 0, {})], 1),
+    (FETCH, {}, [("sts", 0, 1, {("sts-policy-fetch-error", "http-404"): 1})], 1),
+    (TLSA, {}, [("tlsa", 1, 0, {})], 1),
+    (MISMATCH, {}, [("sts", 1, 0, {}),
+                    ("tlsa", 0, 1, {("tlsa-invalid", "X509_V_ERR_DANE_NO_MATCH"): 1})], 1),
+]
+
+
+@case(GOOD, WRONG, EXPIRED, UNKNOWN, CLEAR, UNLISTED, NOPOLICY, NOTLS, MODENONE, FETCH, TLSA,
+      MISMATCH, core=True, only=ONCE)
+def a_days_traffic_becomes_reports(t, *_sites):
+    """TC-RPT-05 ... 07, 10, 11: each kind of session, in its domain's report as RFC 8460 has it."""
+    sink = Sink(t.lab, t.world.materials.web_pair)
+    t.web.withdraw(FETCH)
+    try:
+        with reporting(t) as copies:
+            for site, script, _, count in DAY:
+                send(t, site, count, rcpts=3 if site is GOOD else 1, **script)
+            for site, _, wanted, count in DAY:
+                counted(t, site, count * len(wanted))
+                report = report_of(t, site, sink)
+                equal(sorted(map(summary, report["policies"]), key=str), sorted(wanted, key=str),
+                      site.domain)
+                equal(report["contact-info"], CONTACT, "contact-info")
+                check_policy(t, site, report)
+            copied = [path.name for path in copies.iterdir() if ".tmp" not in path.name]
+            assert any(GOOD.domain in name for name in copied), copied
+            check_from_log(t, sink)
+    finally:
+        sink.close()
+        t.web.publish(FETCH)
+
+
+def check_policy(t, site, report):
+    """RPT-055 ... 057, 059."""
+    for element in report["policies"]:
+        policy = element["policy"]
+        if policy["policy-type"] == "sts" and site is not FETCH:
+            equal(policy["policy-string"], site.policy_text().split("\r\n")[:-1], "policy-string")
+            equal(policy["mx-host"], site.patterns, "mx-host")
+            equal(policy["policy-domain"], site.domain, "policy-domain")
+        if policy["policy-type"] == "tlsa":
+            equal(policy["mx-host"], [site.mx], "mx-host")
+            equal(policy["policy-domain"], site.mx, "policy-domain (RPT-055)")
+        for detail in element.get("failure-details", []):
+            if site is FETCH:
+                assert "receiving-ip" not in detail, detail
+            else:
+                equal(detail["receiving-ip"], site.address(t.family), "receiving-ip")
+                equal(detail["sending-mta-ip"], GATEWAY_OUTSIDE[t.family], "sending-mta-ip")
+
+
+def check_from_log(t, sink):
+    """RPT-020: the same out of the records alone."""
+    for site, *_ in DAY:
+        done = t.gateway.command("report", "show", site.domain, "--from-log",
+                                 str(t.gateway.record_file))
+        assert done.returncode == 0, done.stderr
+        again, sent = json.loads(done.stdout), tlsrpt.parse(
+            gzip.decompress(sink.bodies(f"/{site.domain}")[-1][2]))
+        key = lambda element: json.dumps(element, sort_keys=True)  # noqa: E731
+        equal(sorted(again["policies"], key=key), sorted(sent["policies"], key=key),
+              f"{site.domain} from records")
+
+
+MAIL = Site("rp-mailbox", postfix=True)
+
+
+@case(Site("rp-mail", policy="testing", cert="wrong",
+           rest='_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=mailto:box@rp-mailbox.test"'),
+      MAIL, only=ONCE)
+def a_report_reaches_a_real_mailbox(t, site, mail):
+    """RPT-060 ... 063, RTLS-008, TC-RPT-15."""
+    with reporting(t, f'tlsrpt_relay = "{mail.address(4)}:25"\ntlsrpt_dkim = external\n'
+                      f'tlsrpt_from = "bounces@gate.test"'):
+        send(t, site)
+        counted(t, site, 1)
+        equal(t.gateway.command("report", "send", "--day", "today", site.domain).returncode, 0,
+              "report send")
+        raw = wait_for(lambda: [m for m in mailbox(t.lab) if b"rp-mail.test" in m], "the mailbox",
+                       30)[0]
+        report, parsed = tlsrpt.parse_mail(raw, CONTACT)
+        equal(parsed["To"].addresses[0].addr_spec, "box@rp-mailbox.test", "To")
+        equal(parsed["Return-Path"], "<bounces@gate.test>", "envelope sender (RPT-069)")
+        equal(summary(report["policies"][0]),
+              ("sts", 0, 1, {("certificate-host-mismatch", ""): 1}), "what it says")
+        listed = t.gateway.command("report", "list", "--day", "today", "--json").stdout
+        assert "rp-mailbox.test" not in listed, f"a report that counts itself (RPT-080): {listed}"
+
+
+@case(Site("rp-two", rest='_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=https://127.0.0.1/x , '
+                          'https://reports.{domain}:%d/dead,https://reports.{domain}:%d/{domain}"\n'
+                          'reports.{domain}. IN A {web4}' % (SINK_PORT, SINK_PORT)),
+      Site("rp-refused", rest=HTTPS), Site("rp-moved", rest=HTTPS), Site("rp-inside", rest=(
+          '_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=https://reports.{domain}/x"\n'
+          'reports.{domain}. IN A 10.1.2.3')), Site("rp-silent"), only=ONCE)
+def destinations_are_tried_as_they_deserve(t, two, refused, moved, inside, silent):
+    """RPT-009, RPT-070, RPT-072, RPT-074, RPT-077, TC-RPT-18, 19, 20."""
+    sink = Sink(t.lab, t.world.materials.web_pair,
+                {"/dead": 503, f"/{refused.domain}": 404, f"/{moved.domain}": 302})
+    sites = (two, refused, moved, inside, silent)
+
+    def ended(site):
+        def look():
+            done = t.gateway.command("report", "list", "--json")
+            lines = [json.loads(line) for line in done.stdout.splitlines()]
+            return [line for line in lines
+                    if line["domain"] == site.domain and line["due"] == 0 and line["problem"]
+                    or line["domain"] == site.domain and line["sent"]]
+        return wait_for(look, f"an end of {site.domain}'s report", 40)[0]
+
+    try:
+        with reporting(t):
+            for site in sites:
+                send(t, site)
+            for site in sites:
+                counted(t, site, 1)
+                t.gateway.command("report", "send", "--day", "today", site.domain)
+            assert ended(two)["sent"], "the last destination has accepted"
+            equal(ended(refused)["problem"], "http-404", "a 4xx ends it")
+            equal(len(sink.bodies(f"/{refused.domain}")), 1, "attempts")
+            equal(ended(inside)["problem"], "address-not-permitted", "an address inside")
+            equal(ended(silent)["problem"], "absent", "no record, no report")
+            equal(ended(moved)["problem"], "http-302", "a redirect")
+            assert len(sink.bodies(f"/{moved.domain}")) >= 2, "attempts"
+            equal([p for p in sink.posts if p[0] == "/elsewhere"], [], "a redirect was followed")
+            ids = {tlsrpt.parse(gzip.decompress(p[2]))["report-id"]
+                   for p in sink.bodies(f"/{moved.domain}")}
+            equal(len(ids), 1, "report-ids of one report (RPT-054)")
+            rests = t.gateway.command("report", "suppress").stdout
+            assert f"/{moved.domain} until=" in rests, rests
+    finally:
+        sink.close()
+
+
+@case(Site("rp-crash", policy="testing", cert="wrong", rest=HTTPS), only=ONCE)
+def counts_survive_a_crash(t, site):
+    """RPT-032, RPT-054: kill -9 of the policy process."""
+    sink = Sink(t.lab, t.world.materials.web_pair)
+    try:
+        with reporting(t):
+            send(t, site, 3)
+            counted(t, site, 3)
+            first = report_of(t, site, sink)
+            for pid in t.gateway.children("stsgate-policy"):
+                os.kill(pid, signal.SIGKILL)
+            send(t, site, 2)
+            counted(t, site, 5)
+            t.gateway.command("report", "send", site.domain, "--day", "today")
+            _, _, body, _ = sink.bodies(f"/{site.domain}", 2)[-1]
+            again = tlsrpt.parse(gzip.decompress(body))
+            equal(again["report-id"], first["report-id"], "report-id")
+            equal(summary(again["policies"][0])[2], 5, "failures")
+    finally:
+        sink.close()
