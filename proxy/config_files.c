@@ -192,6 +192,8 @@ config_warn_of_files(const struct config *config, config_warning *each, void *ar
     const struct file_warning files[] = {
         { "record_file", config->record_file, children, "the gateway will not start" },
         { "store_file", config->store_file, children, "policies will not survive a restart" },
+        { "tlsrpt_store_file", config->tlsrpt_store_file, children,
+          "nothing will be counted for reports, and none sent" },
         { "control_socket", config->control_socket, NULL,
           "stsgate policy, mode and reload will not reach the gateway" },
     };

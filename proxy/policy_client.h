@@ -7,8 +7,8 @@
 #include "base/clock.h"
 #include "base/ip_addr.h"
 #include "base/requirement.h"
-#include "policy/policy_msg.h"
 #include "base/tls_report.h"
+#include "policy/policy_msg.h"
 
 #define REQUIREMENT_CACHE_MAX 20000u /* requirements of one worker; the least recently used go */
 

@@ -3,6 +3,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,19 +97,24 @@ drop_capabilities(enum sandbox_kind kind, const struct config *config, const cha
 
 /* ---- files ---- */
 
+/* copies: room for a path. */
 static struct file_fence
-fence_of(enum sandbox_kind kind, const struct config *config)
+fence_of(enum sandbox_kind kind, const struct config *config, char copies[PATH_MAX])
 {
     switch (kind) {
     case SANDBOX_WORKER:
         break;
     case SANDBOX_POLICY:
+        /* Reports get names of their own in their folder. */
+        snprintf(copies, PATH_MAX, *config->tlsrpt_directory ? "%s/report" : "%s",
+                 config->tlsrpt_directory);
         /* libcurl reads the certificates anew for connections; libunbound anchor and hints late. */
-        return (struct file_fence){ .read = { config->policy_ca_file, config->trust_anchor_file,
-                                              config->resolver_root_hints },
-                                    .read_count = 3,
-                                    .write = { config->store_file },
-                                    .write_count = 1 };
+        return (
+            struct file_fence){ .read = { config->policy_ca_file, config->trust_anchor_file,
+                                          config->resolver_root_hints },
+                                .read_count = 3,
+                                .write = { config->store_file, config->tlsrpt_store_file, copies },
+                                .write_count = 3 };
     }
     return (struct file_fence){ 0 };
 }
@@ -161,7 +167,8 @@ state(enum sandbox_kind kind, const struct config *config, const char *capabilit
 enum result
 sandbox_close(enum sandbox_kind kind, const struct config *config)
 {
-    const struct file_fence fence = fence_of(kind, config);
+    char copies[PATH_MAX];
+    const struct file_fence fence = fence_of(kind, config, copies);
     enum result files = RES_OK, calls;
     const char *capabilities;
 

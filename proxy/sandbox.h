@@ -9,8 +9,9 @@
  *                 worker                                policy process
  * capabilities    CAP_NET_RAW for marks and the         none
  *                 client's address, where used
- * files           none; what is open stays open         the store's folder; CA certificates, trust
- *                                                       anchor and root hints to read
+ * files           none; what is open stays open         the folders of the stores and of reports;
+ *                                                       CA certificates, trust anchor and root
+ *                                                       hints to read
  * sockets         TCP, UNIX streams, routing table      TCP, UDP, UNIX streams, routing table
  * neither         programs, processes, signals to others, tracing, code made at run time, core
  * dumps

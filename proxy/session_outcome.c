@@ -98,8 +98,7 @@ session_chomp(struct span reply)
 /* The evidence of one recipient decision (DESIGN 6, PRX-051). */
 static void
 record(struct session *s, const struct requirement *req, const struct observation *obs,
-       const struct verdict *verdict, unsigned number,
-       struct record_recipient details)
+       const struct verdict *verdict, unsigned number, struct record_recipient details)
 {
     struct session_report report = { .count = 0 };
 

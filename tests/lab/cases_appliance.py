@@ -37,7 +37,8 @@ def as_nobody(t):
             folder.chmod(0o711)
     before, t.gateway.record_file = t.gateway.record_file, own / "records.msgpack"
     t.gateway.configure(f'user = "nobody"\nrecord_file = "{own}/records.msgpack"\n'
-                        f'store_file = "{own}/policies.sqlite"')
+                        f'store_file = "{own}/policies.sqlite"\n'
+                        f'tlsrpt_store_file = "{own}/reports.sqlite"')
     t.gateway.restart()
     try:
         yield own

@@ -138,7 +138,8 @@ write_conf(struct fixture *f, const char *more)
     assert_non_null(file);
     fprintf(file,
             "hostname = gw.test\nlisten_redirect = {\"127.0.0.1:%u\", \"[::1]:%u\"}\n%s"
-            "record_file = \"\"\nstore_file = \"\"\ncontrol_socket = \"\"\nuser = \"\"\n",
+            "record_file = \"\"\nstore_file = \"\"\ntlsrpt_store_file = \"\"\n"
+            "control_socket = \"\"\nuser = \"\"\n",
             f->port, f->port, more);
     fclose(file);
 }
