@@ -364,6 +364,7 @@ main(int argc, char **argv)
     progress_clear();
     print_result(p, seconds);
     status = p->load.failed || p->load.mails < p->count * p->load.mails_per_session ? 1 : 0;
+    stream_tls_free(p->load.tls);
     free(p->held);
     free(p->load.content);
     free(p);

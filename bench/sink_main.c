@@ -149,6 +149,7 @@ main(int argc, char **argv)
     ev_signal_start(p->sink.loop, &p->stop[1]);
     ev_run(p->sink.loop, 0);
     print_counters(&p->sink);
+    stream_tls_free(p->sink.tls);
     free(p);
     return 0;
 }

@@ -78,8 +78,7 @@ stream_tls_new(const struct stream_tls_config *config)
     if (!tls->ctx || SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION) != 1 ||
         !(server ? set_up_server(tls, config) : set_up_client(tls, config))) {
         ERR_print_errors_fp(stderr);
-        SSL_CTX_free(tls->ctx);
-        free(tls);
+        stream_tls_free(tls);
         return NULL;
     }
     SSL_CTX_set_app_data(tls->ctx, tls);
@@ -89,6 +88,16 @@ stream_tls_new(const struct stream_tls_config *config)
     SSL_CTX_set_read_ahead(tls->ctx, 1);
     SSL_CTX_set_default_read_buffer_len(tls->ctx, READ_AHEAD_BYTES);
     return tls;
+}
+
+void
+stream_tls_free(struct stream_tls *tls)
+{
+    if (!tls)
+        return;
+    SSL_SESSION_free(tls->session);
+    SSL_CTX_free(tls->ctx);
+    free(tls);
 }
 
 /* ---- one stream ---- */

@@ -23,8 +23,11 @@ struct stream_tls_config {
 };
 
 /** Either of a client or, with a cert_file, of a server. NULL: it cannot be; standard error says
- * why. Never freed: the program ends with it. */
+ * why. For stream_tls_free(). */
 struct stream_tls *stream_tls_new(const struct stream_tls_config *config);
+
+/** Its streams are closed by then. NULL is allowed. */
+void stream_tls_free(struct stream_tls *tls);
 
 struct stream {
     int fd;          /* owned; -1: closed */
