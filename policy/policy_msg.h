@@ -18,6 +18,7 @@ enum policy_msg_type {
     POLICY_MSG_LIST = 4,    /* worker to policy process, and on to the other workers: what a
                              * destination listed under TLS (PRX-029) */
     POLICY_MSG_REPORT = 5,  /* worker to policy process: to be counted */
+    POLICY_MSG_OTHERS = 16, /* from here on the types of proxy/status_msg.h, with the same head */
 };
 
 struct policy_request {

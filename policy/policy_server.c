@@ -24,6 +24,8 @@ struct policy_server {
     policy_server_report *on_report; /* may be NULL */
     void *report_arg;
     struct peer *peers[WORKERS_MAX];
+    policy_server_take *take; /* of other messages; NULL: none is expected */
+    void *take_arg;
 };
 
 struct policy_server *
@@ -155,7 +157,7 @@ take_report(struct policy_server *server, struct span message)
 }
 
 static enum result
-take(struct peer *peer, struct span message)
+take_message(struct peer *peer, struct span message)
 {
     switch (policy_msg_type(message)) {
     case POLICY_MSG_LIST:
@@ -171,19 +173,24 @@ static void
 on_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct peer *peer = w->data;
+    struct policy_server *server = peer->server;
     struct span message;
     enum result res;
+    unsigned type;
 
     (void)loop, (void)revents;
     res = msg_link_recv(peer->link, &message); /* one an event, so that no worker starves another */
     if (res == RES_AGAIN)
         return;
+    type = res == RES_OK ? policy_msg_type(message) : 0;
+    if (type >= POLICY_MSG_OTHERS && server->take)
+        res = server->take(server->take_arg, peer->worker, type, message);
+    else if (res == RES_OK)
+        res = take_message(peer, message);
     if (res == RES_OK)
-        res = take(peer, message);
-    if (res != RES_OK) {
-        log_warn("event=link-closed worker=%u reason=%s", peer->worker, result_name(res));
-        close_peer(peer);
-    }
+        return;
+    log_warn("event=link-closed worker=%u reason=%s", peer->worker, result_name(res));
+    close_peer(peer);
 }
 
 static void
@@ -196,6 +203,24 @@ on_writable(struct ev_loop *loop, ev_io *w, int revents)
         close_peer(peer);
     else
         watch(peer);
+}
+
+void
+policy_server_on_other(struct policy_server *server, policy_server_take *take, void *arg)
+{
+    server->take = take;
+    server->take_arg = arg;
+}
+
+enum result
+policy_server_send(struct policy_server *server, unsigned worker, struct span message)
+{
+    struct peer *peer = worker < WORKERS_MAX ? server->peers[worker] : NULL;
+    enum result res = peer ? msg_link_send(peer->link, message) : RES_TEMPFAIL;
+
+    if (peer && res == RES_OK)
+        watch(peer);
+    return res;
 }
 
 void

@@ -17,6 +17,17 @@ struct policy_server *policy_server_new(struct ev_loop *loop, const struct looku
 typedef void policy_server_report(void *arg, const struct tls_report *report);
 void policy_server_on_report(struct policy_server *server, policy_server_report *each, void *arg);
 
+/** Hand messages that are no questions (POLICY_MSG_OTHERS and above) to take, borrowed for the
+ * call; anything but RES_OK of it closes the link. Before the first link. */
+typedef enum result policy_server_take(void *arg, unsigned worker, unsigned type,
+                                       struct span message);
+void policy_server_on_other(struct policy_server *server, policy_server_take *take, void *arg);
+
+/** Send such a message to a worker. RES_TEMPFAIL: it is not linked, or the link breaks. RES_LIMIT,
+ * RES_NOMEM: not sent. */
+MUST_CHECK enum result policy_server_send(struct policy_server *server, unsigned worker,
+                                          struct span message);
+
 /** A new link to a worker: takes fd. The one it had before is closed and its questions forgotten.
  */
 void policy_server_link(struct policy_server *server, unsigned worker, int fd);

@@ -452,6 +452,17 @@ sts_cache_drop_all(struct sts_cache *cache)
     return count;
 }
 
+const char *sts_class_name(enum sts_class class)
+{
+    static const char *const names[] = {
+        [STS_CLASS_EXPIRED] = "expired", [STS_CLASS_NEGATIVE] = "negative",
+        [STS_CLASS_NONE] = "none",       [STS_CLASS_TESTING] = "testing",
+        [STS_CLASS_ENFORCE] = "enforce",
+    };
+
+    return names[class];
+}
+
 size_t
 sts_cache_count(const struct sts_cache *cache)
 {

@@ -104,6 +104,9 @@ size_t sts_cache_drop_all(struct sts_cache *cache);
 void sts_cache_sort(struct sts_cache *cache);
 
 size_t sts_cache_count(const struct sts_cache *cache);
+
+/** "expired", "negative", "none", "testing", "enforce". Static storage. */
+const char *sts_class_name(enum sts_class class);
 size_t sts_cache_count_class(const struct sts_cache *cache, enum sts_class class);
 
 /** Tell the time, often: when the wall clock has moved against the monotonic one by more than a

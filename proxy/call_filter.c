@@ -117,6 +117,8 @@ fill(scmp_filter_ctx filter, enum sandbox_kind kind)
     case SANDBOX_POLICY:
         return done && allow_sockets(filter, policy_sockets, COUNT(policy_sockets)) &&
                allow_names(filter, files, COUNT(files));
+    case SANDBOX_STATUS:
+        return done;
     }
     return false;
 }

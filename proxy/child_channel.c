@@ -65,6 +65,24 @@ to_index(const char *text, unsigned *out)
     return true;
 }
 
+static bool
+take_policy_option(const char *name, const char *value, struct child_args *out)
+{
+    unsigned long long number;
+
+    if (strcmp(name, "--command-fd") == 0)
+        return to_fd(span_of(value), &out->command_fd);
+    if (strcmp(name, "--check-fd") == 0)
+        return to_fd(span_of(value), &out->check_fd);
+    if (strcmp(name, "--generation") == 0 && span_to_u64(span_of(value), 9, &number))
+        out->generation = (unsigned)number;
+    else if (strcmp(name, "--started") == 0 && span_to_u64(span_of(value), 12, &number))
+        out->started_s = (int64_t)number;
+    else
+        return false;
+    return true;
+}
+
 /* One option and its value. False: unknown to this role, or a value that cannot be. */
 static bool
 take_option(const char *name, const char *value, struct child_args *out)
@@ -78,8 +96,7 @@ take_option(const char *name, const char *value, struct child_args *out)
         return true;
     }
     if (out->role != CHILD_WORKER)
-        return (strcmp(name, "--command-fd") == 0 && to_fd(span_of(value), &out->command_fd)) ||
-               (strcmp(name, "--check-fd") == 0 && to_fd(span_of(value), &out->check_fd));
+        return take_policy_option(name, value, out);
     if (strcmp(name, "--index") == 0)
         return to_index(value, &out->index);
     return strcmp(name, "--listen-fds") == 0 && out->listen_count == 0 && to_fds(value, out);
@@ -201,12 +218,14 @@ is_for(const struct child_channel *channel, const struct control_message *msg)
         return channel->role == CHILD_POLICY || msg->worker == channel->index;
     case CONTROL_READY:
     case CONTROL_RELOAD:
+    case CONTROL_DRAIN:
         return false;
     case CONTROL_STOP:
         return true;
     case CONTROL_RELOADED:
     case CONTROL_MODE:
     case CONTROL_RETIRE:
+    case CONTROL_STATUS_LINK:
         return channel->role == CHILD_POLICY;
     }
     return false;

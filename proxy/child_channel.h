@@ -2,7 +2,8 @@
  * arguments, the configuration and the control channel. Context: worker, policy process.
  *
  *     stsgate-worker --index 0 --config-fd 3 --config-name FILE --control-fd 4 --listen-fds 5,6
- *     stsgate-policy           --config-fd 3 --config-name FILE --control-fd 4 --command-fd 5
+ *     stsgate-policy --generation 0 --started 1795000000
+ *                              --config-fd 3 --config-name FILE --control-fd 4 --command-fd 5
  *     stsgate-policy           --config-fd 3 --config-name FILE --control-fd 4 --check-fd 5
  *
  * A child in short:
@@ -45,6 +46,8 @@ struct child_args {
     int command_fd; /* policy process: the listening control socket; -1 for none */
     int check_fd;   /* policy process: the socket of `stsgate check`, for which alone it runs and
                      * leaves no trace; -1 for none */
+    unsigned generation;               /* policy process: of the configuration, 0 the first */
+    int64_t started_s;                 /* policy process: when the gateway started, wall clock */
     int listen_fds[CONFIG_LISTEN_MAX]; /* worker: listening, non-blocking; in the order of
                                         * config->listen */
     size_t listen_count;
@@ -80,9 +83,10 @@ void child_channel_clear(struct child_channel *channel);
 int child_channel_fd(const struct child_channel *channel);
 
 /** Receive one message: CONTROL_POLICY_LINK or CONTROL_STOP; in the policy process also
- * CONTROL_RELOADED or CONTROL_MODE.
+ * CONTROL_RELOADED, CONTROL_MODE, CONTROL_RETIRE or CONTROL_STATUS_LINK.
  *
- * out_fd  with CONTROL_POLICY_LINK the descriptor, the caller's to close; otherwise -1
+ * out_fd  with CONTROL_POLICY_LINK and CONTROL_STATUS_LINK the descriptor, the caller's to close;
+ * otherwise -1
  *
  * RES_AGAIN   nothing there: wait until readable
  * RES_SYNTAX  a message that this child must not get, of this worker or at all; taken and dropped
@@ -94,7 +98,8 @@ MUST_CHECK enum result child_channel_recv(struct child_channel *channel,
  * unless the queue is full of earlier messages; exit. */
 MUST_CHECK enum result child_channel_send_ready(struct child_channel *channel);
 
-/** From the policy process: CONTROL_RELOAD, or CONTROL_MODE with its value. Results as above. */
+/** From the policy process: CONTROL_RELOAD, CONTROL_DRAIN, or CONTROL_MODE with its value. Results
+ * as above. */
 MUST_CHECK enum result child_channel_send(struct child_channel *channel, enum control_type type,
                                           unsigned value);
 

@@ -12,7 +12,8 @@ static const struct {
     [COMMAND_REFRESH] = { "refresh", DOMAIN },    [COMMAND_INSPECT] = { "inspect", DOMAIN },
     [COMMAND_FLUSH] = { "flush", DOMAIN_OR_ALL }, [COMMAND_WARM] = { "warm", DOMAIN },
     [COMMAND_STATS] = { "stats", NOTHING },       [COMMAND_MODE] = { "mode", PERHAPS_TEXT },
-    [COMMAND_RELOAD] = { "reload", NOTHING },
+    [COMMAND_RELOAD] = { "reload", NOTHING },     [COMMAND_STATUS] = { "status", NOTHING },
+    [COMMAND_SESSIONS] = { "sessions", NOTHING }, [COMMAND_DRAIN] = { "drain", NOTHING },
 };
 
 const char *

@@ -24,6 +24,9 @@ enum command_verb {
     COMMAND_STATS,
     COMMAND_MODE, /* nothing, or a roll-out as in the configuration */
     COMMAND_RELOAD,
+    COMMAND_STATUS,
+    COMMAND_SESSIONS,
+    COMMAND_DRAIN,
     COMMAND_VERBS
 };
 

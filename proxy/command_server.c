@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "proxy/command_msg.h"
+#include "proxy/gateway_status.h"
 #include "proxy/inspect_frame.h"
 
 #include <errno.h>
@@ -23,11 +24,15 @@ struct client {
     ev_timer idle;
     struct buffer in, out;
     bool ended;     /* it says no more, or is not heard any more */
-    bool waiting;   /* for a look-up, or for the supervisor */
-    bool reloading; /* of these, the latter */
+    bool waiting;   /* for a look-up, for the supervisor, or for a worker */
+    bool reloading; /* of these, the second */
+    bool paging;    /* of these, the third */
     bool listing;   /* a list is not over */
     bool serving; /* serve() is on the stack: an answer that comes at once does not call it again */
     size_t place, listed;
+    uint64_t query;         /* of sessions, not over; 0: none */
+    struct session_ask ask; /* of query: what is asked for */
+    unsigned worker;        /* and whom */
 };
 
 struct command_server {
@@ -36,6 +41,7 @@ struct command_server {
     struct client *clients;
     struct client *orphans; /* gone, but their look-up is not over */
     unsigned count;
+    uint64_t queries; /* so far */
 };
 
 static void serve(struct client *c);
@@ -59,7 +65,7 @@ close_client(struct client *c)
     c->server->count--;
     buffer_clear(&c->in);
     buffer_clear(&c->out);
-    if (!c->waiting || c->reloading) {
+    if (!c->waiting || c->reloading || c->paging) {
         free(c);
         return;
     }
@@ -76,14 +82,14 @@ watch(struct client *c)
 {
     struct ev_loop *loop = c->server->config.loop;
     bool full = buffer_len(&c->in) >= COMMAND_LINE_MAX; /* of commands that wait */
-    int events = (c->waiting || c->listing || c->ended || full ? 0 : EV_READ) |
+    int events = (c->waiting || c->listing || c->query || c->ended || full ? 0 : EV_READ) |
                  (buffer_len(&c->out) ? EV_WRITE : 0);
 
     ev_io_stop(loop, &c->io);
     ev_io_set(&c->io, c->fd, events);
     if (events)
         ev_io_start(loop, &c->io);
-    c->idle.repeat = c->waiting ? COMMAND_REFRESH_S : COMMAND_IDLE_S;
+    c->idle.repeat = c->waiting && !c->paging ? COMMAND_REFRESH_S : COMMAND_IDLE_S;
     ev_timer_again(loop, &c->idle);
 }
 
@@ -288,6 +294,78 @@ do_reload(struct client *c)
 }
 
 static void
+do_drain(struct client *c)
+{
+    const struct command_server_config *config = &c->server->config;
+
+    finish(c, config->drain(config->arg) ? "" : "the supervisor cannot be reached");
+}
+
+static void
+do_status(struct client *c)
+{
+    struct buffer scratch;
+    struct pack_writer w;
+
+    command_frame_begin(&w, &scratch);
+    gateway_status_write(c->server->config.status, &w);
+    send_frame(c, &w, &scratch);
+    finish(c, "");
+}
+
+/* Worker by worker, page by page; each when the client has taken most of those before. */
+static void
+go_on_paging(struct client *c)
+{
+    const struct command_server_config *config = &c->server->config;
+
+    if (buffer_len(&c->out) > OUT_MAX / 2)
+        return;
+    while (c->worker < config->workers && !c->paging) {
+        c->paging = c->waiting = gateway_status_ask(config->status, c->worker, &c->ask);
+        if (!c->paging) { /* it is being started anew: none of its sessions is left */
+            c->worker++;
+            c->ask.below = UINT64_MAX;
+        }
+    }
+    if (c->paging)
+        return;
+    c->query = 0;
+    finish(c, "");
+}
+
+static void
+do_sessions(struct client *c)
+{
+    c->query = ++c->server->queries;
+    c->worker = 0;
+    c->ask = (struct session_ask){ .query = c->query, .below = UINT64_MAX };
+}
+
+void
+command_server_page(struct command_server *server, unsigned worker, const struct session_page *page)
+{
+    struct span rest = page->sessions, map;
+    struct client *c = server->clients;
+    struct buffer scratch;
+    struct pack_writer w;
+
+    while (c && !(c->paging && c->query == page->query && c->worker == worker))
+        c = c->next;
+    if (!c)
+        return; /* it has hung up */
+    c->paging = c->waiting = false;
+    while (session_page_next(&rest, &map)) {
+        command_frame_begin(&w, &scratch);
+        pack_raw(&w, map);
+        send_frame(c, &w, &scratch);
+    }
+    c->ask.below = page->more ? page->below : UINT64_MAX;
+    c->worker += !page->more;
+    serve(c);
+}
+
+static void
 do_refresh(struct client *c, const char *domain)
 {
     c->waiting = true;
@@ -395,6 +473,15 @@ run(struct client *c, const struct command *command)
     case COMMAND_RELOAD:
         do_reload(c);
         return;
+    case COMMAND_STATUS:
+        do_status(c);
+        return;
+    case COMMAND_SESSIONS:
+        do_sessions(c);
+        return;
+    case COMMAND_DRAIN:
+        do_drain(c);
+        return;
     case COMMAND_VERBS:
         break;
     }
@@ -410,7 +497,7 @@ serve_one(struct client *c)
     size_t end = span_find(in, '\n');
     struct command command;
 
-    if (c->waiting || c->listing || buffer_len(&c->out) > OUT_MAX / 2)
+    if (c->waiting || c->listing || c->query || buffer_len(&c->out) > OUT_MAX / 2)
         return false;
     if (end == in.len) {
         if (in.len >= COMMAND_LINE_MAX) {
@@ -456,15 +543,17 @@ serve(struct client *c)
         more = serve_one(c);
         if (c->listing)
             go_on_listing(c);
+        if (c->query && !c->waiting)
+            go_on_paging(c);
         alive = flush(c);
-        more |= c->listing && buffer_len(&c->out) == 0;
+        more |= (c->listing || (c->query && !c->waiting)) && buffer_len(&c->out) == 0;
     }
     c->serving = false;
     if (!alive) {
         close_client(c);
         return;
     }
-    if (c->ended && !c->waiting && !c->listing && buffer_len(&c->out) == 0)
+    if (c->ended && !c->waiting && !c->listing && !c->query && buffer_len(&c->out) == 0)
         close_client(c);
     else
         watch(c);

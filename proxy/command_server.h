@@ -1,5 +1,6 @@
-/* proxy/command_server.h: serves the control socket: `stsgate policy`, `mode`, `reload`. Context:
- * policy process, on its event loop. Only root and the user the process runs as are heard. */
+/* proxy/command_server.h: serves the control socket: `stsgate status`, `sessions`, `policy`,
+ * `mode`, `reload`, `drain`. Context: policy process, on its event loop. Only root and the user the
+ * process runs as are heard. */
 #ifndef STSGATE_PROXY_COMMAND_SERVER_H
 #define STSGATE_PROXY_COMMAND_SERVER_H
 
@@ -15,6 +16,8 @@
 
 struct ev_loop;
 struct command_server;
+struct gateway_status;
+struct session_page;
 
 struct command_server_config {
     struct ev_loop *loop; /* borrowed, like all here, until command_server_free() */
@@ -26,6 +29,10 @@ struct command_server_config {
     void (*set_mode)(void *arg, const struct rollout *rollout);
     /** Ask for a reload: command_server_reloaded() follows. False: it cannot be asked. */
     bool (*reload)(void *arg);
+    /** Ask that all finish and end. False: it cannot be asked. */
+    bool (*drain)(void *arg);
+    struct gateway_status *status;
+    unsigned workers;
     void *arg;
 };
 
@@ -41,6 +48,10 @@ void command_server_stop(struct command_server *server);
 
 /** When no look-up can end any more. NULL is allowed. */
 void command_server_free(struct command_server *server);
+
+/** A worker has answered gateway_status_ask(). */
+void command_server_page(struct command_server *server, unsigned worker,
+                         const struct session_page *page);
 
 /** The supervisor has answered: all who asked are told. */
 void command_server_reloaded(struct command_server *server, bool done);

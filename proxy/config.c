@@ -61,7 +61,10 @@ static const struct config_key keys[] = {
     CHOICE(record_loss, record_loss_defers, "count or defer", "count",
            "When records cannot be written: count those that are lost, or let no mail pass"),
     TEXT(control_socket, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"/run/stsgate/control\"",
-         "Where `stsgate policy`, `mode` and `reload` reach the gateway; empty: nowhere"),
+         "Where `stsgate status` and the operator's other commands reach the gateway; empty: "
+         "nowhere"),
+    TEXT(status_listen, CONFIG_ENDPOINT, "ADDRESS:PORT, or \"\"", "\"127.0.0.1:9125\"",
+         "Where the status page, /metrics and /healthz are, by HTTP; empty: nowhere"),
     LIST(listen_tproxy, CONFIG_LIST_TPROXY, "list of ADDRESS:PORT", 0, 0, "{\"[::]:2525\"}",
          "Listeners behind nftables' tproxy; the default holds while no listener is named"),
     LIST(listen_redirect, CONFIG_LIST_REDIRECT, "list of ADDRESS:PORT", 0, 0, "{}",

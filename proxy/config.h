@@ -41,6 +41,7 @@ struct config {
     char *forward_to;     /* of records: Fluentd's forward protocol; "" for none */
     unsigned forward_buffer_mib;
     bool record_loss_defers; /* nothing passes unrecorded */
+    char *status_listen;     /* ADDRESS:PORT of the status page and the metrics; "" for none */
 
     /* interception */
     struct config_listen listen[CONFIG_LISTEN_MAX];

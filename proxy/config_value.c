@@ -118,6 +118,15 @@ is_forward(const char *text)
     return ip_endpoint_parse(text, &addr, &port);
 }
 
+static bool
+is_endpoint(const char *text)
+{
+    struct ip_addr addr;
+    uint16_t port;
+
+    return ip_endpoint_parse(text, &addr, &port);
+}
+
 static enum result
 full(const struct config_key *key, unsigned max, char *error, size_t error_size)
 {
@@ -215,15 +224,6 @@ is_line(const char *text)
         if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
             return false;
     return len <= TEXT_MAX && pack_is_text(span_of(text));
-}
-
-static bool
-is_endpoint(const char *text)
-{
-    struct ip_addr addr;
-    uint16_t port;
-
-    return ip_endpoint_parse(text, &addr, &port);
 }
 
 /* Written as it would stand in a domain's record. */

@@ -3,14 +3,19 @@
 #include "base/log.h"
 #include "proxy/admission.h"
 #include "proxy/client_leg.h"
+#include "proxy/counters.h"
 #include "proxy/ehlo_memory.h"
 #include "proxy/mx_leg.h"
 #include "proxy/relay.h"
+#include "proxy/session_view.h"
+#include "proxy/status_msg.h"
+#include "proxy/top_refused.h"
 #include "tls/dane.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,6 +29,7 @@
 struct connection {
     struct connection_shared *shared;
     struct connection *next, **link; /* in shared->first, later in shared->finished */
+    uint64_t number;                 /* in the order of arrival, 1 .. */
     struct session *session;
     struct client_leg client;
     bool passing; /* it is: the sockets go on without it, once the client has its reply (PRX-040) */
@@ -246,7 +252,7 @@ write_record(struct connection *c, enum result encoded, struct buffer *bytes)
     if (encoded != RES_OK)
         log_error("event=record-lost session=%s reason=%s", session_info(c->session)->id,
                   result_name(encoded));
-    else
+    else /* which counts it */
         record_sink_write(c->shared->records, buffer_span(bytes));
     buffer_clear(bytes);
 }
@@ -263,6 +269,20 @@ warn_of_unknown_address(const struct record_recipient *record)
                  "site's own choice belongs into a smart_host section\"",
                  record->session->id, record->req->domain,
                  ip_addr_text(&record->session->destination, ip));
+}
+
+/* For those who ask how it goes; the record is for those who ask what was. */
+static void
+count_recipient(struct connection_shared *shared, const struct record_recipient *record)
+{
+    struct top_refusal refusal = { .result = record->verdict->result, .count = 1 };
+
+    counters_recipient(shared->counters, record);
+    if (counters_result(record) != COUNTED_GATEWAY_REFUSED)
+        return;
+    snprintf(refusal.domain, sizeof refusal.domain, "%s", record->req->domain);
+    snprintf(refusal.reply, sizeof refusal.reply, "%s", record->reply_id);
+    top_refused_add(shared->refused, &refusal);
 }
 
 static const char *
@@ -294,6 +314,7 @@ op_record_recipient(void *io, const struct record_recipient *record)
                                                        : result_type_name(record->verdict->result),
              record->reply_id);
     warn_of_unknown_address(record);
+    count_recipient(c->shared, record);
     buffer_init(&bytes, RECORD_MAX_BYTES);
     write_record(c, record_encode_recipient(record, &bytes), &bytes);
 }
@@ -322,6 +343,7 @@ op_record_session(void *io, const struct record_session_end *record)
     log_info("event=session session=%s client_tls=%s end=%s state=%s delivered=%u refused=%u",
              record->session->id, leg_name(&record->session->client_tls), record->end,
              record->state, record->delivered, record->refused);
+    counters_session(c->shared->counters, record);
     if (record->left_without_mail)
         tell_of_leaving(c->shared->admission, record->session);
     buffer_init(&bytes, RECORD_MAX_BYTES);
@@ -487,6 +509,7 @@ client_tls_failed(struct connection *c, const char *reason)
 
     log_info("event=client-tls-failed session=%s client=%s reason=\"%s\"", info->id,
              ip_addr_text(&info->client, ip), reason);
+    counters_client_handshake(c->shared->counters, 0);
     c->client.broken = true; /* and no word in clear (REP-062) */
     session_client_tls_over(c->session, NULL);
 }
@@ -503,6 +526,7 @@ shake_hands(struct connection *c)
     case RES_OK:
         log_info("event=client-tls session=%s version=%s cipher=%s", session_info(c->session)->id,
                  tls_version_name(tls.version), tls.cipher);
+        counters_client_handshake(c->shared->counters, tls.version);
         session_client_tls_over(c->session, &tls);
         return;
     case RES_TEMPFAIL:
@@ -606,6 +630,7 @@ on_mx_tls_over(void *owner, struct observation *obs)
 {
     struct connection *c = owner;
 
+    counters_mx_handshake(c->shared->counters, obs);
     session_tls_over(c->session, obs);
     update(c);
 }
@@ -663,9 +688,35 @@ connection_start(struct connection_shared *shared, int fd, const struct record_s
         c->next->link = &c->next;
     shared->first = c;
     shared->open++;
+    c->number = ++shared->started;
     session_start(c->session);
     update(c);
     return RES_OK;
+}
+
+bool
+connection_list(const struct connection_shared *shared, uint64_t below, struct buffer *out,
+                uint64_t *out_below, enum result *out_res)
+{
+    unsigned listed = 0;
+
+    *out_res = RES_OK;
+    for (const struct connection *c = shared->first; c; c = c->next) {
+        struct session_glance glance;
+
+        if (c->number >= below)
+            continue;
+        if (listed == STATUS_PAGE_SESSIONS)
+            return true;
+        session_glance(c->session, &glance);
+        *out_res = session_view_write(session_info(c->session), &glance,
+                                      clock_wall_s(&shared->clock), out);
+        if (*out_res != RES_OK)
+            return false;
+        *out_below = c->number;
+        listed++;
+    }
+    return false;
 }
 
 void

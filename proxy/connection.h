@@ -10,6 +10,10 @@
 
 #include <ev.h>
 
+struct buffer;
+struct counters;
+struct top_refused;
+
 struct connection;
 struct tls_context;
 struct tls_server_context;
@@ -30,6 +34,9 @@ struct connection_shared {
     struct relay_shared *relays; /* where a passed-through connection goes on */
     struct ehlo_memory *lists;
     struct record_sink *records;
+    struct counters *counters;   /* of all that happens here */
+    struct top_refused *refused; /* since the last report */
+    uint64_t started;            /* connections so far: the number of the last one */
     char *scratch;               /* MX_LEG_SCRATCH_BYTES, used within one event */
     unsigned open;               /* connections there are */
     struct connection *first;    /* list of them */
@@ -40,6 +47,12 @@ struct connection_shared {
  * takes it, a connected, non-blocking socket. RES_NOMEM. */
 MUST_CHECK enum result connection_start(struct connection_shared *shared, int fd,
                                         const struct record_session_info *info);
+
+/** Sessions that are open, newest first, from the one whose number is below `below` on: at most
+ * STATUS_PAGE_SESSIONS, as maps (proxy/session_view.h) behind what out holds. True: there are more,
+ * below *out_below. RES_NOMEM: told by *out_res, as is RES_LIMIT. */
+bool connection_list(const struct connection_shared *shared, uint64_t below, struct buffer *out,
+                     uint64_t *out_below, enum result *out_res);
 
 /** Free what is over. From the loop, while no connection's function is on the stack. */
 void connection_reap(struct connection_shared *shared);

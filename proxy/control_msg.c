@@ -7,9 +7,15 @@
 #define FIELDS 4u /* version, type, worker, value */
 
 static const char *const type_names[] = {
-    [CONTROL_POLICY_LINK] = "policy-link", [CONTROL_READY] = "ready",       [CONTROL_STOP] = "stop",
-    [CONTROL_RELOAD] = "reload",           [CONTROL_RELOADED] = "reloaded", [CONTROL_MODE] = "mode",
+    [CONTROL_POLICY_LINK] = "policy-link",
+    [CONTROL_READY] = "ready",
+    [CONTROL_STOP] = "stop",
+    [CONTROL_RELOAD] = "reload",
+    [CONTROL_RELOADED] = "reloaded",
+    [CONTROL_MODE] = "mode",
     [CONTROL_RETIRE] = "retire",
+    [CONTROL_STATUS_LINK] = "status-link",
+    [CONTROL_DRAIN] = "drain",
 };
 
 size_t
@@ -40,7 +46,7 @@ control_msg_read(struct span packet, struct control_message *out)
     pack_reader_init(&r, packet);
     pack_read_tuple(&r, FIELDS);
     version = pack_read_uint(&r, CONTROL_VERSION);
-    type = pack_read_uint(&r, CONTROL_RETIRE);
+    type = pack_read_uint(&r, CONTROL_DRAIN);
     worker = pack_read_uint(&r, CONTROL_WORKERS_MAX - 1);
     value = pack_read_uint(&r, CONTROL_VALUE_MAX);
     if (pack_reader_end(&r) != RES_OK || version != CONTROL_VERSION || type < CONTROL_POLICY_LINK)
@@ -58,7 +64,7 @@ control_msg_read(struct span packet, struct control_message *out)
 unsigned
 control_msg_descriptors(enum control_type type)
 {
-    return type == CONTROL_POLICY_LINK ? 1 : 0;
+    return type == CONTROL_POLICY_LINK || type == CONTROL_STATUS_LINK ? 1 : 0;
 }
 
 const char *

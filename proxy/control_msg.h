@@ -1,6 +1,6 @@
 /* proxy/control_msg.h: the messages between the supervisor and its children, one per SEQPACKET
- * packet: a MessagePack array [version, type, worker, value]. Context: supervisor, worker, policy
- * process. Pure. Either side reads what the other wrote as if it had been taken over (STYLE 7). */
+ * packet: a MessagePack array [version, type, worker, value]. Context: supervisor and its
+ * children. Pure. Either side reads what the other wrote as if it had been taken over (STYLE 7). */
 #ifndef STSGATE_PROXY_CONTROL_MSG_H
 #define STSGATE_PROXY_CONTROL_MSG_H
 
@@ -27,6 +27,10 @@ enum control_type {
                               * started since */
     CONTROL_RETIRE = 7,      /* to the policy process of an older generation: no more commands,
                               * nothing is written to the store, nothing refreshed */
+    CONTROL_STATUS_LINK = 8, /* to the policy process and to the status process, with one
+                              * descriptor: its end of a new SEQPACKET pair between the two */
+    CONTROL_DRAIN = 9,       /* to the supervisor, from the policy process: the operator wants all
+                              * to finish and end */
 };
 
 struct control_message {
@@ -46,7 +50,8 @@ MUST_CHECK enum result control_msg_read(struct span packet, struct control_messa
 /** How many descriptors come with a message of this type: 0 or 1. */
 unsigned control_msg_descriptors(enum control_type type);
 
-/** "policy-link", "ready", "stop", "reload", "reloaded", "mode", "retire". Static storage. */
+/** "policy-link", "ready", "stop", "reload", "reloaded", "mode", "retire", "status-link", "drain".
+ * Static storage. */
 const char *control_type_name(enum control_type type);
 
 #endif

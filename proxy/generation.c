@@ -144,6 +144,23 @@ link_worker(struct generation *g, struct child *worker)
     close(pair[1]);
 }
 
+void
+generation_link_status(struct generation *g)
+{
+    struct child *policy = &g->children[POLICY_SLOT];
+    int pair[2];
+
+    if (policy->control_fd < 0 || !g->events->has_status(g->arg))
+        return;
+    if (control_socket_pair(pair) != RES_OK) {
+        log_warn("event=no-status-link reason=\"no descriptors left\"");
+        return;
+    }
+    tell(policy, &(struct control_message){ .type = CONTROL_STATUS_LINK }, pair[0]);
+    close(pair[0]);
+    g->events->link_status(g->arg, pair[1]);
+}
+
 static void
 note_ready(struct generation *g, struct child *child)
 {
@@ -171,15 +188,28 @@ take_message(struct generation *g, struct child *child, const struct control_mes
         note_ready(g, child);
         return true;
     }
-    if (child->slot != POLICY_SLOT || (msg->type != CONTROL_RELOAD && msg->type != CONTROL_MODE))
+    if (child->slot != POLICY_SLOT)
         return false;
-    if (msg->type == CONTROL_MODE) {
+    switch (msg->type) {
+    case CONTROL_MODE:
         g->mode = msg->value;
         log_info("event=mode-kept value=%u", msg->value);
-    } else {
+        return true;
+    case CONTROL_RELOAD:
         g->events->reload(g->arg, g);
+        return true;
+    case CONTROL_DRAIN:
+        g->events->drain(g->arg);
+        return true;
+    case CONTROL_POLICY_LINK:
+    case CONTROL_READY:
+    case CONTROL_STOP:
+    case CONTROL_RELOADED:
+    case CONTROL_RETIRE:
+    case CONTROL_STATUS_LINK:
+        break;
     }
-    return true;
+    return false;
 }
 
 static void
@@ -311,6 +341,8 @@ link_child(struct generation *g, struct child *child)
         tell(child, &(struct control_message){ .type = CONTROL_MODE, .value = g->mode }, -1);
     if (child->slot != POLICY_SLOT)
         link_worker(g, child);
+    else
+        generation_link_status(g);
     for (unsigned i = 1; child->slot == POLICY_SLOT && i < g->slots; i++)
         link_worker(g, &g->children[i]);
 }
@@ -480,7 +512,7 @@ generation_new(const struct generation_options *options, struct generation **out
     g->number = options->number;
     g->mode = NO_MODE;
     g->slots = 1 + g->setup.config->workers;
-    launcher_init(&g->launcher, &g->setup, options->command_fd);
+    launcher_init(&g->launcher, &g->setup, g->number, options->command_fd);
     for (unsigned i = 0; i < g->slots; i++)
         init_child(g, i);
     ev_init(&g->drain, on_drain);

@@ -17,6 +17,10 @@ struct generation_events {
     void (*failed)(void *arg, struct generation *g);
     void (*gone)(void *arg, struct generation *g);   /* stopped, and no process is left */
     void (*reload)(void *arg, struct generation *g); /* its policy process asks for one */
+    void (*drain)(void *arg);                        /* it asks that all finish and end */
+    bool (*has_status)(void *arg);                   /* is there a status process now? */
+    /** fd: takes it, the status process's end of a link to the policy process. */
+    void (*link_status)(void *arg, int fd);
 };
 
 /** setup: its strings and config are borrowed, unless owned_config and owned_text (setup->config,
@@ -60,6 +64,9 @@ void generation_retire(struct generation *g);
 
 /** Answer its policy process's CONTROL_RELOAD. */
 void generation_tell_reloaded(struct generation *g, bool done);
+
+/** The status process is another one now: link_status() comes again, if the policy process runs. */
+void generation_link_status(struct generation *g);
 
 const struct config *generation_config(const struct generation *g);
 unsigned generation_number(const struct generation *g);

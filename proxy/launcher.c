@@ -1,6 +1,7 @@
 #include "proxy/launcher.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -9,13 +10,15 @@
 #include "proxy/intercept.h"
 #include "proxy/supervisor.h"
 
-#define POLICY_ARGS 7 /* without the control socket */
+#define POLICY_ARGS 11 /* without the control socket */
 
 _Static_assert(2 + CONFIG_LISTEN_MAX <= CHILD_FDS_MAX, "configuration, control, listeners");
 
 void
-launcher_init(struct launcher *l, const struct supervisor_setup *setup, int command_fd)
+launcher_init(struct launcher *l, const struct supervisor_setup *setup, unsigned generation,
+              int command_fd)
 {
+    l->generation = generation;
     l->command_fd = command_fd;
     l->setup = setup;
     l->config_fd = -1;
@@ -110,11 +113,21 @@ launcher_start(const struct launcher *l, unsigned index, int control_fd, pid_t *
 {
     char *name = (char *)(uintptr_t)l->setup->config_name; /* execv() changes nothing */
     int fds[CHILD_FDS_MAX] = { l->config_fd, control_fd };
-    char number[12], list[CONFIG_LISTEN_MAX * 4];
-    char *policy_argv[] = {
-        "stsgate-policy", "--config-fd", "3", "--config-name", name, "--control-fd", "4",
-        "--command-fd",   "5",           NULL
-    };
+    char number[12], started[24], list[CONFIG_LISTEN_MAX * 4];
+    char *policy_argv[] = { "stsgate-policy",
+                            "--generation",
+                            number,
+                            "--started",
+                            started,
+                            "--config-fd",
+                            "3",
+                            "--config-name",
+                            name,
+                            "--control-fd",
+                            "4",
+                            "--command-fd",
+                            "5",
+                            NULL };
     char *worker_argv[] = {
         "stsgate-worker", "--index", number,         "--config-fd", "3", "--config-name", name,
         "--control-fd",   "4",       "--listen-fds", list,          NULL
@@ -122,6 +135,8 @@ launcher_start(const struct launcher *l, unsigned index, int control_fd, pid_t *
     size_t count;
 
     if (index == LAUNCH_POLICY) {
+        snprintf(number, sizeof number, "%u", l->generation);
+        snprintf(started, sizeof started, "%" PRId64, l->setup->started_s);
         fds[2] = l->command_fd;
         if (l->command_fd < 0)
             policy_argv[POLICY_ARGS] = NULL;

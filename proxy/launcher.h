@@ -13,15 +13,17 @@
 struct supervisor_setup;
 
 struct launcher {
-    const struct supervisor_setup *setup;                   /* borrowed */
-    int command_fd;                                         /* borrowed; -1 for none */
+    const struct supervisor_setup *setup; /* borrowed */
+    int command_fd;                       /* borrowed; -1 for none */
+    unsigned generation;
     int config_fd;                                          /* owned; -1 when closed */
     int listen_fds[CONTROL_WORKERS_MAX][CONFIG_LISTEN_MAX]; /* owned; -1 when closed */
 };
 
 /** setup: borrowed until launcher_clear(). command_fd: the listening control socket, borrowed; -1:
- * none. Opens nothing. */
-void launcher_init(struct launcher *l, const struct supervisor_setup *setup, int command_fd);
+ * none. generation: its number. Opens nothing. */
+void launcher_init(struct launcher *l, const struct supervisor_setup *setup, unsigned generation,
+                   int command_fd);
 void launcher_clear(struct launcher *l);
 
 /** Seal the configuration and open one socket per worker and listener. older: whose sockets are

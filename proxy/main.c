@@ -14,6 +14,7 @@
 #include "proxy/policy_command.h"
 #include "proxy/report_command.h"
 #include "proxy/sandbox.h"
+#include "proxy/status_command.h"
 #include "proxy/supervisor.h"
 
 #define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"
@@ -85,7 +86,7 @@ print_warning(void *path, const char *text)
 static int
 verb_run(int argc, char **argv)
 {
-    char worker[PATH_MAX], policy[PATH_MAX], error[ERROR_MAX];
+    char worker[PATH_MAX], policy[PATH_MAX], status_page[PATH_MAX], error[ERROR_MAX];
     const char *path = config_path(argc, argv);
     struct service_sockets sockets = { 0 };
     struct config *config = NULL;
@@ -113,6 +114,8 @@ verb_run(int argc, char **argv)
             "them beside stsgate\"");
         goto done;
     }
+    if (child_process_find("stsgate-status", status_page, sizeof status_page) != RES_OK)
+        *status_page = '\0';
     if (service_sockets_take(&sockets, error, sizeof error) != RES_OK) {
         log_error("event=start-failed reason=\"%s\"", error);
         goto done;
@@ -126,7 +129,9 @@ verb_run(int argc, char **argv)
                                                         .config = config,
                                                         .worker_path = worker,
                                                         .policy_path = policy,
-                                                        .sockets = &sockets });
+                                                        .sockets = &sockets,
+                                                        .status_path = status_page,
+                                                        .started_s = time(NULL) });
 done:
     service_sockets_close(&sockets);
     config_free(config);
@@ -192,10 +197,13 @@ static const struct verb verbs[] = {
     { "check", verb_check, "check DOMAIN ...",
       "what a domain publishes, and what would become of mail to it" },
     { "log", log_main, "log ...", "show records; `stsgate log --help` tells more" },
+    { "status", status_main, "status [--json]", "how the gateway goes" },
+    { "sessions", sessions_main, "sessions [--json]", "the SMTP sessions that are open now" },
     { "policy", policy_main, "policy ...", "policies in force; `stsgate policy` tells more" },
     { "report", report_main, "report ...", "TLS reports; `stsgate report --help` tells more" },
     { "mode", mode_main, "mode [MODE]", "monitor, enforce or enforce N%, until the next reload" },
     { "reload", reload_main, "reload [-c FILE]", "read the configuration again" },
+    { "drain", drain_main, "drain [-c FILE]", "finish the open sessions and end" },
     { "--version", verb_version, "--version", "print the version" },
     { "help", verb_help, "help", "print this" },
 };

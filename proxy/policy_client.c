@@ -47,6 +47,8 @@ struct policy_client {
     struct waiting_report *reports, **reports_last; /* owned list: there is no link */
     unsigned report_count;
     uint64_t reports_lost;
+    policy_client_take *take; /* of other messages; NULL: none is expected */
+    void *take_arg;
 };
 
 /* One whole message. */
@@ -261,12 +263,16 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
     struct policy_client *client = w->data;
     struct span message;
     enum result res;
+    unsigned type;
 
     (void)loop, (void)revents;
     res = msg_link_recv(client->link, &message); /* one an event: sessions go on in between */
     if (res == RES_AGAIN)
         return;
-    if (res == RES_OK)
+    type = res == RES_OK ? policy_msg_type(message) : 0;
+    if (type >= POLICY_MSG_OTHERS && client->take)
+        res = client->take(client->take_arg, type, message);
+    else if (res == RES_OK)
         res = read_message(client, message);
     if (res != RES_OK)
         lose_link(client);
@@ -435,6 +441,28 @@ policy_client_on_list(struct policy_client *client, policy_list_heard *heard, vo
 {
     client->heard = heard;
     client->heard_arg = arg;
+}
+
+void
+policy_client_on_other(struct policy_client *client, policy_client_take *take, void *arg)
+{
+    client->take = take;
+    client->take_arg = arg;
+}
+
+enum result
+policy_client_send(struct policy_client *client, struct span message)
+{
+    enum result res;
+
+    if (!client->link)
+        return RES_TEMPFAIL;
+    if (msg_link_backlog(client->link))
+        return RES_AGAIN;
+    res = msg_link_send(client->link, message);
+    if (res == RES_OK)
+        watch_backlog(client);
+    return res;
 }
 
 unsigned

@@ -58,6 +58,15 @@ void policy_client_on_list(struct policy_client *client, policy_list_heard *hear
 #define POLICY_REPORTS_MAX 4096u /* that wait to be told */
 void policy_client_report(struct policy_client *client, const struct tls_report *report);
 
+/** Hand messages that answer no question (POLICY_MSG_OTHERS and above) to take, borrowed for the
+ * call; anything but RES_OK of it breaks the link. */
+typedef enum result policy_client_take(void *arg, unsigned type, struct span message);
+void policy_client_on_other(struct policy_client *client, policy_client_take *take, void *arg);
+
+/** Send such a message. RES_AGAIN: others wait to be sent, this one is not worth it. RES_TEMPFAIL:
+ * there is no link. RES_LIMIT, RES_NOMEM. */
+MUST_CHECK enum result policy_client_send(struct policy_client *client, struct span message);
+
 /** A number that changes with everything that the cache has to forget. */
 unsigned policy_client_epoch(const struct policy_client *client);
 

@@ -9,6 +9,7 @@
 #include "policy/tlsrpt_reporter.h"
 #include "proxy/child_channel.h"
 #include "proxy/command_server.h"
+#include "proxy/gateway_status.h"
 #include "proxy/record.h"
 #include "proxy/record_sink.h"
 #include "proxy/sandbox.h"
@@ -17,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#define LAST_RUNS 4          /* messages that a worker may have left on its link */
 #define FETCHES_PARALLEL 64u /* STS-032: at once over all domains */
 
 struct policy_process {
@@ -41,6 +43,7 @@ struct policy_process {
     struct lookup_config lookups;
     struct inspect_config inspections;
     struct policy_server *server;
+    struct gateway_status *status;
     struct tlsrpt_reporter *reporter; /* NULL: nothing is counted */
     struct command_server *commands;  /* NULL: there is no control socket */
     ev_io control;
@@ -90,6 +93,24 @@ ask_reload(void *arg)
     return child_channel_send(&p->channel, CONTROL_RELOAD, 0) == RES_OK;
 }
 
+static bool
+ask_drain(void *arg)
+{
+    struct policy_process *p = arg;
+
+    return child_channel_send(&p->channel, CONTROL_DRAIN, 0) == RES_OK;
+}
+
+/* Of open sessions, for a command. */
+static void
+on_page(void *arg, unsigned worker, const struct session_page *page)
+{
+    struct policy_process *p = arg;
+
+    if (p->commands)
+        command_server_page(p->commands, worker, page);
+}
+
 /* ---- the supervisor ---- */
 
 /* A newer generation has taken over: this one only answers the workers it has. */
@@ -122,11 +143,15 @@ take_message(struct policy_process *p, const struct control_message *message, in
     case CONTROL_RETIRE:
         retire(p);
         return;
+    case CONTROL_STATUS_LINK:
+        gateway_status_link(p->status, fd);
+        return;
     case CONTROL_STOP:
         ev_break(p->loop, EVBREAK_ALL);
         return;
     case CONTROL_READY:
     case CONTROL_RELOAD:
+    case CONTROL_DRAIN:
         return;
     }
 }
@@ -175,6 +200,7 @@ on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 
     (void)loop, (void)revents;
     sts_keeper_tick(p->keeper);
+    gateway_status_tick(p->status);
     sts_discovery_tick(p->discovery);
     if (!p->retired)
         sts_refresh_tick(p->refresh);
@@ -442,6 +468,29 @@ open_all(struct policy_process *p)
 }
 
 static bool
+open_status(struct policy_process *p, const struct child_args *args)
+{
+    p->status = gateway_status_new(&(struct gateway_status_config){
+        .loop = p->loop,
+        .config = p->config,
+        .server = p->server,
+        .admin = p->admin,
+        .cache = p->cache,
+        .keeper = p->keeper,
+        .records = p->records,
+        .rollout = &p->rollout,
+        .by_command = &p->rollout_by_command,
+        .dane = p->lookups.dane,
+        .clock = clock_system(),
+        .generation = args->generation,
+        .started_s = args->started_s,
+        .page = on_page,
+        .arg = p,
+    });
+    return p->status != NULL;
+}
+
+static bool
 open_commands(struct policy_process *p, const struct child_args *args)
 {
     if (args->command_fd < 0 && args->check_fd < 0)
@@ -453,6 +502,9 @@ open_commands(struct policy_process *p, const struct child_args *args)
                                                                       .mode = get_mode,
                                                                       .set_mode = set_mode,
                                                                       .reload = ask_reload,
+                                                                      .drain = ask_drain,
+                                                                      .status = p->status,
+                                                                      .workers = p->config->workers,
                                                                       .arg = p });
     if (p->commands &&
         (args->check_fd < 0 || command_server_adopt(p->commands, args->check_fd) == RES_OK))
@@ -481,6 +533,7 @@ close_all(struct policy_process *p)
 {
     record_sink_free(p->records); /* may run the loop, while all it calls is there */
     command_server_free(p->commands);
+    gateway_status_free(p->status);
     if (p->keeper)
         sts_keeper_stop(p->keeper);
     policy_server_free(p->server);
@@ -525,7 +578,7 @@ main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     p.loop = ev_default_loop(EVFLAG_AUTO);
     child_channel_init(&p.channel, &args);
-    if (!p.loop || !open_all(&p))
+    if (!p.loop || !open_all(&p) || !open_status(&p, &args))
         goto done;
 
     ev_io_init(&p.control, on_control, child_channel_fd(&p.channel), EV_READ);
@@ -541,6 +594,8 @@ main(int argc, char **argv)
         goto done;
     ev_run(p.loop, 0);
     stop_all(&p);
+    for (int i = 0; i < LAST_RUNS; i++) /* what the workers said at their end (counters) */
+        ev_run(p.loop, EVRUN_NOWAIT);
     status = 0;
 done:
     close_all(&p);

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "proxy/admission.h"
+#include "proxy/counters.h"
 #include "proxy/intercept.h"
 #include "proxy/relay_way.h"
 #include "proxy/survey.h"
@@ -66,6 +67,7 @@ write_record(const struct relay *r, const char *end)
     log_info("event=%s session=%s starttls=%s tls=%s mails_in_clear=%u end=%s", r->event,
              r->info.id, r->survey.starttls_accepted ? "yes" : "no",
              r->tls_version ? tls_version_name(r->tls_version) : "unknown", r->survey.mails, end);
+    counters_relay(r->shared->counters, &record);
     buffer_init(&bytes, RECORD_MAX_BYTES);
     if (record_encode_survey(&record, &bytes) == RES_OK)
         record_sink_write(r->shared->records, buffer_span(&bytes));

@@ -16,6 +16,7 @@
 struct ev_loop;
 struct relay;
 struct admission;
+struct counters;
 
 /* What all relays of a worker share. Borrowed by each until it is freed. */
 struct relay_shared {
@@ -23,6 +24,7 @@ struct relay_shared {
     const struct config *config;
     struct clock clock;
     struct record_sink *records;
+    struct counters *counters; /* of all that happens here */
     struct admission *admission;
     struct pipe_pool pipes; /* for what nobody looks at */
     unsigned open;          /* relays there are */

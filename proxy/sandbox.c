@@ -103,6 +103,7 @@ fence_of(enum sandbox_kind kind, const struct config *config, char copies[PATH_M
 {
     switch (kind) {
     case SANDBOX_WORKER:
+    case SANDBOX_STATUS:
         break;
     case SANDBOX_POLICY:
         /* Reports get names of their own in their folder. */
@@ -150,7 +151,7 @@ state(enum sandbox_kind kind, const struct config *config, const char *capabilit
       enum result calls, enum result files)
 {
     static const char *const sockets[] = {
-        [SANDBOX_WORKER] = "tcp,unix", [SANDBOX_POLICY] = "tcp,udp,unix"
+        [SANDBOX_WORKER] = "tcp,unix", [SANDBOX_POLICY] = "tcp,udp,unix", [SANDBOX_STATUS] = "none"
     };
     bool all = calls == RES_OK && files == RES_OK && geteuid() != 0;
     char path[512];

@@ -13,7 +13,9 @@
  *                                                       CA certificates, trust anchor and root
  *                                                       hints to read
  * sockets         TCP, UNIX streams, routing table      TCP, UDP, UNIX streams, routing table
- * neither         programs, processes, signals to others, tracing, code made at run time, core
+ * The status process has no capability, no file, and makes no socket: it accepts, and that is all.
+ *
+ * none of them    programs, processes, signals to others, tracing, code made at run time, core
  * dumps
  *
  * Sanitizers need what is denied here: they open, trace and execute. A build with them
@@ -35,7 +37,7 @@
 
 struct config;
 
-enum sandbox_kind { SANDBOX_WORKER, SANDBOX_POLICY };
+enum sandbox_kind { SANDBOX_WORKER, SANDBOX_POLICY, SANDBOX_STATUS };
 
 /** Become the user, with its groups; capabilities are kept until sandbox_close(). Nothing happens
  * when user is "", or who starts is not root.
@@ -45,6 +47,7 @@ MUST_CHECK enum result sandbox_become(const char *user, char *error, size_t erro
 
 /** Give up everything else, and say in one line of the log what is left. What this kernel does not
  * have is in that line, at a level to be seen.
+ * config: NULL in the status process, which has none.
  * RES_DENIED: capabilities cannot be dropped: the process must not go on. */
 MUST_CHECK enum result sandbox_close(enum sandbox_kind kind, const struct config *config);
 

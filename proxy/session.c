@@ -64,6 +64,22 @@ session_state(const struct session *s)
     return s->state;
 }
 
+void
+session_glance(const struct session *s, struct session_glance *out)
+{
+    *out = (struct session_glance){
+        .state = session_state_name(s->state),
+        .domain = s->rcpt_domain,
+        .started_ns = s->stats.started_ns,
+        .transactions = s->transaction,
+        .delivered = s->stats.delivered,
+        .refused = s->stats.refused,
+        .bytes_to_mx = s->stats.bytes_to_mx,
+        .bytes_to_client = s->stats.bytes_to_client,
+        .obs = s->obs,
+    };
+}
+
 const struct record_session_info *
 session_info(const struct session *s)
 {

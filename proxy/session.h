@@ -118,6 +118,17 @@ bool session_is_streaming(const struct session *s);
 
 enum session_state session_state(const struct session *s);
 
+/* What an operator sees of a session that is open. Texts and obs are borrowed for the moment. */
+struct session_glance {
+    const char *state;
+    const char *domain; /* of the last recipient, A-labels; "" for none so far */
+    int64_t started_ns; /* wall clock */
+    unsigned transactions, delivered, refused;
+    uint64_t bytes_to_mx, bytes_to_client;
+    const struct observation *obs;
+};
+void session_glance(const struct session *s, struct session_glance *out);
+
 /** Who talks to whom. Borrowed. */
 const struct record_session_info *session_info(const struct session *s);
 

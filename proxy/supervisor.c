@@ -10,6 +10,7 @@
 #include "proxy/command_socket.h"
 #include "proxy/config_files.h"
 #include "proxy/generation.h"
+#include "proxy/status_keeper.h"
 
 #define GENERATIONS_MAX 4u /* one serves, one starts, two finish what they are at */
 #define ERROR_MAX 1024u
@@ -25,6 +26,7 @@ struct supervisor {
     struct generation *asker;                /* whose operator waits for the reload; NULL: nobody */
     unsigned next_number;
     int command_fd; /* owned; -1 for none */
+    struct status_keeper page;
     bool stopping;
     enum supervisor_exit status;
     ev_signal term, intr, hangup;
@@ -167,11 +169,52 @@ on_reload_asked(void *arg, struct generation *g)
     reload(s);
 }
 
+/* The operator's command; as SIGTERM. */
+static void
+on_drain_asked(void *arg)
+{
+    struct supervisor *s = arg;
+
+    if (!s->stopping)
+        stop_all(s);
+}
+
+/* ---- the status process ---- */
+
+static bool
+has_status(void *arg)
+{
+    const struct supervisor *s = arg;
+
+    return status_keeper_is_on(&s->page);
+}
+
+static void
+on_link_status(void *arg, int fd)
+{
+    struct supervisor *s = arg;
+
+    status_keeper_link(&s->page, fd);
+}
+
+static void
+on_status_started(void *arg)
+{
+    struct supervisor *s = arg;
+
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
+        if (s->all[i])
+            generation_link_status(s->all[i]);
+}
+
 static const struct generation_events events = {
     .ready = on_ready,
     .failed = on_failed,
     .gone = on_gone,
     .reload = on_reload_asked,
+    .drain = on_drain_asked,
+    .has_status = has_status,
+    .link_status = on_link_status,
 };
 
 /* config and text: NULL for the first, which borrows them from the setup. */
@@ -220,6 +263,8 @@ needs_restart(const struct config *old, const struct config *new)
         return "fewer workers need a restart: connections wait in their queues";
     if (strcmp(new->control_socket, old->control_socket) != 0)
         return "another control_socket needs a restart";
+    if (strcmp(new->status_listen, old->status_listen) != 0)
+        return "another status_listen needs a restart";
     return NULL;
 }
 
@@ -363,6 +408,7 @@ tear_down(struct supervisor *s)
     ev_signal_stop(s->loop, &s->hangup);
     ev_timer_stop(s->loop, &s->day);
     ev_timer_stop(s->loop, &s->alive);
+    status_keeper_stop(&s->page);
     ev_loop_destroy(s->loop);
     command_socket_close(s->setup->config->control_socket, s->command_fd);
 }
@@ -377,8 +423,8 @@ open_commands(struct supervisor *s)
     s->command_fd = -1;
     if (*path && command_socket_open(path, &s->command_fd, error, sizeof error) != RES_OK)
         log_error(
-            "event=no-control-socket path=%s reason=\"%s\" consequence=\"stsgate policy, mode "
-            "and reload do not reach this gateway\"",
+            "event=no-control-socket path=%s reason=\"%s\" consequence=\"stsgate status and the "
+            "other commands do not reach this gateway\"",
             path, error);
 }
 
@@ -392,6 +438,8 @@ supervisor_run(const struct supervisor_setup *setup)
     if (!set_up(&s))
         return SUPERVISOR_FAILED;
     open_commands(&s);
+    status_keeper_start(&s.page, s.loop, setup->status_path, setup->config->status_listen,
+                        setup->config->hostname, setup->config->user, on_status_started, &s);
     res = add_generation(&s, NULL, NULL, 0, &s.serving, error, sizeof error);
     if (res == RES_OK) {
         generation_start(s.serving);

@@ -53,6 +53,8 @@ struct supervisor_setup {
     const struct config *config;
     const char *worker_path, *policy_path;
     const struct service_sockets *sockets; /* that the service manager holds */
+    const char *status_path; /* "": it is missing, and nobody can look at a status page */
+    int64_t started_s;       /* wall clock: when all began */
 };
 
 /** Run until stopped. setup: borrowed for the call. */

@@ -13,6 +13,7 @@
 #include "proxy/replies.h"
 #include "proxy/sandbox.h"
 #include "proxy/smtp_reply.h"
+#include "proxy/worker_status.h"
 #include "tls/tls_client.h"
 #include "tls/tls_server.h"
 
@@ -43,6 +44,7 @@ struct worker {
     struct child_channel channel;
     struct connection_shared shared;
     struct relay_shared relays;
+    struct worker_status status;
     struct proxy_intakes intakes; /* who have yet to say who they are */
     struct listener listeners[CONFIG_LISTEN_MAX];
     size_t listener_count;
@@ -67,6 +69,7 @@ refuse_client(struct worker *w, int fd, const char *reason, const struct ip_addr
     size_t len = reply_write(REPLY_SHUTDOWN, &args, &style, text);
 
     log_warn("event=refused client=%s reason=%s", ip_addr_text(client, ip), reason);
+    counters_turned_away(w->shared.counters, reason);
     (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)close(fd);
 }
@@ -92,6 +95,7 @@ admit(struct worker *w, int fd, struct record_session_info *info, const char *re
         refuse_client(w, fd, reason, &info->client);
         return;
     }
+    counters_connection(w->shared.counters, info);
     info->worker = w->index;
     info->client_starttls = client_rule_starttls(info->client_rule, w->shared.client_tls != NULL);
     snprintf(info->id, sizeof info->id, "%016" PRIx64, w->session_base + w->session_count++);
@@ -369,6 +373,7 @@ open_all(struct worker *w)
                                        .clock = s->clock,
                                        .admission = s->admission,
                                        .records = s->records };
+    worker_status_start(&w->status, w->index, s, &w->relays, &w->stopping);
     return getrandom(&w->session_base, sizeof w->session_base, 0) == sizeof w->session_base;
 }
 
@@ -482,6 +487,7 @@ main(int argc, char **argv)
     ev_run(w.loop, 0);
     stop_all(&w);
     record_process(&w, "stop", "drained");
+    worker_status_stop(&w.status);
     status = 0;
 done:
     close_all(&w);

@@ -23,8 +23,14 @@ never stsgate 'libcurl'
 never stsgate 'libunbound'
 never stsgate '/android/'
 never stsgate 'libcrypto'
+never stsgate 'libmicrohttpd'
+never stsgate-worker 'libmicrohttpd'
+never stsgate-policy 'libmicrohttpd'
+never stsgate-status 'libcurl'
+never stsgate-status 'libunbound'
+never stsgate-status '/android/'
 
-for program in stsgate stsgate-worker stsgate-policy stsgate-check; do
+for program in stsgate stsgate-worker stsgate-policy stsgate-status stsgate-check; do
     [ -x "$dir/$program" ] || { echo "$dir/$program is missing"; failed=1; continue; }
     if nm -D --defined-only "$dir/$program" | grep -qE ' (event_base_new|ev_run|event_add)$'; then
         echo "$program exports names of libev"

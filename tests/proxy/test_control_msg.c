@@ -36,6 +36,9 @@ static struct message_case {
     { "mode, the largest value", "\x94\x02\x06\x00\xcd\xff\xff", 7, RES_OK, CONTROL_MODE, 0,
       65535 },
     { "retire", "\x94\x02\x07\x00\x00", 5, RES_OK, CONTROL_RETIRE, 0, 0 },
+    { "status link", "\x94\x02\x08\x00\x00", 5, RES_OK, CONTROL_STATUS_LINK, 0, 0 },
+    { "drain", "\x94\x02\x09\x00\x00", 5, RES_OK, CONTROL_DRAIN, 0, 0 },
+    { "a type behind the last", "\x94\x02\x0a\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
     { "nothing", "", 0, RES_SYNTAX, 0, 0, 0 },
     { "worker out of range", "\x94\x02\x01\x40\x00", 5, RES_SYNTAX, 0, 0, 0 },
     { "worker of 32 bits", "\x94\x02\x01\xce\xff\xff\xff\xff\x00", 9, RES_SYNTAX, 0, 0, 0 },
@@ -46,7 +49,6 @@ static struct message_case {
     { "version 1", "\x93\x01\x03\x00", 4, RES_SYNTAX, 0, 0, 0 },
     { "version 3", "\x94\x03\x03\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
     { "type 0", "\x94\x02\x00\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
-    { "type 8", "\x94\x02\x08\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
     { "type as text", "\x94\x02\xa1\x33\x00\x00", 6, RES_SYNTAX, 0, 0, 0 },
     { "version as boolean", "\x94\xc3\x03\x00\x00", 5, RES_SYNTAX, 0, 0, 0 },
     { "one field short", "\x93\x02\x03\x00", 4, RES_SYNTAX, 0, 0, 0 },
@@ -215,6 +217,13 @@ static struct channel_case {
     { "policy: mode", CHILD_POLICY, 0, { CONTROL_MODE, 0, 30 }, RES_OK },
     { "policy: reloaded", CHILD_POLICY, 0, { CONTROL_RELOADED, 0, 1 }, RES_OK },
     { "policy: retirement", CHILD_POLICY, 0, { CONTROL_RETIRE, 0, 0 }, RES_OK },
+    { "policy: link to the status process",
+      CHILD_POLICY,
+      0,
+      { CONTROL_STATUS_LINK, 0, 0 },
+      RES_OK },
+    { "worker: no such link", CHILD_WORKER, 3, { CONTROL_STATUS_LINK, 0, 0 }, RES_SYNTAX },
+    { "policy: drain is no order", CHILD_POLICY, 0, { CONTROL_DRAIN, 0, 0 }, RES_SYNTAX },
     { "policy: reload is no order", CHILD_POLICY, 0, { CONTROL_RELOAD, 0, 0 }, RES_SYNTAX },
     { "policy: ready is no order", CHILD_POLICY, 0, { CONTROL_READY, 0, 0 }, RES_SYNTAX },
 };
@@ -228,7 +237,7 @@ test_channel(void **state)
     struct child_channel channel;
     struct control_message msg;
     int pair[2], fd;
-    bool link = c->msg.type == CONTROL_POLICY_LINK;
+    bool link = control_msg_descriptors(c->msg.type) == 1;
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     args.control_fd = pair[1];

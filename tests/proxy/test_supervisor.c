@@ -139,7 +139,7 @@ write_conf(struct fixture *f, const char *more)
     fprintf(file,
             "hostname = gw.test\nlisten_redirect = {\"127.0.0.1:%u\", \"[::1]:%u\"}\n%s"
             "record_file = \"\"\nstore_file = \"\"\ntlsrpt_store_file = \"\"\n"
-            "control_socket = \"\"\nuser = \"\"\n",
+            "control_socket = \"\"\nuser = \"\"\nstatus_listen = \"\"\n",
             f->port, f->port, more);
     fclose(file);
 }
