@@ -32,6 +32,13 @@ wants_tls(const struct session_model *m, const struct requirement *req)
                               req->local.action == RULE_VERIFY);
 }
 
+/* Is the MX's key the one that the domain's TLSA record is about? */
+static bool
+has_key(const struct session_model *m, const struct requirement *req)
+{
+    return m->w->key == (char)req->dane.hosts[0].records[0].data[0];
+}
+
 static bool
 names_one_of(const struct observation *obs, const struct name_list *patterns)
 {
@@ -43,6 +50,20 @@ names_one_of(const struct observation *obs, const struct name_list *patterns)
     return false;
 }
 
+/* What the connection has proved, with what that is worth against the domain's own records: the
+ * session's observation is about those of whoever was judged last. */
+static struct observation
+proved_to(const struct session_model *m, const struct requirement *req)
+{
+    struct observation obs = *session_observation(m->w->session);
+
+    if (m->w->leg == LEG_TLS && req->dane.host_count)
+        obs.dane = (struct dane_facts){ .key = requirement_dane_key(req),
+                                        .match = has_key(m, req) ? DANE_MATCHED : DANE_NO_MATCH,
+                                        .usage = TLSA_DANE_EE };
+    return obs;
+}
+
 static bool
 permits(const struct session_model *m, const struct requirement *req)
 {
@@ -51,20 +72,20 @@ permits(const struct session_model *m, const struct requirement *req)
                                    .client_tls = m->w->client_tls == CLIENT_TLS,
                                    .cleartext_fallback = config->cleartext_fallback,
                                    .floor = config->tls_minimum };
-    const struct observation *obs = session_observation(m->w->session);
+    const struct observation obs = proved_to(m, req);
     int64_t now_s = WORLD_START_S + m->w->now_ms / 1000;
 
     if (enforces(req, now_s) &&
-        (m->w->leg != LEG_TLS || obs->chain != CHAIN_GOOD || !names_one_of(obs, &req->sts.mx)))
+        (m->w->leg != LEG_TLS || obs.chain != CHAIN_GOOD || !names_one_of(&obs, &req->sts.mx)))
         return false;
     if (wants_tls(m, req) && m->w->leg != LEG_TLS)
         return false;
     if (dane_holds(req) && req->dane.state == DANE_FAILED) /* RFC 7672 2.1.2 */
         return false;
     if (dane_holds(req) && req->dane.state == DANE_SECURE &&
-        (m->w->leg != LEG_TLS || m->w->key != (unsigned char)req->dane.hosts[0].records[0].data[0]))
+        (m->w->leg != LEG_TLS || !has_key(m, req)))
         return false;
-    return judge(req, &demand, obs, now_s).action == VERDICT_ALLOW;
+    return judge(req, &demand, &obs, now_s).action == VERDICT_ALLOW;
 }
 
 /* May it go in clear what nobody demands TLS for? What can be had under TLS does not (PRX-050), and
