@@ -36,7 +36,7 @@ struct accepted {
     struct verdict verdict;
     unsigned verdict_number;
     char domain[HOSTNAME_MAX + 1]; /* of the address */
-    char *reply;                   /* owned: the MX's reply to RCPT, without the last CRLF */
+    char *reply; /* owned: the front of the MX's reply to RCPT, without the last CRLF */
 };
 
 /* A recipient whose RCPT the MX has not answered. */

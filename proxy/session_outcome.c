@@ -252,7 +252,8 @@ session_recipients_failed(struct session *s)
 void
 session_recipient_accepted(struct session *s, struct span reply)
 {
-    struct span text = session_chomp(reply);
+    /* What its record holds, and an octet more, by which it shows that there was more. */
+    struct span text = span_first(session_chomp(reply), RECORD_TEXT_MAX + 1);
     struct accepted *more;
     char *copy;
 

@@ -382,6 +382,8 @@ op_record_recipient(void *io, const struct record_recipient *r)
 
     must_be_open(w, "record_recipient");
     check_ground(r);
+    if (strcmp(r->outcome, "delivered") == 0 && r->reply.len > RECORD_TEXT_MAX + 1)
+        fail_msg("of a reply %zu octets were kept, more than a record holds", r->reply.len);
     if (w->record_count == WORLD_RECORDS_MAX)
         fail_msg("more records than a test can hold");
     line = w->records[w->record_count++];
