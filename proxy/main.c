@@ -28,6 +28,12 @@ struct verb {
     const char *synopsis, *help;
 };
 
+static bool
+asks_for_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
 static int
 usage_error(const char *what, const char *argument)
 {
@@ -227,12 +233,23 @@ verb_help(int argc, char **argv)
     return 0;
 }
 
+/* The verbs that have no more to tell than the usage. Others answer for themselves. */
+static bool
+is_told_by_usage(const struct verb *verb)
+{
+    return verb->run == verb_run || verb->run == verb_config;
+}
+
 int
 main(int argc, char **argv)
 {
+    if (argc > 1 && asks_for_help(argv[1]))
+        return verb_help(argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
+            return is_told_by_usage(&verbs[i]) && asks_for_help(argv[argc - 1])
+                       ? verb_help(argc, argv)
+                       : verbs[i].run(argc - 1, argv + 1);
     if (argc > 1)
         fprintf(stderr, "stsgate: unknown verb %s\n", argv[1]);
     print_usage(stderr);
