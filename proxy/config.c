@@ -282,6 +282,20 @@ note_problem(struct parse *parse, enum result res, unsigned line, const char *fm
     va_end(args);
 }
 
+/* Was a key given in this line? What libconfuse objects to behind it is most often the second word
+ * of a value, which it takes for the next key. */
+static bool
+has_value_in(const struct parse *parse, unsigned line)
+{
+    for (size_t i = 0; i < KEYS; i++)
+        if (parse->line[i] == line)
+            return true;
+    for (size_t i = 0; i < SECTION_KEYS_MAX; i++)
+        if (parse->section_key_lines[i] == line)
+            return true;
+    return false;
+}
+
 /* libconfuse's own findings: a syntax error, an unknown key. */
 static void __attribute__((format(printf, 2, 0)))
 on_error(cfg_t *cfg, const char *fmt, va_list args)
@@ -289,7 +303,10 @@ on_error(cfg_t *cfg, const char *fmt, va_list args)
     char text[PROBLEM_MAX];
 
     vsnprintf(text, sizeof text, fmt, args);
-    note_problem(parse_of(cfg), RES_SYNTAX, (unsigned)cfg->line, "%s", text);
+    note_problem(parse_of(cfg), RES_SYNTAX, (unsigned)cfg->line, "%s%s", text,
+                 has_value_in(parse_of(cfg), (unsigned)cfg->line)
+                     ? " (a value with blanks in it needs quotes)"
+                     : "");
 }
 
 static int
