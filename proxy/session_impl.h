@@ -4,6 +4,7 @@
  *   session_enter.c      what entering each state does
  *   session_command.c    the client's commands and message text
  *   session_client.c     TLS on the client's leg
+ *   session_auth.c       AUTH to a smart host
  *   session_reply.c      the MX's replies
  *   session_memo.c       requirements that the transaction has met
  *   session_flight.c     recipients that are sent together

@@ -132,7 +132,6 @@ static const struct transition {
     { SES_HELO, SEV_REPLY_LATER, SES_COMMAND },
     { SES_HELO, SEV_REPLY_NO, SES_COMMAND },
 
-    /* An MX that goes away meanwhile is connected to again with the EHLO that follows. */
     { SES_COMMAND, SEV_CMD_AUTH, SES_AUTH },
     { SES_AUTH, SEV_REPLY_MORE, SES_AUTH_LINE },
     { SES_AUTH, SEV_REPLY_OK, SES_COMMAND },
@@ -140,6 +139,7 @@ static const struct transition {
     { SES_AUTH, SEV_REPLY_NO, SES_COMMAND },
     { SES_AUTH_LINE, SEV_CMD_AUTH, SES_AUTH },
 
+    /* An MX that goes away meanwhile is connected to again with the EHLO that follows. */
     { SES_COMMAND, SEV_CMD_STARTTLS, SES_CLIENT_TLS },
     { SES_CLIENT_TLS, SEV_CLIENT_TLS_DONE, SES_COMMAND },
     { SES_CLIENT_TLS, SEV_MX_LOST, SES_CLIENT_TLS },
