@@ -420,6 +420,40 @@ test_only_here(void **state)
     regfree(&pattern);
 }
 
+/* docs/replies.md has each refusal, with its id and its text. */
+static void
+test_manual(void **state)
+{
+    static const struct reply_args names = {
+        .gateway = "<gw>",
+        .domain = "<Domain>",
+        .reason = "<Reason>",
+        .tls_version = "<Observed TLS version>",
+        .ip = "<ip>",
+    };
+    char manual[16384] = "", line[REPLY_MAX_BYTES + 1], want[REPLY_MAX_BYTES + 64];
+    FILE *file = fopen(TESTS_DIR "/../docs/replies.md", "rb");
+    unsigned found = 0, listed = 0;
+
+    (void)state;
+    assert_non_null(file);
+    assert_in_range(fread(manual, 1, sizeof manual - 1, file), 1, sizeof manual - 2);
+    fclose(file);
+    for (int row = REPLY_NONE + 1; row < REPLY_ROWS; row++) {
+        if (reply_code((enum reply_row)row) < 400)
+            continue;
+        line[reply_write((enum reply_row)row, &names, NULL, line) - 2] = '\0';
+        snprintf(want, sizeof want, "\n| `%s` | `%s` |", reply_id((enum reply_row)row, false),
+                 line);
+        if (!strstr(manual, want))
+            fail_msg("not in docs/replies.md: %s", want);
+        found++;
+    }
+    for (const char *at = manual; (at = strstr(at, "\n| `")); at++)
+        listed++;
+    assert_int_equal(listed, found);
+}
+
 int
 main(void)
 {
@@ -427,6 +461,7 @@ main(void)
         cmocka_unit_test(test_profiles),    cmocka_unit_test(test_text_length),
         cmocka_unit_test(test_complete),    cmocka_unit_test(test_harmless),
         cmocka_unit_test(test_replacement), cmocka_unit_test(test_only_here),
+        cmocka_unit_test(test_manual),
     };
     struct CMUnitTest tests[ROWS(cases) + ROWS(styled_cases) + ROWS(text_cases) + ROWS(others)] = {
         0
