@@ -75,6 +75,16 @@ static const struct config_key keys[] = {
          "Where such load balancers are; all others are turned away"),
     LIST(destination_ports, CONFIG_LIST_PORT, "list of 1 .. 65535", 1, 65535, "{25}",
          "Ports that are dialled; other destinations are refused"),
+    LIST(inside_interfaces, CONFIG_LIST_INTERFACE, "list of interfaces", 0, 0, "{}",
+         "Where the clients are whose mail `stsgate rules` leads to the gateway"),
+    LIST(bypass_networks, CONFIG_LIST_BYPASS, "list of ADDRESS/BITS", 0, 0, "{}",
+         "Clients and destinations whose connections `stsgate rules` lets pass by the gateway"),
+    NUMBER(taken_mark, taken_mark, CONFIG_NUMBER, "", "1 .. 4294967295", 1, UINT32_MAX, 1,
+           "Packet mark of connections that were taken over; no other rules may use it"),
+    NUMBER(taken_table, taken_table, CONFIG_NUMBER, "", "1 .. 4294967295", 1, UINT32_MAX, 100,
+           "Routing table that brings them to the listeners; nothing else may use it"),
+    TEXT(own_mail, CONFIG_BOOL, "true or false", "false",
+         "Whether `stsgate rules` takes over mail of the gateway itself, too"),
     NUMBER(upstream_mark, upstream_mark, CONFIG_NUMBER, "", "0 .. 4294967295", 0, UINT32_MAX, 2,
            "Packet mark of the gateway's own connections, which the rules must exempt; 0: none"),
     CHOICE(upstream_source, upstream_as_client, "gateway or client", "gateway",
@@ -644,6 +654,12 @@ check_together(struct parse *parse)
     if (*config->resolver_stub && *config->resolver_forward)
         note_problem(parse, RES_SYNTAX, later(parse, "resolver_stub", "resolver_forward"),
                      "resolver_stub and resolver_forward exclude each other: keep one");
+    if (config->taken_mark == config->upstream_mark)
+        note_problem(parse, RES_SYNTAX, later(parse, "taken_mark", "upstream_mark"),
+                     "taken_mark and upstream_mark are the same: connections would go in circles");
+    if (config->own_mail && !config->upstream_mark)
+        note_problem(parse, RES_SYNTAX, later(parse, "own_mail", "upstream_mark"),
+                     "own_mail needs an upstream_mark: the gateway would take over itself");
     if (config->dns_cache_min_s > config->dns_cache_max_s)
         note_problem(parse, RES_SYNTAX, later(parse, "dns_cache_min", "dns_cache_max"),
                      "dns_cache_min %u is above dns_cache_max %u", config->dns_cache_min_s,

@@ -15,6 +15,8 @@
 #define CONFIG_LISTEN_MAX 16u
 #define CONFIG_NETS_MAX 64u
 #define CONFIG_PORTS_MAX 16u
+#define CONFIG_INTERFACES_MAX 32u
+#define CONFIG_INTERFACE_MAX 15u /* linux/if.h: IFNAMSIZ with its NUL */
 #define CONFIG_FILE_MAX_BYTES (1024u * 1024u)
 
 /* How connections reach a listener, and so where their original destination is found (PRX-001). */
@@ -51,7 +53,14 @@ struct config {
     uint16_t destination_ports[CONFIG_PORTS_MAX]; /* dialled; all others are refused (PRX-054) */
     size_t destination_port_count;
     bool upstream_as_client; /* connections to the MX come from the client's address (PRX-005) */
-    uint32_t upstream_mark;  /* SO_MARK of our own connections; 0 for none (PRX-003) */
+    char inside[CONFIG_INTERFACES_MAX][CONFIG_INTERFACE_MAX + 1]; /* where clients are */
+    size_t inside_count;
+    struct ip_net bypass[CONFIG_NETS_MAX]; /* either end of what the packet rules let pass */
+    size_t bypass_count;
+    uint32_t taken_mark;    /* of packets for the listeners */
+    unsigned taken_table;   /* of routes for them */
+    bool own_mail;          /* mail of this host is taken over, too */
+    uint32_t upstream_mark; /* SO_MARK of our own connections; 0 for none (PRX-003) */
 
     /* TLS to the MX */
     char *mx_ca_file;
@@ -182,6 +191,8 @@ enum config_type {
     CONFIG_LIST_PROXY_NET, /* into proxy_networks[] */
     CONFIG_LIST_DOMAIN,    /* into tlsrpt_exclude */
     CONFIG_LIST_PUBLIC,    /* into tlsrpt_public4 and tlsrpt_public6 */
+    CONFIG_LIST_BYPASS,    /* into bypass[] */
+    CONFIG_LIST_INTERFACE, /* into inside[] */
 };
 
 /* The table: what the parser goes by, the manual shows and its test compares. */

@@ -1,5 +1,6 @@
 #include "proxy/config_value.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,8 @@ config_type_is_list(enum config_type type)
     return type == CONFIG_LIST_TPROXY || type == CONFIG_LIST_REDIRECT ||
            type == CONFIG_LIST_PROXY || type == CONFIG_LIST_PORT || type == CONFIG_LIST_NET ||
            type == CONFIG_LIST_PROXY_NET || type == CONFIG_LIST_DOMAIN ||
-           type == CONFIG_LIST_PUBLIC;
+           type == CONFIG_LIST_PUBLIC || type == CONFIG_LIST_BYPASS ||
+           type == CONFIG_LIST_INTERFACE;
 }
 
 /* The one shape of message for a value that does not fit. Returns RES_SYNTAX. */
@@ -244,6 +246,32 @@ is_rua(const char *text)
     return one;
 }
 
+/* As the kernel permits them, without what nft takes for something else. */
+static bool
+is_interface(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len > CONFIG_INTERFACE_MAX || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!isalnum((unsigned char)text[i]) && !strchr("._-@", text[i]))
+            return false;
+    return true;
+}
+
+static enum result
+add_interface(const struct config_key *key, const char *text, struct config *config, char *error,
+              size_t error_size)
+{
+    if (!is_interface(text))
+        return wrong(key, text, error, error_size);
+    if (config->inside_count == CONFIG_INTERFACES_MAX)
+        return full(key, CONFIG_INTERFACES_MAX, error, error_size);
+    snprintf(config->inside[config->inside_count++], sizeof config->inside[0], "%s", text);
+    return RES_OK;
+}
+
 bool
 config_bool(const char *text, bool *field)
 {
@@ -364,6 +392,10 @@ config_value_set(const struct config_key *key, const char *text, struct config *
     case CONFIG_RUA:
         is_text = fits = !*text || is_rua(text);
         break;
+    case CONFIG_LIST_BYPASS:
+        return add_net(key, text, config->bypass, &config->bypass_count, error, error_size);
+    case CONFIG_LIST_INTERFACE:
+        return add_interface(key, text, config, error, error_size);
     case CONFIG_TEXT_HOST:
         is_text = fits = !*text || hostname_is_valid(span_of(text));
         break;

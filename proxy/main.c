@@ -11,6 +11,7 @@
 #include "proxy/child_process.h"
 #include "proxy/config_files.h"
 #include "proxy/log_command.h"
+#include "proxy/packet_command.h"
 #include "proxy/policy_command.h"
 #include "proxy/report_command.h"
 #include "proxy/sandbox.h"
@@ -202,6 +203,8 @@ static const struct verb verbs[] = {
     { "config", verb_config, "config check [-c FILE]", "check a configuration" },
     { "check", verb_check, "check DOMAIN ...",
       "what a domain publishes, and what would become of mail to it" },
+    { "rules", packet_main, "rules ...",
+      "packet rules and routes for a configuration; checks them" },
     { "log", log_main, "log ...", "show records; `stsgate log --help` tells more" },
     { "status", status_main, "status [--json]", "how the gateway goes" },
     { "sessions", sessions_main, "sessions [--json]", "the SMTP sessions that are open now" },

@@ -4,6 +4,8 @@ import contextlib
 import os
 import pathlib
 import pwd
+import signal
+import subprocess
 
 from case import ONCE, case, equal
 from lab import wait_for
@@ -92,3 +94,127 @@ def a_user_who_is_not_there_stops_the_start(t):
         assert "adduser --system" in done.stderr, done.stderr
     finally:
         t.gateway.configure("")
+
+
+# ---- the packet rules ----
+
+def rules(t, *arguments):
+    """`stsgate rules` in the gateway's namespace."""
+    return subprocess.run(["ip", "netns", "exec", t.lab.space("gateway"), str(t.gateway.program),
+                           "rules", *arguments, "-c", str(t.gateway.conf)], timeout=60,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def in_gateway(t, *argv, text=None):
+    t.lab.in_space("gateway", *argv, stdin=None, input=text)
+
+
+def load(t):
+    in_gateway(t, "nft", "-f", "-", text=rules(t).stdout)
+    in_gateway(t, "sh", text=rules(t, "--routes").stdout)
+
+
+@contextlib.contextmanager
+def own_rules(t, more=""):
+    """The rules of this configuration in place of the lab's; afterwards the lab's again."""
+    t.gateway.configure(f"inside_interfaces = {{c0}}\n{more}")
+    t.gateway.reload()
+    load(t)
+    try:
+        yield
+    finally:
+        in_gateway(t, "sh", text=rules(t, "--remove").stdout)
+        if t.gateway.intercept == "tproxy":
+            for option in ("-4", "-6"):
+                in_gateway(t, "ip", option, "route", "flush", "table", "100")
+        t.gateway.set_rules()
+        t.gateway.configure("")
+        if t.gateway.process.poll() is None:
+            t.gateway.reload()
+        else:
+            t.gateway.launch(len(t.gateway.read_log()))
+
+
+def complaints(t):
+    done = rules(t, "--check")
+    equal(done.returncode, 1, f"exit status of --check ({done.stderr})")
+    return done.stdout
+
+
+def kill_whole(t):
+    """Supervisor and children, with SIGKILL; returns once none is left."""
+    children = t.gateway.children("stsgate-worker") + t.gateway.children("stsgate-policy")
+    t.lab.stop(t.gateway.process, signal.SIGKILL)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in children),
+             "the end of the children", 20)
+
+
+def refused(t, site):
+    """A client gets no connection to the site's MX."""
+    try:
+        t.client(site)
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@case(Site("ruled", policy="enforce"), Site("ruled-out", policy="enforce", cert="wrong"))
+def mail_flows_by_the_rules_that_are_printed(t, site, bad):
+    """And it is enforced; without the gateway nothing passes (fail closed)."""
+    server = t.mx(site)
+    t.mx(bad)
+    with own_rules(t):
+        equal(rules(t, "--check").stdout, "rules and routes are in force\n", "--check")
+        equal(deliver(t, site), [250, 250], "MAIL and RCPT to a proven MX")
+        equal(deliver(t, bad), [250, 451], "MAIL and RCPT to an impostor")
+        load(t)  # any number of times
+        equal(rules(t, "--check").returncode, 0, "--check after a second load")
+        server.wait_idle()
+        before = len(server.connections)
+        kill_whole(t)
+        equal([refused(t, site) for _ in range(3)], [True] * 3, "refusals without the gateway")
+        equal(len(server.connections), before, "connections that reached the MX")
+        t.gateway.launch(len(t.gateway.read_log()))
+        equal(deliver(t, site), [250, 250], "MAIL and RCPT with the gateway")
+
+
+@case(only=ONCE)
+def the_check_of_the_rules_finds_what_is_wrong(t):
+    """A rule that is missing, one that is not ours, another order, a route, the whole table."""
+    with own_rules(t):
+        in_gateway(t, "nft", "flush", "chain", "inet", "stsgate", "forward")
+        found = complaints(t)
+        assert "missing in table inet stsgate, chain forward: iifname @inside" in found, found
+        load(t)
+        in_gateway(t, "nft", "add", "rule", "inet", "stsgate", "forward", "tcp", "dport", "26", "drop")
+        found = complaints(t)
+        assert "not ours in table inet stsgate, chain forward: tcp dport 26 drop" in found, found
+        equal(len(found.splitlines()), 1, "complaints")
+        load(t)
+        in_gateway(t, "nft", "add", "element", "inet", "stsgate", "inside", "{", "eth9", "}")
+        assert "eth9" in complaints(t)
+        load(t)
+        in_gateway(t, "ip", "rule", "del", "fwmark", "1", "lookup", "100")
+        equal(complaints(t), "missing: ip -4 rule for mark 0x1 and table 100: "
+              "stsgate rules --routes | sh\n", "complaint without the rule")
+        load(t)
+        in_gateway(t, "ip", "-6", "route", "flush", "table", "100")
+        equal(complaints(t), "missing: ip -6 route in table 100: stsgate rules --routes | sh\n",
+              "complaint without the route")
+        in_gateway(t, "sh", text=rules(t, "--remove").stdout)
+        assert "missing: table inet stsgate" in complaints(t)
+        in_gateway(t, "sh", text=rules(t, "--remove").stdout)  # any number of times
+
+
+@case(Site("passed-by", policy="enforce", cert="wrong"), only=ONCE)
+def a_bypassed_network_is_left_alone(t, site):
+    """PRX-003: what the operator lists goes past the gateway, by any rule."""
+    server = t.mx(site)
+    with own_rules(t, f'bypass_networks = {{"{site.address(t.family)}"}}'):
+        equal(rules(t, "--check").returncode, 0, "--check")
+        equal(deliver(t, site), [250, 250], "MAIL and RCPT past the gateway")
+        server.wait_idle()
+        assert not [r for r in t.gateway.records(t.before) if r.get("domain") == site.domain]

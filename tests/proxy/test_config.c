@@ -91,6 +91,21 @@ static struct value_case {
     { "listen_proxy", "{\"somewhere\"}", NULL },
     { "proxy_networks", "{10.0.0.0/8, \"2001:db8::1\"}", "10.0.0.0/8, 2001:db8::1/128" },
     { "proxy_networks", "{10.0.0.1/8}", NULL },
+    { "inside_interfaces", "{eth1, br-lan, \"vlan.7\"}", "eth1, br-lan, vlan.7" },
+    { "inside_interfaces", "{\"\"}", NULL },
+    { "inside_interfaces", "{\"..\"}", NULL },
+    { "inside_interfaces", "{\"a b\"}", NULL },
+    { "inside_interfaces", "{\"eth1;accept\"}", NULL },
+    { "inside_interfaces", "{abcdefghijklmnop}", NULL },
+    { "bypass_networks", "{\"192.0.2.0/24\", \"2001:db8::/32\"}", "192.0.2.0/24, 2001:db8::/32" },
+    { "bypass_networks", "{\"192.0.2.1/24\"}", NULL },
+    { "bypass_networks", "{example.com}", NULL },
+    { "taken_mark", "1", "1" },
+    { "taken_mark", "0", NULL },
+    { "taken_table", "4294967295", "4294967295" },
+    { "taken_table", "0", NULL },
+    { "own_mail", "true", "1" },
+    { "own_mail", "yes", NULL },
     { "destination_ports", "{1}", "1" },
     { "destination_ports", "{25, 65535}", "25, 65535" },
     { "destination_ports", "{0}", NULL },
@@ -397,6 +412,10 @@ static struct error_case {
       FILE_NAME ":2: destination_ports: an empty list" },
     { "17 ports", "destination_ports = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17}\n", 0, RES_LIMIT,
       FILE_NAME ":1: destination_ports: more than 16 entries" },
+    { "a mark for two ends", "taken_mark = 7\nupstream_mark = 7\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: taken_mark and upstream_mark are the same" },
+    { "own mail without a mark", "own_mail = true\nupstream_mark = 0\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: own_mail needs an upstream_mark" },
     { "two resolvers", "resolver_forward = 192.0.2.1\nresolver_stub = 192.0.2.2\n", 0, RES_SYNTAX,
       FILE_NAME ":2: resolver_stub and resolver_forward exclude each other" },
     { "cache times crossed", "dns_cache_min = 61\ndns_cache_max = 60\n", 0, RES_SYNTAX,
@@ -626,6 +645,14 @@ show_lists(const struct config *config, enum config_type type, char *dst, size_t
         append(dst, size, ip_addr_text(&config->tlsrpt_public4, addr));
     if (type == CONFIG_LIST_PUBLIC && config->tlsrpt_public6.len)
         append(dst, size, ip_addr_text(&config->tlsrpt_public6, addr));
+    for (size_t i = 0; type == CONFIG_LIST_BYPASS && i < config->bypass_count; i++) {
+        const struct ip_net *net = &config->bypass[i];
+
+        snprintf(item, sizeof item, "%s/%u", ip_addr_text(&net->addr, addr), net->bits);
+        append(dst, size, item);
+    }
+    for (size_t i = 0; type == CONFIG_LIST_INTERFACE && i < config->inside_count; i++)
+        append(dst, size, config->inside[i]);
     if (type != CONFIG_LIST_TPROXY && type != CONFIG_LIST_REDIRECT && type != CONFIG_LIST_PROXY)
         return;
     for (size_t i = 0; i < config->listen_count; i++) {
@@ -686,6 +713,8 @@ show(const struct config *config, const struct config_key *key, char *dst, size_
     case CONFIG_LIST_PROXY_NET:
     case CONFIG_LIST_DOMAIN:
     case CONFIG_LIST_PUBLIC:
+    case CONFIG_LIST_BYPASS:
+    case CONFIG_LIST_INTERFACE:
         show_lists(config, key->type, dst, size);
         break;
     }
