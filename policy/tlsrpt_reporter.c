@@ -59,7 +59,7 @@ now_s(const struct tlsrpt_reporter *r)
 static uint8_t *
 place_of(struct tlsrpt_reporter *r, const uint8_t sha256[32])
 {
-    return r->known[(sha256[0] << 8 | sha256[1]) % KNOWN_TEXTS];
+    return r->known[((unsigned)sha256[0] << 8 | sha256[1]) % KNOWN_TEXTS];
 }
 
 void
