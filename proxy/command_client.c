@@ -251,19 +251,21 @@ command_read_options(int argc, char **argv, struct command_options *out)
             out->json = true;
         else if (strcmp(argv[i], "--all") == 0)
             out->all = true;
+        else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            out->help = true;
         else if ((argv[i][0] == '-' && argv[i][1]) || out->count == 3)
             return false;
         else
             out->words[out->count++] = argv[i];
     }
-    return true;
+    return !out->help;
 }
 
 int
-command_usage(const char *text)
+command_usage(const struct command_options *o, const char *text)
 {
-    fputs(text, stderr);
-    return EXIT_USAGE;
+    fputs(text, o->help ? stdout : stderr);
+    return o->help ? EXIT_DONE : EXIT_USAGE;
 }
 
 struct config *

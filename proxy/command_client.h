@@ -69,16 +69,16 @@ void command_show_fields(const struct command_frame *f);
 
 struct command_options {
     const char *config; /* path */
-    bool json, all;
+    bool json, all, help;
     const char *words[3]; /* the others */
     int count;
 };
 
-/** -c FILE, --json, --all and up to three words. False: something else. */
+/** -c FILE, --json, --all and up to three words. False: something else, or --help. */
 bool command_read_options(int argc, char **argv, struct command_options *out);
 
-/** Print to standard error; EXIT_USAGE. */
-int command_usage(const char *text);
+/** Print to standard error; EXIT_USAGE. Who asked for it gets it on standard output; EXIT_DONE. */
+int command_usage(const struct command_options *o, const char *text);
 
 /** NULL: it cannot be read, which has been said. */
 struct config *command_read_config(const char *path);

@@ -195,13 +195,29 @@ static const char policy_usage[] =
     "  warm FILE         look up the domains of a list before their first mail; -: standard input\n"
     "  stats             what was counted since the policy process started\n";
 
+/* Is it a verb with what belongs to it? */
+static bool
+is_policy_command(const struct command_options *o)
+{
+    static const char *const of_a_word[] = { "show", "refresh", "inspect", "flush", "warm" };
+    const char *verb = o->count ? o->words[0] : "";
+
+    if (strcmp(verb, "list") == 0 || strcmp(verb, "stats") == 0)
+        return o->count == 1 && !o->all;
+    if (strcmp(verb, "flush") == 0 && o->all)
+        return o->count == 1;
+    for (size_t i = 0; i < sizeof of_a_word / sizeof *of_a_word; i++)
+        if (strcmp(verb, of_a_word[i]) == 0)
+            return o->count == 2 && !o->all;
+    return false;
+}
+
 static int
 run_policy(const struct command_options *o, const char *path)
 {
     const char *verb = o->words[0];
-    bool inspects = strcmp(verb, "inspect") == 0;
-    command_show *plain = inspects                    ? command_show_json
-                          : strcmp(verb, "list") == 0 ? show_line
+    command_show *plain = strcmp(verb, "inspect") == 0 ? command_show_json
+                          : strcmp(verb, "list") == 0  ? show_line
                           : strcmp(verb, "show") == 0 || strcmp(verb, "refresh") == 0
                               ? show_policy
                               : command_show_fields;
@@ -209,16 +225,11 @@ run_policy(const struct command_options *o, const char *path)
     char domain[HOSTNAME_MAX + 1] = "*";
 
     if (strcmp(verb, "list") == 0 || strcmp(verb, "stats") == 0)
-        return o->count == 1 && !o->all ? command_ask(path, verb, "", show)
-                                        : command_usage(policy_usage);
+        return command_ask(path, verb, "", show);
     if (strcmp(verb, "warm") == 0)
-        return o->count == 2 ? warm(path, o->words[1]) : command_usage(policy_usage);
-    if (strcmp(verb, "flush") == 0 && o->all)
-        return o->count == 1 ? command_ask(path, verb, "*", show) : command_usage(policy_usage);
-    if (o->count != 2 || o->all ||
-        (strcmp(verb, "show") != 0 && strcmp(verb, "refresh") != 0 && strcmp(verb, "flush") != 0 &&
-         !inspects))
-        return command_usage(policy_usage);
+        return warm(path, o->words[1]);
+    if (o->all) /* flush */
+        return command_ask(path, verb, "*", show);
     if (hostname_normalise(span_of(o->words[1]), domain) != RES_OK) {
         fprintf(stderr, "stsgate: %s is no domain name in A-labels\n", o->words[1]);
         return EXIT_USAGE;
@@ -233,8 +244,8 @@ policy_main(int argc, char **argv)
     struct command_options o;
     int status;
 
-    if (!command_read_options(argc, argv, &o) || o.count == 0)
-        return command_usage(policy_usage);
+    if (!command_read_options(argc, argv, &o) || !is_policy_command(&o))
+        return command_usage(&o, policy_usage);
     config = command_read_config(o.config);
     if (!config)
         return EXIT_USAGE;
@@ -253,7 +264,7 @@ mode_main(int argc, char **argv)
 
     if (!command_read_options(argc, argv, &o) || o.all || o.count > 2)
         return command_usage(
-            "usage: stsgate mode [monitor | enforce | enforce N%] [--json] [-c FILE]\n");
+            &o, "usage: stsgate mode [monitor | enforce | enforce N%] [--json] [-c FILE]\n");
     config = command_read_config(o.config);
     if (!config)
         return EXIT_USAGE;
@@ -274,7 +285,7 @@ reload_main(int argc, char **argv)
     int status;
 
     if (!command_read_options(argc, argv, &o) || o.all || o.json || o.count)
-        return command_usage("usage: stsgate reload [-c FILE]\n");
+        return command_usage(&o, "usage: stsgate reload [-c FILE]\n");
     config =
         command_read_config(o.config); /* a mistake is told here, and the gateway is not asked */
     if (!config)

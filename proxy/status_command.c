@@ -158,7 +158,7 @@ run(int argc, char **argv, const char *usage, command_show *show)
     int status;
 
     if (!command_read_options(argc, argv, &o) || o.all || o.count || (o.json && !show))
-        return command_usage(usage);
+        return command_usage(&o, usage);
     config = command_read_config(o.config);
     if (!config)
         return EXIT_USAGE;
