@@ -163,7 +163,7 @@ check_list(struct check *c, FILE *file, const char *name)
 {
     enum check_verdict verdict = CHECK_PASS;
     char line[1024], domain[HOSTNAME_MAX + 1];
-    unsigned number = 0;
+    unsigned number = 0, checked = 0;
 
     while (number < DOMAINS_MAX && !ferror(stdout) && fgets(line, sizeof line, file)) {
         struct span text;
@@ -174,7 +174,7 @@ check_list(struct check *c, FILE *file, const char *name)
         if (text.len == 0)
             continue;
         if (hostname_normalise(text, domain) == RES_OK) {
-            if (!c->json && number > 1)
+            if (!c->json && checked++)
                 putchar('\n');
             verdict = worse(verdict, check_domain(c, domain));
             (void)fflush(stdout); /* seen by ferror() */

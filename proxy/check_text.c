@@ -291,8 +291,9 @@ show_connection(const struct view *v, const struct check_report *report,
 
     check_report_hosts(report, &c->destination, hosts);
     label(v, "connection");
-    fprintf(v->out, "%s port %u, %s  (%u ms)\n", ip_addr_text(&c->destination, ip),
-            (unsigned)c->port, hosts, c->elapsed_ms);
+    fprintf(v->out, "%s port %u, ", ip_addr_text(&c->destination, ip), (unsigned)c->port);
+    show(v, span_of(hosts));
+    fprintf(v->out, "  (%u ms)\n", c->elapsed_ms);
     if (c->end == PROBE_JUDGED) {
         show_verdict(v, c);
     } else {

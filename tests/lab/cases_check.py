@@ -5,9 +5,11 @@ import contextlib
 import json
 import os
 import pathlib
+import ssl
 import subprocess
 
-from case import ONCE, case, equal
+from case import ONCE, case, equal, fields
+from cases_proof import configured
 from lab import wait_for
 from world import Site
 
@@ -107,7 +109,7 @@ def judged_alike(t, site, report):
     for record in (told["record"], mail):  # each has fetched the policy for itself
         for key in ("fetched_at", "expires_at"):
             record["policy"].pop(key, None)
-    for key in ("verdict", "would_verdict", "result_type", "rule", "mx", "policy", "dane"):
+    for key in ("verdict", "would", "result_type", "rule", "mx", "policy", "dane"):
         equal(told["record"].get(key), mail.get(key), f"{key} in the records of {site.domain}")
 
 
@@ -156,6 +158,47 @@ def check_of_an_mx_without_starttls(t, hidden, refusing, clear):
         report = check(t, site, status, code)
         untouched(server)
         judged_alike(t, site, report)
+        server.close()
+
+
+@case(Site("kgarbled"), Site("kgarbled2", policy="enforce"), Site("knopipe", policy="enforce"),
+      Site("khelo"), Site("kold", policy="enforce"), Site("kinject", policy="enforce"), only=ONCE)
+def check_goes_every_way_that_a_mail_goes(t, garbled, strict, plain, helo, old, inject):
+    """A connection that is made again in clear (TLS-031), an MX without PIPELINING, HELO, old TLS, clear
+    text behind the 220 (TLS-008)."""
+    for site, status, code, script in (
+            (garbled, NO_POLICY, "no-tls", {"instead_of_tls": b"garbage\r\n"}),
+            (strict, REFUSE, "starttls-missing", {"instead_of_tls": b"garbage\r\n"}),
+            (plain, PASS, None, {"keywords": ()}),
+            (helo, NO_POLICY, "no-tls", {"steps": {"EHLO": b"502 5.5.1 What?\r\n"}}),
+            (old, REFUSE, "tls-version", {"newest": ssl.TLSVersion.TLSv1_1}),
+            (inject, REFUSE, None, {"after_220": b"250 2.0.0 Ok\r\n"})):
+        server = t.mx(site, **script)
+        report = check(t, site, status, *filter(None, [code]))
+        server.wait_idle()
+        equal(server.received("MAIL", "RCPT", "DATA"), [], "what the MX saw")
+        judged_alike(t, site, report)
+        server.close()
+
+
+RELAY = Site("krelay", policy="enforce", cert="wrong")
+
+
+@case(RELAY, Site("kanyone", shares=RELAY), only=ONCE)
+def check_knows_smart_hosts(t, relay, anyone):
+    """PRX-024: who stands at an address is the operator's to say, and it is that domain's policy that
+    counts there."""
+    with configured(t, f'smart_host "{relay.domain}" {{\n'
+                       f'destination = {{"{relay.address(t.family)}"}}\n}}\n'):
+        server = t.mx(relay)
+        report = check(t, anyone, REFUSE, "mx-mismatch")
+        untouched(server)
+        fields(connection(t, report, anyone)["record"], domain=relay.domain,
+               rcpt_domain=anyone.domain, policy__mode="enforce")
+        peer = t.ready(anyone)
+        equal(peer.envelope(f"postmaster@{anyone.domain}")[1],
+              connection(t, report, anyone)["reply"], "reply to a mail")
+        peer.quit()
         server.close()
 
 
@@ -212,16 +255,11 @@ def check_applies_overrides_and_rollout(t, site):
     override = (f'override "known" {{\ndomain = {{{site.domain}}}\naction = monitor\n'
                 'reason = "test"\nuntil = 2099-12-31\n}\n')
     for text in (override, 'rollout = "monitor"\n'):
-        t.gateway.configure(text)
-        t.gateway.reload()
-        try:
+        with configured(t, text):
             server = t.mx(site)
             report = check(t, site, PASS, "certificate-name")
             equal(connection(t, report, site)["would"], "refuse", "would be")
             server.close()
-        finally:
-            t.gateway.configure("")
-            t.gateway.reload()
 
 
 @case(Site("klist", policy="enforce"), Site("klist2"), Site("klist3", policy="enforce", cert="wrong"),

@@ -16,7 +16,8 @@ static const struct {
     const char *name;
     unsigned qtype;
 } types[] = { { "mx", DNS_TYPE_MX },       { "a", DNS_TYPE_A },       { "aaaa", DNS_TYPE_AAAA },
-              { "cname", DNS_TYPE_CNAME }, { "tlsa", DNS_TYPE_TLSA }, { "soa", DNS_TYPE_SOA } };
+              { "cname", DNS_TYPE_CNAME }, { "tlsa", DNS_TYPE_TLSA }, { "soa", DNS_TYPE_SOA },
+              { "txt", DNS_TYPE_TXT } };
 
 static const char *
 type_name(unsigned qtype)
@@ -70,6 +71,7 @@ struct records {
     struct dns_mx mx[80];
     struct ip_addr addrs[8];
     struct dns_tlsa tlsa[8];
+    struct span texts[8];
 };
 
 static void
@@ -89,6 +91,9 @@ add_record(struct resolver_answer *a, struct records *r, unsigned qtype, char *w
                                         .matching = (uint8_t)(word[2] - '0'),
                                         .data = span_of(word + 4) };
         a->answer.tlsa = r->tlsa;
+    } else if (qtype == DNS_TYPE_TXT) {
+        r->texts[i] = span_of(word);
+        a->answer.texts = r->texts;
     } else if (qtype == DNS_TYPE_A || qtype == DNS_TYPE_AAAA) {
         assert_int_equal(ip_addr_parse(word, &r->addrs[i]), RES_OK);
         a->answer.addrs = r->addrs;
