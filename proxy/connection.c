@@ -606,12 +606,9 @@ static void
 on_mx_connected(void *owner, bool ok)
 {
     struct connection *c = owner;
-    struct sockaddr_storage local;
-    socklen_t len = sizeof local;
 
-    if (ok && getsockname(c->mx.fd, (struct sockaddr *)&local, &len) == 0)
-        ip_addr_from_sockaddr((const struct sockaddr *)&local,
-                              &session_observation(c->session)->local, NULL);
+    if (ok)
+        mx_leg_local(&c->mx, &session_observation(c->session)->local);
     session_connected(c->session, ok);
     update(c);
 }

@@ -66,6 +66,17 @@ mx_leg_connect(struct mx_leg *leg, const struct ip_addr *source, const struct ip
     watch_writable(leg, true);
 }
 
+void
+mx_leg_local(const struct mx_leg *leg, struct ip_addr *out)
+{
+    struct sockaddr_storage local = { .ss_family = AF_UNSPEC };
+    socklen_t len = sizeof local;
+
+    if (getsockname(leg->fd, (struct sockaddr *)&local, &len) != 0)
+        local.ss_family = AF_UNSPEC;
+    ip_addr_from_sockaddr((const struct sockaddr *)&local, out, NULL);
+}
+
 size_t
 mx_leg_backlog(const struct mx_leg *leg)
 {

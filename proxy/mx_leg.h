@@ -58,6 +58,9 @@ void mx_leg_init(struct mx_leg *leg, struct ev_loop *loop, const struct mx_leg_h
 void mx_leg_connect(struct mx_leg *leg, const struct ip_addr *source, const struct ip_addr *addr,
                     uint16_t port, uint32_t mark);
 
+/** Where the connection comes from; none where that cannot be known. */
+void mx_leg_local(const struct mx_leg *leg, struct ip_addr *out);
+
 /** Handshake; tls_over() follows, unless the leg is closed before, or gone() where there can be
  * none. tls: with the roots that trust stands for; NULL: there are none, and so no handshake.
  * before: facts to start from, kept until the leg is closed. */

@@ -517,7 +517,8 @@ open_commands(struct policy_process *p, const struct child_args *args)
 static void
 leave_no_trace(struct config *config)
 {
-    config->record_file[0] = config->forward_to[0] = config->store_file[0] = '\0';
+    config->record_file[0] = config->forward_to[0] = '\0';
+    config->store_file[0] = config->tlsrpt_store_file[0] = '\0';
 }
 
 static void

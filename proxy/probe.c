@@ -258,6 +258,13 @@ op_record_session(void *io, const struct record_session_end *record)
     (void)io, (void)record;
 }
 
+/* No mail was sent, so no domain hears of a failure. */
+static void
+op_report(void *io, const struct tls_report *report)
+{
+    (void)io, (void)report;
+}
+
 static void
 op_close(void *io)
 {
@@ -289,6 +296,7 @@ static const struct session_ops ops = {
     .can_record = op_can_record,
     .record_recipient = op_record_recipient,
     .record_session = op_record_session,
+    .report = op_report,
     .close = op_close,
 };
 
@@ -382,6 +390,8 @@ on_connected(void *owner, bool ok)
 
     if (!ok && p->next == LINE_EHLO)
         p->result.end = PROBE_UNREACHABLE;
+    if (ok)
+        mx_leg_local(&p->mx, &session_observation(p->session)->local);
     session_connected(p->session, ok);
     update(p);
 }
