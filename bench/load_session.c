@@ -77,7 +77,8 @@ fail(struct load_session *s, const char *why)
     struct load *load = s->load;
 
     if (load->failed++ == 0)
-        snprintf(load->first_error, sizeof load->first_error, "%s: %.120s", state_names[s->state], why);
+        snprintf(load->first_error, sizeof load->first_error, "%s: %.120s", state_names[s->state],
+                 why);
     s->state = LOAD_ENDED;
 }
 
