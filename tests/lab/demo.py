@@ -132,7 +132,7 @@ def tell(up):
     heading("What stood outside, between gateway and MX (tcpdump)")
     traffic = capture.stop()
     clear = traffic.in_clear(*(word.encode() for word in words.values()))
-    say(f"   {traffic.packets} packets outside, {clear} bytes of either message's content in clear")
+    say(f"   {traffic.packets} packets outside, {clear} bytes of the words that mark the messages in clear")
 
     heading("Verdicts")
     for record in records.values():
