@@ -184,9 +184,13 @@ tlsrpt_outbox_begin(struct tlsrpt_store *store, struct tlsrpt_entry *e, const ch
 static enum result
 drop_counts(struct tlsrpt_store *store, int64_t id)
 {
-    enum result res;
-    sqlite3_stmt *stmt = prepare(store, &res, "DELETE FROM policy WHERE domain = ?1", "i", id);
+    enum result res = tlsrpt_store_flush(store);
+    sqlite3_stmt *stmt;
 
+    if (res != RES_OK)
+        return res;
+    stmt = prepare(store, &res, "DELETE FROM policy WHERE domain = ?1", "i", id);
+    tlsrpt_store_rows_gone(store);
     return stmt ? run(store, stmt, NULL) : res;
 }
 

@@ -56,6 +56,9 @@ MUST_CHECK enum result tlsrpt_store_drop_before(struct tlsrpt_store *store, int6
 /** Of the last call that failed, for the log. Borrowed. */
 const char *tlsrpt_store_problem(struct tlsrpt_store *store);
 
+/** Rows of the store were deleted by its file, after tlsrpt_store_flush(). */
+void tlsrpt_store_rows_gone(struct tlsrpt_store *store);
+
 struct sqlite_file;
 
 /** The file, for policy/tlsrpt_read.c and what else keeps tables there. Borrowed. */
