@@ -1,6 +1,10 @@
 """TLSRPT, RFC 8460: a day's traffic becomes reports, which reach an https host and a real mailbox
 (RPT-009, 020 ... 035, 040, 050 ... 063, 070 ... 075, 079, 080, 090, RTLS-008, TC-RPT-05 ... 11, 15, 17,
-18, 19, 23)."""
+18, 19, 23).
+
+Rows of the list: RPT-001, RPT-025, RPT-026, RPT-028, RPT-029, RPT-040, RPT-042, RPT-056,
+RPT-057, RPT-059, RPT-061, RPT-062, RPT-063, RPT-073, RPT-081, RPT-093, TC-RPT-06, TC-RPT-07,
+TC-RPT-08, TC-RPT-10, TC-RPT-17, TC-RPT-19, TC-RPT-20, TC-RPT-23."""
 
 import contextlib
 import gzip
@@ -250,10 +254,11 @@ def destinations_are_tried_as_they_deserve(t, two, refused, moved, inside, silen
 
 @case(Site("rp-crash", policy="testing", cert="wrong", rest=HTTPS), only=ONCE)
 def counts_survive_a_crash(t, site):
-    """RPT-032, RPT-054: kill -9 of the policy process."""
+    """RPT-032, RPT-054: kill -9 of the policy process. RPT-033: no MX there, nothing to count."""
     sink = Sink(t.lab, t.world.materials.web_pair)
     try:
         with reporting(t):
+            equal(t.client(site).reply().code, 421, "nobody listens")
             send(t, site, 3)
             counted(t, site, 3)
             first = report_of(t, site, sink)

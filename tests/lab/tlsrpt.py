@@ -1,5 +1,7 @@
 """Reports of TLSRPT from the outside: a place to POST them to, and a check against RFC 8460 written
-from its text alone (sections 4.4, 5.1 and 5.3)."""
+from its text alone (sections 4.4, 5.1 and 5.3).
+
+Rows of the list: RPT-050, RPT-092."""
 
 import contextlib
 import email

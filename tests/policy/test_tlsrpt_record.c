@@ -1,4 +1,5 @@
-/* tests/policy/test_tlsrpt_record.c: TXT records of RFC 8460 3, one test per row. */
+/* tests/policy/test_tlsrpt_record.c: TXT records of RFC 8460 3, one test per row.
+ * Rows of the list: RPT-002. */
 #include "policy/tlsrpt_record.h"
 
 #include <setjmp.h>
