@@ -316,6 +316,12 @@ read_options(int argc, char **argv, struct options *out)
     return !out->domain != !out->list;
 }
 
+static const char usage[] =
+    "usage: stsgate check DOMAIN [--json] [-c FILE]\n"
+    "       stsgate check --all LIST [--json] [-c FILE]\n\n"
+    "LIST: one domain a line; -: standard input. Exit status: 0 mail passes, under a policy; 1 it\n"
+    "would be refused; 2 nothing protects it; 3 it cannot be said now; 4 wrong usage.\n";
+
 int
 main(int argc, char **argv)
 {
@@ -325,13 +331,12 @@ main(int argc, char **argv)
     log_init("check", LOG_LEVEL_ERROR);
     hash_key_init();
     (void)signal(SIGPIPE, SIG_IGN);
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(usage, stdout);
+        return 0;
+    }
     if (!read_options(argc, argv, &o)) {
-        fputs(
-            "usage: stsgate check DOMAIN [--json] [-c FILE]\n"
-            "       stsgate check --all LIST [--json] [-c FILE]\n\n"
-            "LIST: one domain a line; -: standard input. Exit status: 0 mail passes, protected; 1\n"
-            "it would be refused; 2 nothing protects it; 3 it cannot be said now; 4 wrong usage.\n",
-            stderr);
+        fputs(usage, stderr);
         return CHECK_USAGE;
     }
     if (o.domain && hostname_normalise(span_of(o.domain), domain) != RES_OK) {

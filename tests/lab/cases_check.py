@@ -280,6 +280,9 @@ def check_of_a_list(t, good, open_, wrong):
     for argv in ((), ("--all",), ("a.test", "b.test"), ("not a name",), ("--frobnicate", "a.test"),
                  ("--all", "/nonexistent")):
         equal(run(t, *argv).returncode, USAGE, f"status of {argv}")
+    told = subprocess.run([str(t.gateway.program), "check", "--help"], capture_output=True,
+                          text=True, timeout=10, check=False)
+    equal((told.returncode, told.stdout[:6], told.stderr), (0, "usage:", ""), "--help")
 
 
 @case(Site("ktrace", policy="enforce"), only=ONCE)
