@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "policy/digest.h"
+#include "policy/sqlite_file.h"
 #include "policy/tlsrpt_json.h"
 #include "policy/tlsrpt_mail.h"
 #include "policy/tlsrpt_outbox.h"
@@ -516,6 +517,18 @@ tlsrpt_reporter_tick(struct tlsrpt_reporter *r, bool sends)
 
 /* ---- life ---- */
 
+/* One that is damaged, or of another version, is moved aside and begun anew. */
+static enum result
+open_store(const char *path, struct tlsrpt_store **out, char *error, size_t error_size)
+{
+    enum result res = tlsrpt_store_open(path, out, error, error_size);
+
+    if (res != RES_SYNTAX || !sqlite_file_set_aside(path))
+        return res;
+    log_error("event=reports-set-aside file=%s.bad reason=\"%s\"", path, error);
+    return tlsrpt_store_open(path, out, error, error_size);
+}
+
 enum result
 tlsrpt_reporter_new(const struct tlsrpt_reporter_config *config, struct tlsrpt_reporter **out,
                     char *error, size_t error_size)
@@ -528,7 +541,7 @@ tlsrpt_reporter_new(const struct tlsrpt_reporter_config *config, struct tlsrpt_r
     if (!r)
         return RES_NOMEM;
     r->config = *config;
-    res = tlsrpt_store_open(config->store_file, &r->store, error, error_size);
+    res = open_store(config->store_file, &r->store, error, error_size);
     if (res == RES_OK && *config->organization) {
         r->sender = tlsrpt_sender_new(&config->sender);
         res = r->sender ? RES_OK : RES_NOMEM;

@@ -41,7 +41,7 @@ static const struct sqlite_kind kind = {
         "CREATE TABLE destination (uri TEXT PRIMARY KEY, until INTEGER NOT NULL,"
         " reason TEXT NOT NULL) WITHOUT ROWID;",
     .application_id = 0x53545352, /* "STSR" */
-    .version = 1,
+    .version = 2,
 };
 
 enum statement {

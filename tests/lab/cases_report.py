@@ -212,12 +212,13 @@ def a_report_reaches_a_real_mailbox(t, site, mail):
                           'reports.{domain}. IN A {web4}' % (SINK_PORT, SINK_PORT)),
       Site("rp-refused", rest=HTTPS), Site("rp-moved", rest=HTTPS), Site("rp-inside", rest=(
           '_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=https://reports.{domain}/x"\n'
-          'reports.{domain}. IN A 10.1.2.3')), Site("rp-silent"), only=ONCE)
-def destinations_are_tried_as_they_deserve(t, two, refused, moved, inside, silent):
-    """RPT-009, RPT-070, RPT-072, RPT-074, RPT-077, TC-RPT-18, 19, 20."""
+          'reports.{domain}. IN A 10.1.2.3')), Site("rp-silent"),
+      Site("rp-lame", rest="_smtp._tls.{domain}. IN CNAME x.dead.test."), only=ONCE)
+def destinations_are_tried_as_they_deserve(t, two, refused, moved, inside, silent, lame):
+    """RPT-009, RPT-070, RPT-072, RPT-074, RPT-077, TC-RPT-18, 19, 20, TC-RPT-27."""
     sink = Sink(t.lab, t.world.materials.web_pair,
                 {"/dead": 503, f"/{refused.domain}": 404, f"/{moved.domain}": 302})
-    sites = (two, refused, moved, inside, silent)
+    sites = (two, refused, moved, inside, silent, lame)
 
     def ended(site):
         def look():
@@ -242,6 +243,9 @@ def destinations_are_tried_as_they_deserve(t, two, refused, moved, inside, silen
             equal(ended(silent)["problem"], "absent", "no record, no report")
             equal(ended(moved)["problem"], "http-302", "a redirect")
             assert len(sink.bodies(f"/{moved.domain}")) >= 2, "attempts"
+            problem = ended(lame)["problem"]
+            assert problem.startswith("txt-"), f"a record that nobody gives: {problem}"
+            equal(counted(t, lame, 1)["failed"], 0, "what was counted stays")
             equal([p for p in sink.posts if p[0] == "/elsewhere"], [], "a redirect was followed")
             ids = {tlsrpt.parse(gzip.decompress(p[2]))["report-id"]
                    for p in sink.bodies(f"/{moved.domain}")}
