@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "proxy/child_process.h"
 #include "proxy/config_files.h"
+#include "proxy/config_manual.h"
 #include "proxy/log_command.h"
 #include "proxy/packet_command.h"
 #include "proxy/policy_command.h"
@@ -153,8 +154,12 @@ verb_config(int argc, char **argv)
     struct config *config;
     const char *path;
 
+    if (argc == 2 && strcmp(argv[1], "manual") == 0) {
+        config_manual_write(stdout);
+        return 0;
+    }
     if (argc < 2 || strcmp(argv[1], "check") != 0)
-        return usage_error("usage: stsgate config check [-c FILE]", "");
+        return usage_error("usage: stsgate config check [-c FILE], or config manual", "");
     path = config_path(argc - 1, argv + 1);
     if (!path)
         return EXIT_USAGE;

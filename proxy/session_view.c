@@ -40,8 +40,8 @@ session_view_write(const struct record_session_info *info, const struct session_
     put_text(&w, "destination", ip_addr_text(&info->destination, destination));
     put_number(&w, "destination_port", info->destination_port);
     put_text(&w, "domain", glance->domain);
-    put_text(&w, "tls.version", tls ? tls_version_name(glance->obs->version) : "");
-    put_text(&w, "tls.cipher", tls ? glance->obs->cipher : "");
+    put_text(&w, "tls", tls ? tls_version_name(glance->obs->version) : "");
+    put_text(&w, "cipher", tls ? glance->obs->cipher : "");
     put_number(&w, "transactions", glance->transactions);
     put_number(&w, "delivered", glance->delivered);
     put_number(&w, "refused", glance->refused);

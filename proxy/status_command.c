@@ -141,7 +141,7 @@ show_session(const struct command_frame *f)
     printf(") -> ");
     command_print_text(command_text(f, "destination"));
     printf(" (");
-    print_leg(f, "tls.version");
+    print_leg(f, "tls");
     printf(") ");
     command_print_text(domain.len ? domain : span_of("-"));
     printf(" delivered=%" PRId64 " refused=%" PRId64 " to_mx=%" PRId64 " to_client=%" PRId64 "\n",

@@ -1,0 +1,11 @@
+/* proxy/config_manual.h: stsgate.conf(5), out of the one table of keys (STYLE 7). Context: command
+ * line, at build time. */
+#ifndef STSGATE_PROXY_CONFIG_MANUAL_H
+#define STSGATE_PROXY_CONFIG_MANUAL_H
+
+#include <stdio.h>
+
+/** Write the page in man(7)'s language. */
+void config_manual_write(FILE *out);
+
+#endif
