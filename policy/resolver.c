@@ -14,7 +14,7 @@
 
 #define QUERIES_MAX 10000u /* open at once; each holds about 1 KiB */
 #define QUERY_TIMEOUT_S                                                                            \
-    20. /* libunbound gives up sooner, unless a zone leads it about on purpose */
+    20.               /* libunbound gives up sooner, unless a zone leads it about on purpose */
 #define UNCACHED_S 1. /* how long an answer counts as fresh */
 #define CLASS_IN 1
 
@@ -320,8 +320,8 @@ resolver_ask(struct resolver *r, const char *name, unsigned qtype, resolver_done
     ev_timer_set(&query->timer, QUERY_TIMEOUT_S, 0.);
     ev_timer_start(r->loop, &query->timer);
 
-    error =
-        ub_resolve_event(query->memory->ctx, name, (int)qtype, CLASS_IN, query, on_answer, &query->async_id);
+    error = ub_resolve_event(query->memory->ctx, name, (int)qtype, CLASS_IN, query, on_answer,
+                             &query->async_id);
     if (error == UB_NOMEM) {
         query_unlink(query);
         query_free(query);

@@ -16,8 +16,8 @@ struct resolver_config {
     const char *root_hints; /* file, "" for the built-in ones */
     const char *trust_anchor; /* file with DS or DNSKEY lines of the root; "" for no validation,
                                * where everything is insecure */
-    bool local_zones;     /* false: names like .test and private reverse zones are asked for like
-                           * any other (unbound answers them itself otherwise) */
+    bool local_zones; /* false: names like .test and private reverse zones are asked for like
+                       * any other (unbound answers them itself otherwise) */
     /* libunbound keeps these two once for the whole process: all its resolvers are given the same.
      */
     unsigned cache_min_s; /* TTLs below it are raised to it in the cache; 0: none */

@@ -47,7 +47,8 @@ struct sts_finding {
     bool defer;             /* STS-011, as configured */
     uint32_t ttl_s;         /* of the TXT answer; 0 when it failed */
     char problem[STS_REASON_MAX + 1]; /* "sts-policy-fetch-error http-404"; "" when all went well */
-    struct span body; /* what was fetched for it, a policy or not; borrowed likewise; may be empty */
+    struct span
+        body; /* what was fetched for it, a policy or not; borrowed likewise; may be empty */
 };
 
 typedef void sts_discovery_done(void *arg, const struct sts_finding *finding);
