@@ -210,6 +210,30 @@ def a_client_gone_behind_the_dot_has_its_end_recorded(t, site):
     fields(record, outcome="delivered", final_reply="250 2.0.0 Mine")
 
 
+@case(Site("sigterm", policy="enforce"), only=ONCE)
+def a_stop_lets_the_mail_at_hand_go(t, site):
+    """PRX-048: SIGTERM in the middle of DATA: the mail completes, who is at no mail hears 421."""
+    server = t.mx(site)
+    idle, peer = t.ready(site), t.ready(site)
+    peer.envelope(f"user@{site.domain}")
+    equal(peer.cmd("DATA").code, 354, "DATA")
+    word = marker().encode()
+    peer.send(word + b"\r\n")
+    server.wait(lambda m: any(word in c.tls for c in m.connections), "the content")
+    begun = len(t.gateway.read_log())
+    t.gateway.process.send_signal(signal.SIGTERM)
+    equal(idle.reply(), "421 4.3.2 gw.lab.test Service not available", "to who is idle")
+    assert idle.ended()
+    peer.send(b"the rest" + mx.END)
+    equal(peer.reply().code, 250, "end of data")
+    equal(peer.reply(), "421 4.3.2 gw.lab.test Service not available", "behind its mail")
+    assert peer.ended()
+    equal(t.lab.stop(t.gateway.process, signal.SIGTERM, 40), 0, "status of the gateway")
+    t.gateway.launch(begun)
+    equal(len(server.mailbox), 1, "mails")
+    fields(t.recipients(site)[0], outcome="delivered")
+
+
 @case(Site("datagone", policy="enforce"))
 def an_mx_gone_in_the_middle_of_data_is_451(t, site):
     """SMTP-035: the rest is swallowed, in sync, then 421."""
