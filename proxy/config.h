@@ -70,6 +70,7 @@ struct config {
     bool cleartext_fallback;            /* who demands no TLS is served without when it is broken
                                          * (TLS-031) */
     bool tls_post_quantum;
+    bool ktls;
 
     /* TLS of the clients */
     char *client_certificate_file, *client_key_file; /* both, or "" (PRX-039) */

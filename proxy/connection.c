@@ -148,6 +148,14 @@ op_hang_up(void *io, enum hang_up how)
     mx_leg_close(&c->mx, how);
 }
 
+static const char *
+op_engine(void *io, const char **out_reason)
+{
+    const struct connection *c = io;
+
+    return mx_leg_engine(&c->mx, out_reason);
+}
+
 static void update(struct connection *c);
 
 static void
@@ -380,6 +388,7 @@ static const struct session_ops ops = {
     .tls_verdict = op_tls_verdict,
     .pass_through = op_pass_through,
     .hang_up = op_hang_up,
+    .engine = op_engine,
     .ask = op_ask,
     .policy_epoch = op_policy_epoch,
     .known = op_known,

@@ -129,6 +129,15 @@ mx_leg_send(struct mx_leg *leg, struct span bytes)
     }
 }
 
+const char *
+mx_leg_engine(const struct mx_leg *leg, const char **out_reason)
+{
+    if (leg->tls)
+        return tls_client_engine(leg->tls, out_reason);
+    *out_reason = leg->engine_reason ? leg->engine_reason : "";
+    return leg->engine ? leg->engine : "none";
+}
+
 bool
 mx_leg_is_quiet(const struct mx_leg *leg)
 {
@@ -405,6 +414,8 @@ mx_leg_close(struct mx_leg *leg, enum hang_up how)
     ev_io_stop(leg->loop, &leg->readable);
     ev_io_stop(leg->loop, &leg->writable);
     ev_clear_pending(leg->loop, &leg->kick);
+    if (leg->tls)
+        leg->engine = tls_client_engine(leg->tls, &leg->engine_reason);
     tls_client_free(leg->tls);
     leg->tls = NULL;
     if (leg->fd >= 0)

@@ -38,13 +38,14 @@ struct mx_leg {
     int fd;              /* owned; -1 when closed */
     struct ip_addr addr; /* whom it is connected to */
     uint16_t port;
-    bool full_handshakes;       /* no TLS session is resumed: one has led to a bad verdict */
-    struct tls_client *tls;     /* owned; from the handshake on */
-    struct buffer out;          /* clear bytes that wait */
-    uint16_t trust;             /* which roots the handshake is held against */
-    struct observation *before; /* a reference: what was known before the handshake */
-    bool held;                  /* mx_leg_hold() */
-    bool broken;                /* a write failed: told from the loop */
+    bool full_handshakes;   /* no TLS session is resumed: one has led to a bad verdict */
+    struct tls_client *tls; /* owned; from the handshake on */
+    const char *engine, *engine_reason; /* of the last one that was closed; static */
+    struct buffer out;                  /* clear bytes that wait */
+    uint16_t trust;                     /* which roots the handshake is held against */
+    struct observation *before;         /* a reference: what was known before the handshake */
+    bool held;                          /* mx_leg_hold() */
+    bool broken;                        /* a write failed: told from the loop */
     ev_io readable, writable;
     ev_timer kick; /* never started, only fed: an event of ours from the loop */
 };
@@ -83,6 +84,9 @@ void mx_leg_hold(struct mx_leg *leg, bool held);
 
 /** Bytes that wait for the socket. */
 size_t mx_leg_backlog(const struct mx_leg *leg);
+
+/** As struct session_ops has it. */
+const char *mx_leg_engine(const struct mx_leg *leg, const char **out_reason);
 
 /** Not a byte to read now, neither on the socket nor within TLS. */
 bool mx_leg_is_quiet(const struct mx_leg *leg);

@@ -273,7 +273,16 @@ op_close(void *io)
     p->closing = true;
 }
 
+static const char *
+op_engine(void *io, const char **out_reason)
+{
+    const struct probe *p = io;
+
+    return mx_leg_engine(&p->mx, out_reason);
+}
+
 static const struct session_ops ops = {
+    .engine = op_engine,
     .to_client = op_to_client,
     .to_mx = op_to_mx,
     .mx_backlog = op_mx_backlog,

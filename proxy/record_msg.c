@@ -10,7 +10,7 @@
  * refuses, which the tests would show. */
 #define EVENT_PAIRS 3u
 #define SESSION_PAIRS 11u
-#define RECIPIENT_PAIRS 33u
+#define RECIPIENT_PAIRS 34u
 #define POLICY_PAIRS 11u
 #define NO_POLICY_PAIRS 2u
 #define JUDGED_PAIRS 7u
@@ -443,6 +443,7 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     put_span(&w, "final_reply", record->final_reply);
     put_reports(&w, record->report, record->verdict_number);
     put_text(&w, "engine", record->engine);
+    put_text(&w, "engine_reason", record->engine_reason);
     return pack_end(&w);
 }
 

@@ -55,6 +55,9 @@ struct session_ops {
      * MX's is given up to that. close() follows. */
     void (*pass_through)(void *io);
     void (*hang_up)(void *io, enum hang_up how);
+    /** Who makes the TLS records of the connection to the MX, or of the last one, and why nobody
+     * better; as tls_client_engine(). */
+    const char *(*engine)(void *io, const char **out_reason);
     /** Ask for the requirement of a policy domain. True with a reference in *out that the caller
      * takes; true with NULL: session_requirement() comes later; false: it cannot be asked now
      * (REP-065). domain is borrowed for the call. recheck: past all caches (STS-103). */

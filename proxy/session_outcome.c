@@ -113,7 +113,10 @@ record(struct session *s, const struct requirement *req, const struct observatio
         details.dane = &obs->dane;
     if (!details.rcpt_domain)
         details.rcpt_domain = s->rcpt_domain;
-    details.engine = obs->stage == TLS_STAGE_DONE ? "library" : "copy";
+    details.engine = "copy";
+    details.engine_reason = "";
+    if (obs->stage == TLS_STAGE_DONE)
+        details.engine = s->ops->engine(s->io, &details.engine_reason);
     details.verdict_number = number;
     if (number &&
         session_report_make(&(struct session_report_facts){ .req = req,

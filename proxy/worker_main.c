@@ -14,6 +14,7 @@
 #include "proxy/sandbox.h"
 #include "proxy/smtp_reply.h"
 #include "proxy/worker_status.h"
+#include "tls/ktls.h"
 #include "tls/tls_client.h"
 #include "tls/tls_server.h"
 
@@ -304,6 +305,20 @@ open_roots(struct worker *w)
     return false;
 }
 
+/* While the process may still have the kernel load its module. */
+static void
+use_kernel_tls(struct worker *w)
+{
+    bool available = w->config->ktls && ktls_is_available();
+
+    if (!w->config->ktls)
+        return;
+    log_info("event=ktls available=%s", available ? "yes" : "no");
+    for (size_t i = 0; i < w->shared.tls_count; i++)
+        if (w->shared.tls[i])
+            tls_context_set_ktls(w->shared.tls[i], available);
+}
+
 /* The site's certificate for clients, if it has one (PRX-039). */
 static bool
 open_certificate(struct worker *w)
@@ -354,6 +369,7 @@ open_all(struct worker *w)
     policy_client_on_list(s->policy, on_list, w);
     if (!open_roots(w) || !open_certificate(w))
         return false;
+    use_kernel_tls(w);
     /* The private key may be root's alone; records are the user's. */
     if (sandbox_become(w->config->user, text, sizeof text) != RES_OK) {
         log_error("event=start-failed what=user reason=\"%s\"", text);

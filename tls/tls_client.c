@@ -19,7 +19,7 @@ static_assert(TLS_VERSION_1_0 == TLS1_VERSION && TLS_VERSION_1_3 == TLS1_3_VERSI
 static_assert(TLS_CLIENT_QUEUE_BYTES == TLS_STREAM_QUEUE_BYTES, "one queue, two names");
 
 struct tls_client {
-    const struct tls_context *ctx; /* borrowed */
+    struct tls_context *ctx; /* borrowed */
     struct tls_stream stream;
     struct client_tickets tickets;
     char alert[sizeof((struct observation *)0)->alert]; /* the one that we sent */
@@ -99,6 +99,8 @@ tls_client_new(struct tls_context *ctx, int fd, const char *sni, uint16_t floor,
         res = set_up_ssl(client);
     if (res != RES_OK)
         goto done;
+    if (ctx->ktls)
+        tls_stream_use_kernel(&client->stream);
     *out = client;
     client = NULL; /* now the caller's */
 done:
@@ -274,6 +276,8 @@ tls_client_read(struct tls_client *client, char *dst, size_t cap, size_t *out_n)
 
     if (res == RES_TEMPFAIL && tls_client_was_refused(client))
         client_tickets_drop(&client->tickets);
+    if (client->stream.engine == TLS_ENGINE_KTLS && client->stream.asks_key_update)
+        client->ctx->ktls = false;
     return res;
 }
 
@@ -287,6 +291,27 @@ enum result
 tls_client_flush(struct tls_client *client)
 {
     return tls_stream_flush(&client->stream);
+}
+
+const char *
+tls_client_engine(const struct tls_client *client, const char **out_reason)
+{
+    static const char *const reasons[] = {
+        [TLS_ENGINE_LIBRARY] = "off",
+        [TLS_ENGINE_LIBRARY_SMALL] = "small",
+        [TLS_ENGINE_LIBRARY_SUITE] = "suite",
+        [TLS_ENGINE_LIBRARY_KERNEL] = "kernel",
+        [TLS_ENGINE_KTLS] = "",
+    };
+
+    *out_reason = reasons[client->stream.engine];
+    return client->stream.engine == TLS_ENGINE_KTLS ? "ktls" : "library";
+}
+
+size_t
+tls_client_trapped(const struct tls_client *client)
+{
+    return client->stream.transport.trapped;
 }
 
 size_t

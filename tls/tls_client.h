@@ -30,6 +30,11 @@ MUST_CHECK enum result tls_context_new(const char *ca_file, struct tls_context *
  * first client. RES_NOMEM. */
 MUST_CHECK enum result tls_context_set_post_quantum(struct tls_context *ctx, bool wanted);
 
+/** Give the sending of a bulk to the kernel (tls/ktls.h)? Not at first. Concerns the clients that
+ * are made from then on, until a peer asks for a new key, which the kernel cannot give: that
+ * connection breaks, and the context keeps to the library. */
+void tls_context_set_ktls(struct tls_context *ctx, bool wanted);
+
 void tls_context_free(struct tls_context *ctx); /* NULL is allowed; after all its clients */
 
 /** A client on a connected, non-blocking socket. Nothing is sent before tls_client_handshake().
@@ -86,6 +91,13 @@ MUST_CHECK enum result tls_client_write(struct tls_client *client, struct span b
 /** Send what is queued. RES_OK: all of it. RES_AGAIN: again when writable. RES_TEMPFAIL: nothing
  * can be sent any more, but what the peer sent before it closed can still be read. */
 MUST_CHECK enum result tls_client_flush(struct tls_client *client);
+
+/** Who makes the records of this connection: "ktls" or "library". out_reason: why not "ktls":
+ * "off", "small" (no bulk so far), "suite", "kernel" (it refused); else "". Static storage. */
+const char *tls_client_engine(const struct tls_client *client, const char **out_reason);
+
+/** Octets that the library has tried to write behind the kernel's back, and that were dropped. */
+size_t tls_client_trapped(const struct tls_client *client);
 
 /** Ciphertext bytes that wait to be sent. */
 size_t tls_client_queued(const struct tls_client *client);

@@ -125,6 +125,12 @@ tls_context_set_post_quantum(struct tls_context *ctx, bool wanted)
 }
 
 void
+tls_context_set_ktls(struct tls_context *ctx, bool wanted)
+{
+    ctx->ktls = wanted;
+}
+
+void
 tls_context_free(struct tls_context *ctx)
 {
     if (!ctx)

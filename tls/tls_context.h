@@ -27,6 +27,7 @@ struct tls_context {
     X509_STORE *roots;          /* owned */
     BIO_METHOD *transport;      /* owned */
     struct chain_cache *proven; /* owned; by these roots */
+    bool ktls;                  /* tls_context_set_ktls() */
     struct ticket_cache *tickets; /* owned; their chains are judged by these roots */
 };
 

@@ -20,6 +20,18 @@ enum tls_stream_state {
     TLS_STREAM_DEAD,
 };
 
+/* A write as long as this begins a bulk. */
+#define TLS_STREAM_BULK_BYTES (32u * 1024u)
+
+/* Who makes the records that we send, and why it is the library. */
+enum tls_engine {
+    TLS_ENGINE_LIBRARY,        /* the kernel was not to */
+    TLS_ENGINE_LIBRARY_SMALL,  /* it will, at the first bulk */
+    TLS_ENGINE_LIBRARY_SUITE,  /* it does not know the suite */
+    TLS_ENGINE_LIBRARY_KERNEL, /* it refused */
+    TLS_ENGINE_KTLS,           /* it does: the queue holds plain text */
+};
+
 struct tls_stream {
     SSL *ssl;                   /* owned */
     struct transport transport; /* outlives ssl */
@@ -27,6 +39,9 @@ struct tls_stream {
     bool established; /* the handshake is over and was good */
     bool has_read;    /* the peer has sent plain text: the handshake suited it, too */
     bool send_failed; /* but what the peer sent before can still be read */
+    enum tls_engine engine;
+    bool bulk;            /* it has begun: to the kernel when the queue is empty */
+    bool asks_key_update; /* the peer does, and the library has not answered it */
     enum tls_failure failure;
     char reason[sizeof((struct observation *)0)->failure_reason];
     int alert;           /* the fatal one that the peer sent, if that is why it failed; 0: none */
@@ -40,6 +55,10 @@ struct tls_stream {
 MUST_CHECK enum result tls_stream_init(struct tls_stream *s, SSL_CTX *ctx, const BIO_METHOD *method,
                                        int fd, uint16_t floor);
 void tls_stream_clear(struct tls_stream *s);
+
+/** Give the sending of a bulk to the kernel, behind its first write, if kernel and suite allow. A
+ * client's stream only, before its first write. */
+void tls_stream_use_kernel(struct tls_stream *s);
 
 /* As tls/tls_client.h describes them, by the same names. */
 MUST_CHECK enum result tls_stream_handshake(struct tls_stream *s);

@@ -81,6 +81,10 @@ on_write(BIO *bio, const char *src, int len)
     BIO_clear_retry_flags(bio);
     if (len <= 0)
         return 0;
+    if (t->trap) {
+        t->trapped += (size_t)len;
+        return len;
+    }
     if (buffer_append(&t->queue, span_make(src, (size_t)len)) == RES_OK)
         return len;
     t->error = ENOBUFS; /* not a retry: the record has its number and can't be made again */

@@ -72,7 +72,7 @@ def run(t, *argv, text=None, user=None):
 def check(t, site, status, *codes):
     """The report of a domain; it ends with that status and has findings of these codes."""
     done = run(t, "--json", site.domain)
-    assert done.stdout, done.stderr
+    assert done.stdout, (done.returncode, done.stderr)
     report = json.loads(done.stdout)
     schema(report)
     found = [finding["code"] for finding in report["findings"]]

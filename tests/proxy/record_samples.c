@@ -135,6 +135,7 @@ record_samples_init(struct record_samples *s)
         .verdict_number = 3,
         .report = &s->report,
         .engine = "library",
+        .engine_reason = "small",
     };
     s->end = (struct record_session_end){
         .wall_ns = SAMPLE_WALL_NS,

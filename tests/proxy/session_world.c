@@ -502,7 +502,16 @@ op_close(void *io)
     w->closed = true;
 }
 
+static const char *
+op_engine(void *io, const char **out_reason)
+{
+    (void)io;
+    *out_reason = "off";
+    return "library";
+}
+
 static const struct session_ops ops = {
+    .engine = op_engine,
     .to_client = op_to_client,
     .to_mx = op_to_mx,
     .mx_backlog = op_mx_backlog,

@@ -140,7 +140,8 @@ static const char recipient_line[] =
                     "\"details\":[{\"result_type\":\"certificate-expired\","
                     "\"reason\":\"X509_V_ERR_CERT_HAS_EXPIRED\",\"fetch\":false}],"
                     "\"sending\":\"192.0.2.1\",\"mx_host\":\"mx1.example.com\","
-                    "\"helo\":\"mx1.example.com\"}],\"engine\":\"library\"}\n";
+                    "\"helo\":\"mx1.example.com\"}],\"engine\":\"library\",\"engine_reason\":"
+                    "\"small\"}\n";
 
 static const char session_line[] =
     "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"session\",\"v\":1,"
