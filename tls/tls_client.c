@@ -305,7 +305,11 @@ tls_client_engine(const struct tls_client *client, const char **out_reason)
     };
 
     *out_reason = reasons[client->stream.engine];
-    return client->stream.engine == TLS_ENGINE_KTLS ? "ktls" : "library";
+    if (client->stream.engine != TLS_ENGINE_KTLS)
+        return "library";
+    if (client->stream.asks_key_update)
+        *out_reason = "rekey-unsupported";
+    return "ktls";
 }
 
 size_t

@@ -2,13 +2,43 @@
 fail in ways of their own (TLS-022 ... TLS-028, TLS-045)."""
 
 import contextlib
+import errno
 import shutil
+import socket
 import ssl
 
 from case import ONCE, case, configured, equal, fields, marker, message, rcpt
 from world import Site
 
+TCP_ULP = 31  # linux/tcp.h
 STARTTLS_MISSING = "451 4.7.4 STARTTLS is required by recipient domain's MTA-STS policy"
+
+
+def kernel_has_tls():
+    with socket.socket(socket.AF_INET) as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+        except OSError as error:
+            return error.errno == errno.ENOTCONN
+    return True
+
+
+@case(Site("t-ktls", policy="enforce"), only=ONCE)
+def the_kernel_encrypts_a_bulk_where_it_can(t, site):
+    """DESIGN 5: the same octets whoever makes the records, and the record says who did."""
+    with configured(t, "ktls = true\n"):
+        server = t.mx(site)
+        peer = t.ready(site)
+        text = b"".join(b"%d %s\r\n" % (n, b"x" * (n % 900)) for n in range(5000))
+        for _ in range(2):
+            peer.envelope(f"user@{site.domain}")
+            equal(peer.content(text).code, 250, "end of data")
+        peer.quit()
+        server.wait_idle()
+        equal([m.content == text for m in server.mailbox], [True, True], "the same octets")
+        expected = ("ktls", "") if kernel_has_tls() else ("library", "off")
+        equal([(r["engine"], r["engine_reason"]) for r in t.recipients(site, 2)], [expected] * 2,
+              "engine")
 
 
 @contextlib.contextmanager

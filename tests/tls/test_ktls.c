@@ -287,6 +287,7 @@ test_key_update(void **state)
     (void)poll(&(struct pollfd){ .fd = p.fds[0], .events = POLLIN }, 1, 10000);
     tls_pair_expect_read(&p, "250 2.0.0 ok\r\n");
     assert_int_equal(tls_client_write(p.client, span_of("RSET\r\n")), RES_TEMPFAIL);
+    expect_engine(&p, "ktls", "rekey-unsupported");
     assert_int_equal(tls_client_trapped(p.client), 0);
     tls_pair_close(&p);
     open_pair(&p, TLS_VERSION_1_3, NULL);

@@ -248,6 +248,35 @@ test_key_update(void **state)
     tls_pair_close(&p);
 }
 
+/* FAULTS D3: the same within a bulk of which a part waits for the socket. */
+static void
+test_key_update_in_bulk(void **state)
+{
+    size_t sent = 0, received = 0, total = 4 * MIB;
+    bool asked = false;
+    struct tls_pair p;
+
+    (void)state;
+    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    for (int i = 0; i < 100000 && received < total; i++) {
+        enum result res;
+
+        sent = fill_queue(&p, sent, total);
+        res = tls_client_flush(p.client);
+        assert_true(res == RES_OK || res == RES_AGAIN);
+        if (res == RES_AGAIN && !asked) {
+            assert_int_equal(SSL_key_update(p.peer.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+            tls_pair_peer_says(&p, "250 ok\r\n");
+            tls_pair_expect_read(&p, "250 ok\r\n");
+            asked = true;
+        }
+        received = peer_drains(&p, received);
+    }
+    assert_true(asked);
+    assert_int_equal(received, total);
+    tls_pair_close(&p);
+}
+
 /* TLS-027: close_notify is an end, a cut is not. */
 static void
 test_close_notify(void **state)
@@ -500,6 +529,7 @@ main(void)
         cmocka_unit_test(test_queue_extremes),
         cmocka_unit_test(test_pending),
         cmocka_unit_test(test_key_update),
+        cmocka_unit_test(test_key_update_in_bulk),
         cmocka_unit_test(test_close_notify),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_cut_in_record),
