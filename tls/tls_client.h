@@ -93,8 +93,8 @@ MUST_CHECK enum result tls_client_write(struct tls_client *client, struct span b
 MUST_CHECK enum result tls_client_flush(struct tls_client *client);
 
 /** Who makes the records of this connection: "ktls" or "library". out_reason: why not "ktls":
- * "off", "small" (no bulk so far), "suite", "kernel" (it refused); of "ktls" "rekey-unsupported": the
- * peer asked for a new key, and the connection is given up; else "". Static storage. */
+ * "off", "small" (no bulk so far), "suite", "kernel" (it refused); of "ktls" "rekey-unsupported":
+ * the peer asked for a new key, and the connection is given up; else "". Static storage. */
 const char *tls_client_engine(const struct tls_client *client, const char **out_reason);
 
 /** Octets that the library has tried to write behind the kernel's back, and that were dropped. */
