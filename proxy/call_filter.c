@@ -81,13 +81,13 @@ allow_sockets(scmp_filter_ctx filter, const struct socket_rule *rules, size_t co
     for (size_t i = 0; i < count; i++)
         if (seccomp_rule_add(
                 filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)rules[i].family),
+                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)rules[i].family, 0),
                 SCMP_A1(SCMP_CMP_MASKED_EQ, SOCK_TYPE_BITS, (scmp_datum_t)rules[i].type)) != 0)
             return false;
     /* The routing table is asked whether a destination is this host. */
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                            SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
-                            SCMP_A2(SCMP_CMP_EQ, NETLINK_ROUTE)) == 0;
+                            SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0),
+                            SCMP_A2(SCMP_CMP_EQ, NETLINK_ROUTE, 0)) == 0;
 }
 
 static bool
@@ -97,13 +97,13 @@ allow_with_limits(scmp_filter_ctx filter)
 
     for (size_t i = 0; i < COUNT(ioctls); i++)
         if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                             SCMP_A1(SCMP_CMP_EQ, ioctls[i])) != 0)
+                             SCMP_A1(SCMP_CMP_EQ, ioctls[i], 0)) != 0)
             return false;
     /* abort() ends this process, and nobody else. */
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, no_code) == 0 &&
            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, no_code) == 0 &&
            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid())) == 0;
+                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0)) == 0;
 }
 
 static bool
