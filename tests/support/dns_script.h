@@ -7,10 +7,11 @@
 
 #define DNS_SCRIPT_QUESTIONS_MAX 200
 
-/* zone: lines of "TYPE NAME STATE[@OWNER][/TTL] DATA ...". TYPE: mx, a, aaaa, cname, tlsa, soa, txt.
- * STATE: secure, insecure, or the reason of a failure, where "bogus" is one. OWNER: where the
+/* zone: lines of "TYPE NAME STATE[@OWNER][/TTL] DATA ...". TYPE: mx, a, aaaa, cname, tlsa, soa,
+ * txt. STATE: secure, insecure, or the reason of a failure, where "bogus" is one. OWNER: where the
  * records are, behind CNAMEs; "-" for no host name. TTL: 3600 without it. A name that stands
- * nowhere is securely denied. Data of MX: PREFERENCE:HOST; of TLSA: three digits, ':' and text; of TXT a word. */
+ * nowhere is securely denied. Data of MX: PREFERENCE:HOST; of TLSA: three digits, ':' and text; of
+ * TXT a word. */
 struct dns_script {
     const char *zone;
     bool full; /* no question can be asked */
