@@ -189,7 +189,9 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
         res = take_message(peer, message);
     if (res == RES_OK)
         return;
-    log_warn("event=link-closed worker=%u reason=%s", peer->worker, result_name(res));
+    /* A worker that is done closes its end, and nobody owes it an answer. */
+    log_line(res == RES_TEMPFAIL && peer->open == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+             "event=link-closed worker=%u reason=%s", peer->worker, result_name(res));
     close_peer(peer);
 }
 

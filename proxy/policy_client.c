@@ -169,7 +169,9 @@ lose_link(struct policy_client *client)
         ev_io_stop(client->loop, &client->writable);
         msg_link_free(client->link);
         client->link = NULL;
-        log_warn("event=policy-link-lost open=%u", HASH_COUNT(client->questions));
+        /* At a reload's end and a stop nobody waits for an answer. */
+        log_line(client->questions ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+                 "event=policy-link-lost open=%u", HASH_COUNT(client->questions));
     }
     HASH_ITER(hh, client->questions, question, next) { answer(client, question, NULL); }
 }
