@@ -3,6 +3,7 @@
 #include <confuse.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -738,6 +739,12 @@ ask_machine(struct parse *parse)
         int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 
         config->workers = count < (int)WORKERS_MAX ? (unsigned)count : WORKERS_MAX;
+    }
+    /* The default needs a machine that was prepared for it, as the package does; whoever names a
+     * user means it. */
+    if (line_of(parse, "user") == 0 && !getpwnam(config->user)) {
+        config->user[0] = '\0';
+        config->user_is_missing = true;
     }
     if (*config->hostname)
         return;

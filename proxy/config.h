@@ -34,9 +34,10 @@ struct config_listen {
 
 struct config {
     /* process */
-    char *hostname;   /* <gw> of our own replies */
-    char *user;       /* whom the children become when root starts; "" for nobody else */
-    unsigned workers; /* 1 .. 64; the key's 0 has become the number of CPUs */
+    char *hostname;       /* <gw> of our own replies */
+    char *user;           /* whom the children become when root starts; "" for nobody else */
+    bool user_is_missing; /* the default one; user is "" then */
+    unsigned workers;     /* 1 .. 64; the key's 0 has become the number of CPUs */
     enum log_level log_level;
     char *record_file;    /* "" for none */
     char *control_socket; /* "" for none */

@@ -198,6 +198,10 @@ config_warn_of_files(const struct config *config, config_warning *each, void *ar
           "stsgate policy, mode and reload will not reach the gateway" },
     };
 
+    if (config->user_is_missing && geteuid() == 0)
+        each(arg, "user: this machine has no user stsgate (adduser --system --group --home "
+                  "/var/lib/stsgate --no-create-home stsgate): the processes that talk to "
+                  "strangers stay root");
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         warn_of_file(&files[i], each, arg);
 }
