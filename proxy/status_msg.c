@@ -214,6 +214,8 @@ gateway_facts_read(struct span message, struct gateway_facts *out)
     for (size_t i = 0; i < out->override_count; i++) {
         pack_read_tuple(&r, 2);
         pack_read_text(&r, out->overrides[i].id, sizeof out->overrides[i].id);
+        if (!pack_is_text(span_of(out->overrides[i].id)))
+            pack_reader_fail(&r, RES_SYNTAX);
         out->overrides[i].until_s = pack_read_int(&r, INT64_MIN, INT64_MAX);
     }
     return pack_reader_end(&r);
