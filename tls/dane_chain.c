@@ -185,11 +185,11 @@ verify_with(struct dane_chain *c, X509 *anchor, struct path_facts *out)
     enum result res = RES_NOMEM;
 
     if (!c->links[0].x509 || !anchor) {
-        path_set(out, CHAIN_UNTRUSTED, "X509_V_ERR_UNSPECIFIED", "certificate that can't be read");
+        path_none(out, "X509_V_ERR_UNSPECIFIED", "certificate that can't be read");
         return RES_OK;
     }
     if (c->paths_left == 0) {
-        path_set(out, CHAIN_UNTRUSTED, "X509_V_ERR_UNSPECIFIED", "too many trust anchors");
+        path_none(out, "X509_V_ERR_UNSPECIFIED", "too many trust anchors");
         return RES_OK;
     }
     c->paths_left--;

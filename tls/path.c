@@ -85,6 +85,16 @@ path_set(struct path_facts *out, enum chain_state state, const char *error, cons
     reason_copy(out->reason, sizeof out->reason, reason);
 }
 
+static const struct path_validity never = { .from_s = INT64_MAX, .until_s = INT64_MIN };
+
+void
+path_none(struct path_facts *out, const char *error, const char *reason)
+{
+    path_set(out, CHAIN_UNTRUSTED, error, reason);
+    out->length = 0;
+    out->valid = never;
+}
+
 static void
 set_error(struct path_facts *out, int code)
 {
@@ -240,8 +250,6 @@ time_of(const ASN1_TIME *time, const ASN1_TIME *epoch, int64_t *out_s)
     return true;
 }
 
-static const struct path_validity never = { .from_s = INT64_MAX, .until_s = INT64_MIN };
-
 /* Not the second of a notAfter itself: versions of the library differ on it. */
 static enum result
 find_validity(STACK_OF(X509) * path, struct path_validity *out)
@@ -275,9 +283,7 @@ path_verify(X509_STORE *anchors, enum path_anchor kind, X509 *leaf, STACK_OF(X50
     enum result res = RES_NOMEM;
     X509_VERIFY_PARAM *param;
 
-    path_set(out, CHAIN_UNTRUSTED, "X509_V_ERR_UNSPECIFIED", "not verified");
-    out->length = 0;
-    out->valid = never;
+    path_none(out, "X509_V_ERR_UNSPECIFIED", "not verified");
     if (!store_ctx || !X509_STORE_CTX_init(store_ctx, anchors, leaf, others) ||
         !X509_STORE_CTX_set_purpose(store_ctx, X509_PURPOSE_SSL_SERVER))
         goto done;

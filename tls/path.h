@@ -40,7 +40,10 @@ enum path_anchor {
 MUST_CHECK enum result path_verify(X509_STORE *anchors, enum path_anchor kind, X509 *leaf,
                                    STACK_OF(X509) * others, int64_t now_s, struct path_facts *out);
 
-/** Fill state, error and reason. */
+/** All of out: untrusted for a reason that was there before any path. */
+void path_none(struct path_facts *out, const char *error, const char *reason);
+
+/** Fill state, error and reason, and leave the rest. */
 void path_set(struct path_facts *out, enum chain_state state, const char *error,
               const char *reason);
 

@@ -798,6 +798,29 @@ test_many_anchors(void **state)
     peer_chain_unref(chain);
 }
 
+/* There is no path then, and the anchor of DNS stands above all that was presented. */
+static void
+test_unreadable_leaf(void **state)
+{
+    static const struct dane_case c = { .records = { R(2, 0, 0, ROOT) } };
+    static const enum cert_id presented[] = { INTER, CERT_NONE };
+    struct peer_chain *inter = cert_family_present(&family, presented), *chain;
+    struct span ders[] = { span_of("no certificate"), inter->certs[0] };
+    struct dane_facts facts = { .key = KEY };
+    struct dane_host hosts[2] = { { .count = 0 } };
+
+    (void)state;
+    make_hosts(&c, false, hosts);
+    assert_int_equal(peer_chain_new(ders, ROWS(ders), &chain), RES_OK);
+    assert_int_equal(dane_check(chain, hosts, 1, CERTS_NOW, &facts), RES_OK);
+    assert_int_equal(facts.match, DANE_TA_BROKEN);
+    assert_string_equal(facts.reason, "certificate that can't be read");
+    assert_int_equal(facts.depth, 2);
+    dane_host_clear(&hosts[0]);
+    peer_chain_unref(chain);
+    peer_chain_unref(inter);
+}
+
 /* Out of memory nothing is claimed. */
 static void
 test_out_of_memory(void **state)
@@ -846,9 +869,8 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_tiny_records),
-        cmocka_unit_test(test_key_of_unknown_kind),
-        cmocka_unit_test(test_many_anchors),
+        cmocka_unit_test(test_tiny_records),  cmocka_unit_test(test_key_of_unknown_kind),
+        cmocka_unit_test(test_many_anchors),  cmocka_unit_test(test_unreadable_leaf),
         cmocka_unit_test(test_out_of_memory),
     };
     struct CMUnitTest tests[ROWS(cases) + ROWS(others)] = { 0 };
