@@ -104,25 +104,6 @@ check_readable(const char *key, const char *path, char *error, size_t error_size
     return RES_SYNTAX;
 }
 
-/* May account, or who runs this when it is NULL, make files in the folder of path, and write the
- * one that is there? errno tells why not. */
-static bool
-is_writable(const char *path, const struct account *account)
-{
-    char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    struct stat st;
-
-    snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-    if (!account)
-        return access(folder, W_OK | X_OK) == 0;
-    if (stat(folder, &st) != 0)
-        return false;
-    errno = EACCES;
-    return account_may_write(account, &st) &&
-           (stat(path, &st) != 0 || account_may_write(account, &st));
-}
-
 /* Only root can become somebody else, and must (proxy/sandbox.h). */
 static enum result
 check_user(const struct config *config, char *error, size_t error_size)
@@ -163,21 +144,87 @@ config_check_files(const struct config *config, char *error, size_t error_size)
     return res;
 }
 
-struct file_warning {
-    const char *key, *path;
-    const struct account *account; /* who is to write there; NULL: who runs this */
-    const char *consequence;
-};
-
-static void
-warn_of_file(const struct file_warning *file, config_warning *each, void *arg)
+/* Who is to write files: account, or NULL for who runs this. */
+static const struct account *
+find_writer(const struct config *config, struct account *account)
 {
-    char text[PATH_MAX + 256];
+    char error[256];
 
-    if (!*file->path || is_writable(file->path, file->account))
+    return *config->user && geteuid() == 0 &&
+                   account_find(config->user, account, error, sizeof error) == RES_OK
+               ? account
+               : NULL;
+}
+
+/* What is wrong with a file that writer is to write; NULL: nothing, or none is wanted. */
+static const char *
+what_forbids(const char *path, const struct account *writer)
+{
+    int error = 0;
+
+    if (*path)
+        error = writer ? account_try_file(writer, path) : account_try_own_file(path);
+    if (error == EINVAL)
+        return "is not a regular file";
+    return error ? strerror(error) : NULL;
+}
+
+enum result
+config_check_records(const struct config *config, char *error, size_t error_size)
+{
+    struct account account;
+    const struct account *writer = find_writer(config, &account);
+    const char *why = what_forbids(config->record_file, writer);
+
+    if (!why)
+        return RES_OK;
+    snprintf(error, error_size,
+             "record_file: %s: %s%s%s: the gateway will not start; make its folder, writable for "
+             "that user, or name another",
+             config->record_file, why, writer ? " for the user " : " for who runs this",
+             writer ? writer->name : "");
+    return RES_DENIED;
+}
+
+/* An SQLite file needs room beside it for its journal. */
+static void
+warn_of_store(const char *key, const char *path, const struct account *writer,
+              const char *consequence, config_warning *each, void *arg)
+{
+    const char *why = what_forbids(path, writer);
+    char text[PATH_MAX + 256], journal[PATH_MAX];
+
+    if (!why) {
+        snprintf(journal, sizeof journal, "%s-wal", path);
+        why = *path ? what_forbids(journal, writer) : NULL;
+    }
+    if (!why)
         return;
-    snprintf(text, sizeof text, "%s: %s: %s%s: %s", file->key, file->path, strerror(errno),
-             file->account ? " for the user of the configuration" : "", file->consequence);
+    snprintf(text, sizeof text, "%s: %s: %s for %s: %s", key, path, why,
+             writer ? writer->name : "who runs this", consequence);
+    each(arg, text);
+}
+
+/* The supervisor makes it, and the folder it is in (proxy/command_socket.h). */
+static void
+warn_of_control_socket(const char *path, config_warning *each, void *arg)
+{
+    const char *why = NULL;
+    char text[PATH_MAX + 256], folder[PATH_MAX];
+    struct stat st;
+
+    if (!*path)
+        return;
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        why = "is there, and is no socket";
+    else if (*folder && access(folder, W_OK | X_OK) != 0)
+        why = strerror(errno);
+    if (!why)
+        return;
+    snprintf(text, sizeof text,
+             "control_socket: %s: %s: stsgate policy, mode and reload will not reach the gateway",
+             path, why);
     each(arg, text);
 }
 
@@ -185,23 +232,15 @@ void
 config_warn_of_files(const struct config *config, config_warning *each, void *arg)
 {
     struct account account;
-    char error[256];
-    bool changes = *config->user && geteuid() == 0 &&
-                   account_find(config->user, &account, error, sizeof error) == RES_OK;
-    const struct account *children = changes ? &account : NULL;
-    const struct file_warning files[] = {
-        { "record_file", config->record_file, children, "the gateway will not start" },
-        { "store_file", config->store_file, children, "policies will not survive a restart" },
-        { "tlsrpt_store_file", config->tlsrpt_store_file, children,
-          "nothing will be counted for reports, and none sent" },
-        { "control_socket", config->control_socket, NULL,
-          "stsgate policy, mode and reload will not reach the gateway" },
-    };
+    const struct account *writer = find_writer(config, &account);
 
     if (config->user_is_missing && geteuid() == 0)
         each(arg, "user: this machine has no user stsgate (adduser --system --group --home "
                   "/var/lib/stsgate --no-create-home stsgate): the processes that talk to "
                   "strangers stay root");
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        warn_of_file(&files[i], each, arg);
+    warn_of_store("store_file", config->store_file, writer, "policies will not survive a restart",
+                  each, arg);
+    warn_of_store("tlsrpt_store_file", config->tlsrpt_store_file, writer,
+                  "nothing will be counted for reports, and none sent", each, arg);
+    warn_of_control_socket(config->control_socket, each, arg);
 }

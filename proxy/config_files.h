@@ -11,8 +11,13 @@
 MUST_CHECK enum result config_check_files(const struct config *config, char *error,
                                           size_t error_size);
 
-/** Folders that do not exist, or are not writable: they may before it starts, and the store and the
- * control socket it can do without. */
+/** Whether the gateway's user could write record_file, without which it does not start; who runs
+ * this counts as that user unless root does. error: as above. RES_DENIED. Forks: not from an event
+ * loop. */
+MUST_CHECK enum result config_check_records(const struct config *config, char *error,
+                                            size_t error_size);
+
+/** What it can do without: stores, the control socket, a user of its own. Forks, too. */
 void config_warn_of_files(const struct config *config, config_warning *each, void *arg);
 
 #endif

@@ -109,7 +109,8 @@ verb_run(int argc, char **argv)
         return EXIT_USAGE;
     }
     log_init("stsgate", config->log_level);
-    if (config_check_files(config, error, sizeof error) != RES_OK) {
+    if (config_check_files(config, error, sizeof error) != RES_OK ||
+        config_check_records(config, error, sizeof error) != RES_OK) {
         fprintf(stderr, "%s: %s\n", path, error);
         goto done;
     }
@@ -167,7 +168,8 @@ verb_config(int argc, char **argv)
         fprintf(stderr, "%s\n", error);
         return EXIT_USAGE;
     }
-    if (config_check_files(config, error, sizeof error) != RES_OK) {
+    if (config_check_files(config, error, sizeof error) != RES_OK ||
+        config_check_records(config, error, sizeof error) != RES_OK) {
         fprintf(stderr, "%s: %s\n", path, error);
         config_free(config);
         return EXIT_USAGE;

@@ -96,6 +96,24 @@ def a_user_who_is_not_there_stops_the_start(t):
         t.gateway.configure("")
 
 
+@case(only=ONCE)
+def a_record_file_out_of_reach_stops_the_start(t):
+    """TC-OPS-02: `config check` says so before, for the user who is to write; a reload changes nothing."""
+    closed = t.lab.folder / "closed"
+    closed.mkdir(mode=0o700)
+    t.gateway.configure(f'user = "nobody"\nrecord_file = "{closed}/records.msgpack"')
+    try:
+        for verb in (("config", "check"), ("run",)):
+            done = t.gateway.command(*verb)
+            equal(done.returncode, 2, verb)
+            assert "Permission denied for the user nobody: the gateway will not start" in done.stderr, done.stderr
+            equal(done.stdout, "", f"output of {verb}")
+        equal(t.gateway.command("reload").returncode, 1, "reload")
+        equal(t.gateway.command("status").returncode, 0, "the gateway serves on")
+    finally:
+        t.gateway.configure("")
+
+
 # ---- the packet rules ----
 
 def rules(t, *arguments):
