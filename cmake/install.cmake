@@ -7,8 +7,10 @@ install(TARGETS stsgate-worker stsgate-policy stsgate-check stsgate-status
 file(GLOB documents ${PROJECT_SOURCE_DIR}/docs/*.md)
 install(FILES ${documents} ${PROJECT_SOURCE_DIR}/README.md
     DESTINATION share/doc/stsgate COMPONENT gateway)
-install(FILES ${PROJECT_BINARY_DIR}/man/stsgate.conf.5
-    DESTINATION share/man/man5 OPTIONAL COMPONENT gateway)
+foreach(page ${MANUAL_PAGES})
+    string(REGEX MATCH "[0-9]$" section ${page})
+    install(FILES ${page} DESTINATION share/man/man${section} COMPONENT gateway)
+endforeach()
 install(FILES ${PROJECT_SOURCE_DIR}/deploy/stsgate.conf
     DESTINATION share/doc/stsgate/examples COMPONENT gateway)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/deploy/nftables

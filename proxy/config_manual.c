@@ -69,5 +69,5 @@ config_manual_write(FILE *out)
     fputs(".SH SECTIONS\nNAME \"TITLE\" { KEY = VALUE ... }, any number of each.\n", out);
     for (unsigned i = 0; i < CONFIG_SECTIONS; i++)
         put_section(out, (enum config_section)i);
-    fputs(".SH SEE ALSO\n.BR stsgate (8)\n", out);
+    fputs(".SH SEE ALSO\n.BR stsgate (8) ,\n.BR stsgate\\-records (5)\n", out);
 }

@@ -31,7 +31,7 @@ static const char help[] =
     "Which records; all that is given must hold:\n"
     "  --domain NAME     of this recipient or policy domain\n"
     "  --mx NAME         of this MX host\n"
-    "  --event EVENT     recipient, session, survey, policy, process\n"
+    "  --event EVENT     recipient, session, survey, relay, passthrough, policy, process\n"
     "  --outcome WORD    delivered, refused, rejected, failed\n"
     "  --verdict WORD    allow, refuse\n"
     "  --would WORD      allow, refuse: with everything enforced\n"

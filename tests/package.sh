@@ -79,6 +79,10 @@ said=$(stsgate config check 2>&1) || die "the configuration that is installed: $
 [[ $said == *"rollout is survey"* ]] || die "it does not survey"
 ok "a fresh installation is good, and surveys"
 [ -s /usr/share/doc/stsgate/operator-guide.md ] || die "no page tells how to go on"
+for page in man8/stsgate.8 man5/stsgate.conf.5 man5/stsgate-records.5; do
+    dpkg -L stsgate | grep -q "^/usr/share/man/$page.gz$" || die "no page $page"
+done
+ok "manual pages"
 systemd-analyze verify --man=no /lib/systemd/system/stsgate*.service \
     /lib/systemd/system/stsgate.socket 2>&1 | grep -i stsgate | grep -v 'nftables.service' && die "the units"
 logrotate -d /etc/logrotate.d/stsgate >/tmp/out 2>&1 || die "logrotate: $(cat /tmp/out)"
