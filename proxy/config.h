@@ -1,4 +1,4 @@
-/* proxy/config.h: the configuration file: one table of keys (config.c), read by libconfuse.
+/* proxy/config.h: the configuration file: one table of keys (config_keys.c), read by libconfuse.
  * Context: the supervisor reads and checks the file; each child gets the same bytes by a sealed
  * memory file and parses them itself, so that all see one version. A struct config is read-only. */
 #ifndef STSGATE_PROXY_CONFIG_H
@@ -165,7 +165,8 @@ void config_free(struct config *config); /* NULL is allowed */
 MUST_CHECK enum result config_read(const char *path, struct config **out, char **out_text,
                                    size_t *out_text_len, char *error, size_t error_size);
 
-/* How a value is written, and what it becomes in struct config. */
+/* How a value is written, and what it becomes in struct config. Those of char * come first,
+ * lists last. */
 enum config_type {
     CONFIG_TEXT_HOST,      /* char *: a host name, or "" */
     CONFIG_USER,           /* char *: a user's name, or "" */

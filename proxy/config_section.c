@@ -521,7 +521,7 @@ config_section_end(enum config_section section, struct config *config, char *err
     struct rules *rules = &config->rules;
     const char *why;
 
-    if (section == CONFIG_CLIENT) /* all of them, when the keys beside are known: config.c */
+    if (section == CONFIG_CLIENT) /* all of them, when the keys beside are known: config_check.c */
         return RES_OK;
     if (section == CONFIG_REPLY) /* one key, and it was given */
         return RES_OK;

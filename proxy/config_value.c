@@ -35,11 +35,13 @@ static const struct {
 bool
 config_type_is_list(enum config_type type)
 {
-    return type == CONFIG_LIST_TPROXY || type == CONFIG_LIST_REDIRECT ||
-           type == CONFIG_LIST_PROXY || type == CONFIG_LIST_PORT || type == CONFIG_LIST_NET ||
-           type == CONFIG_LIST_PROXY_NET || type == CONFIG_LIST_DOMAIN ||
-           type == CONFIG_LIST_PUBLIC || type == CONFIG_LIST_BYPASS ||
-           type == CONFIG_LIST_INTERFACE;
+    return type >= CONFIG_LIST_TPROXY;
+}
+
+bool
+config_type_is_text(enum config_type type)
+{
+    return type <= CONFIG_FORWARD;
 }
 
 /* The one shape of message for a value that does not fit. Returns RES_SYNTAX. */

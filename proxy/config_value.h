@@ -5,7 +5,9 @@
 
 #include "proxy/config.h"
 
+/** Is the field a list; a char * of its own? */
 bool config_type_is_list(enum config_type type);
+bool config_type_is_text(enum config_type type);
 
 /** Is text an absolute path without control characters? */
 bool config_is_path(const char *text);
