@@ -88,4 +88,4 @@ if [page.name for page in pages] != ["stsgate-records.5", "stsgate.8", "stsgate.
     problems.append(f"pages: {pages}")
 for one in pages:
     check_language(one)
-sys.exit("\n".join(problems))
+sys.exit("\n".join(problems) or None)
