@@ -181,7 +181,8 @@ serve(int fd)
     struct lookup_config config = { .resolver = &resolver,
                                     .uncached = &resolver,
                                     .discovery = discovery,
-                                    .memory = addr_memory_new(),
+                                    .memory = addr_memory_new(ADDR_MEMORY_S),
+                                    .dane_memory = addr_memory_new(ADDR_MEMORY_DANE_S),
                                     .clock = clock,
                                     .rules = &rules,
                                     .rollout = &rules.rollout,
@@ -190,7 +191,7 @@ serve(int fd)
                                     .ttl_max_s = 60 };
     struct policy_server *server = policy_server_new(loop, &config);
 
-    if (!server || !discovery || !fetcher || !config.memory)
+    if (!server || !discovery || !fetcher || !config.memory || !config.dane_memory)
         abort();
     fill_cache(cache, clock_wall_s(&clock));
     resolver.loop = loop;

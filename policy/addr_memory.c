@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-/* Only a keyed hash of host and address is kept: 64 secret bits make a chance match one in 10^14.
+/* Only a keyed hash of name and address is kept: 64 secret bits make a chance match one in 10^14.
  */
 struct seen {
     uint64_t key;
@@ -15,25 +15,30 @@ struct seen {
 };
 
 struct addr_memory {
+    int64_t for_s;
     struct seen *pairs; /* in the order they were noted last */
 };
 
 static uint64_t
-pair_key(const char *host, const struct ip_addr *addr)
+pair_key(const char *name, const struct ip_addr *addr)
 {
     char bytes[HOSTNAME_MAX + 1 + sizeof *addr] = { 0 };
-    size_t len = strnlen(host, HOSTNAME_MAX);
+    size_t len = strnlen(name, HOSTNAME_MAX);
 
-    memcpy(bytes, host, len);
+    memcpy(bytes, name, len);
     bytes[len++] = '\0';
     memcpy(bytes + len, addr, sizeof *addr);
     return hash_bytes(bytes, len + sizeof *addr);
 }
 
 struct addr_memory *
-addr_memory_new(void)
+addr_memory_new(int64_t for_s)
 {
-    return calloc(1, sizeof(struct addr_memory));
+    struct addr_memory *memory = calloc(1, sizeof *memory);
+
+    if (memory)
+        memory->for_s = for_s;
+    return memory;
 }
 
 void
@@ -52,10 +57,10 @@ addr_memory_free(struct addr_memory *memory)
 }
 
 void
-addr_memory_note(struct addr_memory *memory, const char *host, const struct ip_addr *addr,
+addr_memory_note(struct addr_memory *memory, const char *name, const struct ip_addr *addr,
                  int64_t now_s)
 {
-    uint64_t key = pair_key(host, addr);
+    uint64_t key = pair_key(name, addr);
     struct seen *pair;
 
     HASH_FIND(hh, memory->pairs, &key, sizeof key, pair);
@@ -80,12 +85,28 @@ addr_memory_note(struct addr_memory *memory, const char *host, const struct ip_a
 }
 
 bool
-addr_memory_has(const struct addr_memory *memory, const char *host, const struct ip_addr *addr,
+addr_memory_has(const struct addr_memory *memory, const char *name, const struct ip_addr *addr,
                 int64_t now_s)
 {
-    uint64_t key = pair_key(host, addr);
+    uint64_t key = pair_key(name, addr);
     struct seen *pair;
 
     HASH_FIND(hh, memory->pairs, &key, sizeof key, pair);
-    return pair && now_s - pair->at_s <= ADDR_MEMORY_S;
+    return pair && now_s - pair->at_s <= memory->for_s;
+}
+
+bool
+addr_memory_take(struct addr_memory *memory, const char *name, const struct ip_addr *addr,
+                 int64_t now_s)
+{
+    bool had = addr_memory_has(memory, name, addr, now_s);
+    uint64_t key = pair_key(name, addr);
+    struct seen *pair;
+
+    HASH_FIND(hh, memory->pairs, &key, sizeof key, pair);
+    if (pair) {
+        HASH_DEL(memory->pairs, pair);
+        free(pair);
+    }
+    return had;
 }

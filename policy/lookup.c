@@ -92,6 +92,24 @@ choose_names(struct lookup *l)
     return identity_choose(&l->set, policy_patterns(l->req), l->req);
 }
 
+/* A zone that is insecure now where it was signed is a downgrade that DNSSEC permits: it is
+ * accepted, and said once (TC-DANE-42). */
+static void
+remember_dane(const struct lookup *l, enum dane_state state)
+{
+    struct addr_memory *memory = l->config->dane_memory;
+    int64_t now_s = clock_wall_s(&l->config->clock);
+    const char *domain = l->req->domain;
+
+    if (state == DANE_SECURE)
+        addr_memory_note(memory, domain, &l->request.destination, now_s);
+    if (state != DANE_NONE || !addr_memory_take(memory, domain, &l->request.destination, now_s))
+        return;
+    policy_stats_add(l->config->stats, STAT_DANE_ENDED);
+    log_warn("event=dane-ended domain=%s mx_records=%s", domain,
+             l->set.security == DNS_SECURE ? "secure" : "insecure");
+}
+
 /* What DANE demands, with the hosts in the order of the names (PRX-017). */
 static void
 take_dane(struct lookup *l)
@@ -158,6 +176,9 @@ on_dane(void *arg, struct dane_result *result)
     struct lookup *l = arg;
 
     l->dane = *result;
+    if (l->req &&
+        (!l->rule || l->rule->action != RULE_NO_DANE)) /* hosts may be left out on purpose */
+        remember_dane(l, result->state);
     close_part(l);
 }
 

@@ -17,6 +17,7 @@ struct lookup_config {
     struct resolver *uncached; /* for re-checks (STS-103) */
     struct sts_discovery *discovery;
     struct addr_memory *memory;
+    struct addr_memory *dane_memory; /* of domains with TLSA records at an address */
     struct clock clock;
     const struct rules *rules;     /* overrides and smart hosts of the configuration */
     const struct rollout *rollout; /* as it is now: a control command may have changed it */

@@ -52,6 +52,7 @@ static const char *const names[POLICY_STATS] = {
     [STAT_DANE_NONE] = "dane_none",
     [STAT_DANE_SECURE] = "dane_secure",
     [STAT_DANE_FAILED] = "dane_failed",
+    [STAT_DANE_ENDED] = "dane_ended",
     [STAT_DANE_PROBES] = "dane_probes",
     [STAT_DANE_PROBES_FAILED] = "dane_probes_failed",
     [STAT_DANE_BLIND] = "dane_blind",

@@ -66,6 +66,7 @@ enum policy_stat {
     STAT_DANE_NONE,
     STAT_DANE_SECURE,
     STAT_DANE_FAILED,
+    STAT_DANE_ENDED,         /* none now where there were records (TC-DANE-42) */
     STAT_DANE_PROBES,        /* self-tests made */
     STAT_DANE_PROBES_FAILED, /* of these */
     STAT_DANE_BLIND,         /* no counter: 1 while the last self-test has failed, else 0 */

@@ -33,7 +33,7 @@ struct policy_process {
     struct sts_keeper *keeper;
     struct record_sink *records;
     struct sts_fetcher *policies;
-    struct addr_memory *memory;
+    struct addr_memory *memory, *dane_memory;
     struct dane_probe *probe; /* NULL: DANE is off */
     struct sts_discovery *discovery;
     struct sts_refresh *refresh;
@@ -435,12 +435,14 @@ open_all(struct policy_process *p)
     if (!open_records(p) || !open_resolver(p, false, &p->resolver) ||
         !open_resolver(p, true, &p->uncached) || !open_fetcher(p) || !open_policies(p))
         return false;
-    p->memory = addr_memory_new();
+    p->memory = addr_memory_new(ADDR_MEMORY_S);
+    p->dane_memory = addr_memory_new(ADDR_MEMORY_DANE_S);
     p->lookups = (struct lookup_config){
         .resolver = p->resolver,
         .uncached = p->uncached,
         .discovery = p->discovery,
         .memory = p->memory,
+        .dane_memory = p->dane_memory,
         .clock = clock_system(),
         .rules = &c->rules,
         .rollout = &p->rollout,
@@ -461,7 +463,7 @@ open_all(struct policy_process *p)
                                  .port = c->destination_port_count ? c->destination_ports[0] : 25 };
     p->rollout = c->rules.rollout;
     p->server = policy_server_new(p->loop, &p->lookups);
-    if (!p->memory || !p->server)
+    if (!p->memory || !p->dane_memory || !p->server)
         return false;
     open_reporter(p);
     return open_probe(p);
@@ -549,6 +551,7 @@ close_all(struct policy_process *p)
     sts_cache_free(p->cache);
     sts_keeper_free(p->keeper);
     addr_memory_free(p->memory);
+    addr_memory_free(p->dane_memory);
     dane_probe_free(p->probe);
     child_channel_clear(&p->channel);
     config_free(p->config);

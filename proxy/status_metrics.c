@@ -135,6 +135,8 @@ static const struct stat_row {
       STAT_STORE_LOST, "store_" },
     { "stsgate_dane_lookups_total", "result", "Look-ups of TLSA records for mail.", STAT_DANE_NONE,
       STAT_DANE_FAILED, "dane_" },
+    { "stsgate_dane_ended_total", NULL, "Domains that had TLSA records, and have none now.",
+      STAT_DANE_ENDED, STAT_DANE_ENDED, "" },
     { "stsgate_dane_probes_total", "kind", "Self-tests of DNSSEC validation.", STAT_DANE_PROBES,
       STAT_DANE_PROBES_FAILED, "dane_" },
 };

@@ -40,7 +40,7 @@ has(const struct addr_memory *memory, const char *host, const char *text, int64_
 static int
 set_up(void **state)
 {
-    *state = addr_memory_new();
+    *state = addr_memory_new(ADDR_MEMORY_S);
     return *state ? 0 : -1;
 }
 
@@ -81,6 +81,21 @@ test_one_day(void **state)
     assert_true(has(*state, "mx.a.example", "2001:db8::1", NOW_S - 1));
 }
 
+/* Taken once, and gone; one that is too old is not there to be taken. */
+static void
+test_take(void **state)
+{
+    struct ip_addr a = addr("192.0.2.1"), b = addr("192.0.2.2");
+
+    addr_memory_note(*state, "d.example", &a, NOW_S);
+    addr_memory_note(*state, "d.example", &b, NOW_S);
+    assert_false(addr_memory_take(*state, "other.example", &a, NOW_S));
+    assert_true(addr_memory_take(*state, "d.example", &a, NOW_S + ADDR_MEMORY_S));
+    assert_false(addr_memory_take(*state, "d.example", &a, NOW_S));
+    assert_false(addr_memory_take(*state, "d.example", &b, NOW_S + ADDR_MEMORY_S + 1));
+    assert_false(addr_memory_has(*state, "d.example", &b, NOW_S));
+}
+
 /* At the bound those that were seen longest ago go, in that order. */
 static void
 test_bound(void **state)
@@ -114,7 +129,7 @@ test_no_memory(void **state)
         struct addr_memory *memory;
 
         alloc_fail_after(n);
-        memory = addr_memory_new();
+        memory = addr_memory_new(ADDR_MEMORY_S);
         if (memory)
             addr_memory_note(memory, "mx.a.example", &kept, NOW_S);
         happened = alloc_fail_happened();
@@ -161,6 +176,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         ROW(test_pairs),
         ROW(test_one_day),
+        ROW(test_take),
         ROW(test_bound),
         cmocka_unit_test(test_no_memory),
         ROW(test_no_memory_to_grow),

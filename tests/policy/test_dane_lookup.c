@@ -466,7 +466,7 @@ set_up(void **state)
 {
     w = (struct world){ 0 };
     dns_script = (struct dns_script){ 0 };
-    w.memory = addr_memory_new();
+    w.memory = addr_memory_new(ADDR_MEMORY_S);
     (void)state;
     return w.memory ? 0 : -1;
 }
@@ -484,7 +484,7 @@ test_row(void **state)
 {
     const struct row *row = *state;
 
-    w = (struct world){ .memory = addr_memory_new() };
+    w = (struct world){ .memory = addr_memory_new(ADDR_MEMORY_S) };
     dns_script = (struct dns_script){ 0 };
     assert_non_null(w.memory);
     look_up(row);

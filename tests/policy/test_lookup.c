@@ -1,7 +1,8 @@
 /* tests/policy/test_lookup.c: one question of a worker to its end: whether DANE is looked at, by
  * key and override, what it does to the TLS floor and to the time that an answer may be reused
- * (DANE-001, DANE-009, DANE-021, DANE-041, DANE-042, DANE-044, PRX-017, PRX-024, TLS-020). DNS is a
- * script, and sts_discover() is this file's. */
+ * (DANE-001, DANE-009, DANE-021, DANE-041, DANE-042, DANE-044, PRX-017, PRX-024, TLS-020); what is
+ * said when a domain's DANE ends (TC-DANE-42). DNS is a script, and sts_discover() is this file's.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,11 +42,13 @@ sts_discover(struct sts_discovery *d, const char *domain, enum sts_purpose purpo
     done(arg, &finding);
 }
 
+static int64_t now_s = NOW_S;
+
 static int64_t
 clock_ns(void *arg)
 {
     (void)arg;
-    return NOW_S * INT64_C(1000000000);
+    return now_s * INT64_C(1000000000);
 }
 
 #define SECURE_ZONE                                                                                \
@@ -259,7 +262,8 @@ test_row(void **state)
     char cached, uncached; /* two resolvers: only their addresses matter */
     const struct lookup_config config = { .resolver = (struct resolver *)(void *)&cached,
                                           .uncached = (struct resolver *)(void *)&uncached,
-                                          .memory = addr_memory_new(),
+                                          .memory = addr_memory_new(ADDR_MEMORY_S),
+                                          .dane_memory = addr_memory_new(ADDR_MEMORY_DANE_S),
                                           .clock = { .wall_ns = clock_ns, .mono_ns = clock_ns },
                                           .rules = &rules,
                                           .rollout = &rollout,
@@ -304,13 +308,95 @@ test_row(void **state)
     name_list_clear(&rule.mx);
     net_list_clear(&host.destinations);
     addr_memory_free(config.memory);
+    addr_memory_free(config.dane_memory);
+}
+
+/* TC-DANE-42: the zones of a domain one after another, and how often it was said that its DANE has
+ * ended. */
+static const struct history {
+    const char *name;
+    const char *zones[4];
+    enum rule_action last_action;
+    int64_t pause_s; /* before the last */
+    uint64_t want_ended;
+} histories[] = {
+    { "TC-DANE-42 never had any", { INSECURE_ZONE, INSECURE_ZONE }, .want_ended = 0 },
+    { "TC-DANE-42 the zone became insecure", { SECURE_ZONE, INSECURE_ZONE }, .want_ended = 1 },
+    { "TC-DANE-42 said once", { SECURE_ZONE, INSECURE_ZONE, INSECURE_ZONE }, .want_ended = 1 },
+    { "TC-DANE-42 and again when it had come back",
+      { SECURE_ZONE, INSECURE_ZONE, SECURE_ZONE, INSECURE_ZONE },
+      .want_ended = 2 },
+    { "TC-DANE-42 a failure is none", { SECURE_ZONE, BROKEN_ZONE }, .want_ended = 0 },
+    { "TC-DANE-42 nor does it make one forget",
+      { SECURE_ZONE, BROKEN_ZONE, INSECURE_ZONE },
+      .want_ended = 1 },
+    { "TC-DANE-42 an exception is no end",
+      { SECURE_ZONE, SECURE_ZONE },
+      .last_action = RULE_NO_DANE,
+      .want_ended = 0 },
+    { "TC-DANE-42 in the last second of the memory",
+      { SECURE_ZONE, INSECURE_ZONE },
+      .pause_s = ADDR_MEMORY_DANE_S,
+      .want_ended = 1 },
+    { "TC-DANE-42 too long ago",
+      { SECURE_ZONE, INSECURE_ZONE },
+      .pause_s = ADDR_MEMORY_DANE_S + 1,
+      .want_ended = 0 },
+};
+
+static void
+test_history(void **state)
+{
+    const struct history *h = *state;
+    struct policy_stats stats = { { 0 } };
+    struct rule rule = { .id = "r", .action = h->last_action, .until_s = INT64_MAX };
+    struct rules rules = { .rules = &rule };
+    const struct rollout rollout = { .mode = ROLLOUT_ENFORCE, .percent = 100 };
+    char cached;
+    const struct lookup_config config = { .resolver = (struct resolver *)(void *)&cached,
+                                          .memory = addr_memory_new(ADDR_MEMORY_S),
+                                          .dane_memory = addr_memory_new(ADDR_MEMORY_DANE_S),
+                                          .stats = &stats,
+                                          .clock = { .wall_ns = clock_ns, .mono_ns = clock_ns },
+                                          .rules = &rules,
+                                          .rollout = &rollout,
+                                          .dane = true,
+                                          .validates = true,
+                                          .tls_minimum = SITE_FLOOR,
+                                          .tls_opportunistic_minimum = LOW_FLOOR,
+                                          .ttl_max_s = 300 };
+    struct policy_request request = { .domain = "d.test", .port = 25 };
+
+    policy_text = NULL;
+    assert_int_equal(ip_addr_parse("192.0.2.1", &request.destination), RES_OK);
+    for (size_t i = 0; i < ROWS(h->zones) && h->zones[i]; i++) {
+        bool is_last = i + 1 == ROWS(h->zones) || !h->zones[i + 1];
+
+        dns_script = (struct dns_script){ .zone = h->zones[i] };
+        rules.rule_count = is_last && h->last_action != RULE_NONE;
+        now_s = NOW_S + (is_last ? h->pause_s : 0);
+        answered = NULL;
+        lookup_start(&config, &request, on_done, NULL);
+        dns_script_pump();
+        assert_non_null(answered);
+        requirement_unref(answered);
+    }
+    now_s = NOW_S;
+    assert_int_equal(stats.counts[STAT_DANE_ENDED], h->want_ended);
+    addr_memory_free(config.memory);
+    addr_memory_free(config.dane_memory);
 }
 
 int
 main(void)
 {
-    static struct CMUnitTest tests[ROWS(rows)];
+    static struct CMUnitTest tests[ROWS(rows) + ROWS(histories)];
 
+    for (size_t i = 0; i < ROWS(histories); i++)
+        tests[ROWS(rows) + i] =
+            (struct CMUnitTest){ .name = histories[i].name,
+                                 .test_func = test_history,
+                                 .initial_state = (void *)(uintptr_t)&histories[i] };
     for (size_t i = 0; i < ROWS(rows); i++)
         tests[i] = (struct CMUnitTest){ .name = rows[i].name,
                                         .test_func = test_row,

@@ -171,7 +171,7 @@ set_up(void **state)
 {
     (void)state;
     w = (struct world){ .now_s = NOW_S, .mx_ttl_s = 3600, .addr_ttl_s = 300 };
-    w.memory = addr_memory_new();
+    w.memory = addr_memory_new(ADDR_MEMORY_S);
     return w.memory ? 0 : -1;
 }
 
@@ -376,7 +376,7 @@ test_no_memory(void **state)
     w.hosts[1] = (struct host){ "mx2.a.example", { "192.0.2.2" }, "real.b.example", false };
     for (unsigned n = 0; happened; n++) {
         addr_memory_free(w.memory);
-        w.memory = addr_memory_new();
+        w.memory = addr_memory_new(ADDR_MEMORY_S);
         assert_non_null(w.memory);
         w.asked_count = w.answered = 0;
         alloc_fail_after(n);
