@@ -17,7 +17,7 @@ session_starttls_shown(const struct session *s)
 
     switch (s->info.client_starttls) {
     case CLIENT_STARTTLS_TERMINATE:
-        if (s->info.client_tls.version)
+        if (s->info.client_tls.version || s->authenticated)
             return 0;
         return s->obs->stage == TLS_STAGE_DONE ? EHLO_STARTTLS : listed;
     case CLIENT_STARTTLS_PASSTHROUGH:
@@ -55,8 +55,10 @@ session_must_begin_tls(const struct session *s, enum smtp_verb verb)
 enum reply_row
 session_starttls(struct session *s)
 {
-    if (s->info.client_tls.version)
-        return REPLY_BAD_SEQUENCE; /* PRX-043 */
+    /* Once only (PRX-043). Nor behind AUTH in clear: who said that is forgotten with the rest of
+     * what came in clear (RFC 3207 4.2), which cannot be said to the MX. */
+    if (s->info.client_tls.version || s->authenticated)
+        return REPLY_BAD_SEQUENCE;
     if (!(s->announced & EHLO_STARTTLS))
         return REPLY_NO_STARTTLS;
     if (s->info.client_starttls == CLIENT_STARTTLS_PASSTHROUGH) {

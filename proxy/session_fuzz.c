@@ -1,10 +1,10 @@
 /* proxy/session_fuzz.c: client, MX, clock, policy process and handshakes, all out of one input,
  * around the real session; tests/proxy/session_model.h says what must hold after every step.
  *
- * The input: SETTINGS octets that say who demands what and in what pieces bytes arrive, then steps.
- * A step is one octet, its low half what happens, its high half how; some take octets of text
- * behind it. With RAW set the steps are only the text of both sides, and the world answers by
- * itself. At the end time passes until the session is over, which it must be. */
+ * The input: octets that say who is there and who demands what (tests/proxy/session_settings.h),
+ * then steps. A step is one octet, its low half what happens, its high half how; some take octets
+ * of text behind it. With SESSION_RAW the steps are only the text of both sides, and the world
+ * answers by itself. At the end time passes until the session is over, which it must be. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,23 +16,11 @@
 #include <stdlib.h>
 
 #include "tests/proxy/session_model.h"
+#include "tests/proxy/session_settings.h"
 
-#define SETTINGS 5u
 #define AUTO_STEPS 40u    /* of the world in a row */
 #define LAST_TIMEOUTS 12u /* more than any session needs to end */
 #define INPUT_MAX 4096u   /* so that records and pipes suffice */
-#define DEMANDS 16u
-#define GOOD_KEY 1
-
-enum { /* of the first octet */
-       RAW = 1 << 0,
-       FEW_RECIPIENTS = 1 << 1,
-       SHORT_BUDGET = 1 << 2,
-       TLS_REQUIRED = 1 << 3,
-       NO_FALLBACK = 1 << 4,
-       CLIENT_TLS_OFFERED = 1 << 5,
-       TICKETS = 1 << 6, /* handshakes resume, until one has to be in full */
-};
 
 enum step {
     STEP_CLIENT_LINE,
@@ -46,7 +34,7 @@ enum step {
     STEP_WAIT,
     STEP_MX_CLOSES,
     STEP_CLIENT_CLOSES,
-    STEP_DRAIN,
+    STEP_SITE,
     STEP_CLIENT_RARE,
     STEP_SOCKETS,
     STEP_AUTO, /* the world does what is expected of it, until nobody waits for it */
@@ -72,7 +60,7 @@ static const char *const client_lines[16] = {
     "HELO client.example\r\nSTARTTLS\r\nVRFY u\r\nHELP\r\n",
 };
 
-static const char *const client_rare[9] = {
+static const char *const client_rare[16] = {
     "STARTTLS\r\nMAIL FROM:<evil@c.example>\r\n",
     "BDAT 4\r\na\n.\n",
     "BDAT 3 LAST\r\nxyz",
@@ -82,6 +70,13 @@ static const char *const client_rare[9] = {
     "BDAT 6\r\nDATA\r\n",
     "BDAT x\r\n",
     "BDAT 5\r\n\r\n.\r\nBDAT 2 LAST\r\n\r\n",
+    "STARTTLS\r\n",
+    "MAIL FROM:<s@c.example> REQUIRETLS\r\n",
+    "MAIL FROM:<> REQUIRETLS\r\n",
+    "AUTH PLAIN AHUAcA==\r\n",
+    "AUTH LOGIN\r\n",
+    "dQ==\r\n",
+    "RSET\nMAIL FROM:<s@c.example>\nRCPT TO:<u@a.example>\n",
 };
 
 static const char *const mx_lines[16] = {
@@ -91,146 +86,7 @@ static const char *const mx_lines[16] = {
     "0 x\r\n",          "250 ok\n",           "999 what\r\n",       "454 no TLS\r\n",
 };
 
-/* ---- what domains demand ---- */
-
-static struct requirement *
-new_requirement(const char *domain, const char *host)
-{
-    struct requirement *req = requirement_new();
-
-    if (!req)
-        abort();
-    snprintf(req->domain, sizeof req->domain, "%s", domain);
-    req->matched = MX_MATCH_ADDRESS;
-    req->tls_floor = TLS_VERSION_1_0;
-    if (name_list_add(&req->names, span_of(host)) != RES_OK)
-        abort();
-    return req;
-}
-
-static void
-enforce(struct requirement *req, const char *pattern)
-{
-    req->sts.mode = STS_MODE_ENFORCE;
-    req->sts.expires_at_s = WORLD_START_S + 100000;
-    memset(req->sts.text_sha256, 0xab, sizeof req->sts.text_sha256);
-    req->tls_floor = TLS_VERSION_1_2;
-    if (name_list_add(&req->sts.mx, span_of(pattern)) != RES_OK)
-        abort();
-}
-
-/* One TLSA record, 3 1 1, of the key that a good MX shows. */
-static void
-secure(struct requirement *req, const char *host)
-{
-    char digest[32] = { GOOD_KEY };
-    struct dane_host *dane = calloc(1, sizeof *dane);
-
-    if (!dane || name_list_add(&dane->references, span_of(host)) != RES_OK ||
-        dane_host_add(dane, TLSA_DANE_EE, TLSA_SPKI, TLSA_SHA2_256,
-                      span_make(digest, sizeof digest)) != RES_OK)
-        abort();
-    snprintf(dane->mx, sizeof dane->mx, "%s", host);
-    snprintf(dane->base, sizeof dane->base, "%s", host);
-    req->dane.state = DANE_SECURE;
-    req->dane.mx_secure = true;
-    req->dane.hosts = dane;
-    req->dane.host_count = 1;
-    req->tls_floor = TLS_VERSION_1_2;
-}
-
-static void
-demand(struct requirement *req, unsigned kind, const char *host)
-{
-    switch (kind % DEMANDS) {
-    case 0: /* none */
-        return;
-    case 2:
-        enforce(req, "mx.elsewhere.example");
-        return;
-    case 3:
-        enforce(req, host);
-        req->sts.mode = STS_MODE_TESTING;
-        return;
-    case 4:
-        enforce(req, host);
-        req->matched = MX_MATCH_CERTIFICATE;
-        return;
-    case 5:
-        enforce(req, "mx.elsewhere.example");
-        req->monitored = true;
-        return;
-    case 6:
-        enforce(req, host);
-        req->local.action = RULE_BYPASS;
-        return;
-    case 7:
-        req->local.action = RULE_REQUIRE;
-        return;
-    case 8:
-        req->local.action = RULE_VERIFY;
-        return;
-    case 9:
-        req->local.action = RULE_FLOOR;
-        req->tls_floor = TLS_VERSION_1_3;
-        return;
-    case 10:
-        req->null_mx = true;
-        return;
-    case 11:
-        req->defer = true;
-        return;
-    case 12:
-        secure(req, host);
-        return;
-    case 13:
-        enforce(req, host);
-        req->sts.expires_at_s = WORLD_START_S + 300;
-        return;
-    case 14:
-        req->dane.state = DANE_FAILED;
-        return;
-    case 15:
-        enforce(req, host);
-        req->local.action = RULE_VERIFY;
-        req->local.trust = 1;
-        return;
-    default:
-        enforce(req, host);
-        return;
-    }
-}
-
-static void
-add_domain(struct world *w, const char *domain, const char *host, unsigned how)
-{
-    struct world_answer answer = { .late = how & 0x80, .unavailable = (how & 0x70) == 0x70 };
-    struct world_answer again = { .recheck = true, .late = true };
-
-    snprintf(answer.domain, sizeof answer.domain, "%s", domain);
-    answer.req = new_requirement(domain, host);
-    demand(answer.req, how & 0xf, host);
-    if ((how & 0x60) == 0x20 && answer.req->dane.state == DANE_NONE) /* beside the rest */
-        secure(answer.req, host);
-    world_add_answer(w, &answer);
-    if (!(how & 0x40))
-        return;
-    again.req = new_requirement(domain, host);
-    demand(again.req, (how & 0xf) + 1 + (how >> 4 & 3), host);
-    memcpy(again.domain, answer.domain, sizeof again.domain);
-    world_add_answer(w, &again);
-}
-
 /* ---- what happens ---- */
-
-/* Each side's bytes arrive at once or one by one; what is queued for the MX has left, or not. */
-static void
-set_sockets(struct world *w, unsigned how)
-{
-    w->client_step = how & 1;
-    w->mx_step = how >> 1 & 1;
-    w->backlog = how & 4 ? 100 : 0;
-}
 
 static void
 connected(struct world *w, unsigned how)
@@ -276,7 +132,7 @@ tls_over(struct world *w, unsigned how)
                        : how == 14 ? TLS_FAILURE_HANDSHAKE
                                    : TLS_FAILURE_TIMEOUT;
     } else {
-        w->key = how & 8 ? 0 : GOOD_KEY;
+        w->key = how & 8 ? 0 : SESSION_GOOD_KEY;
         obs->stage = TLS_STAGE_DONE;
         obs->resumed = obs->ticket_offered;
         obs->chain = how & 2 ? how & 1 ? CHAIN_EXPIRED : CHAIN_UNTRUSTED : CHAIN_GOOD;
@@ -312,12 +168,16 @@ honest_reply(enum model_owed owed, unsigned how)
     case OWES_EHLO:
         return how & 1   ? "250-mx.example\r\n250-8BITMIME\r\n250 DSN\r\n"
                : how & 2 ? "250 mx.example\r\n"
+               : how & 4 ? "250-mx.example\r\n250-STARTTLS\r\n250-SIZE\r\n250 XCLIENT NAME\r\n"
                          : "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 9\r\n250-8BITMIME\r\n"
-                           "250-DSN\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n250 STARTTLS\r\n";
+                           "250-DSN\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n250-REQUIRETLS\r\n"
+                           "250-AUTH PLAIN LOGIN\r\n250 STARTTLS\r\n";
     case OWES_STARTTLS:
         return "220 go ahead\r\n";
     case OWES_DATA:
         return "354 go ahead\r\n";
+    case OWES_AUTH:
+        return how & 1 ? "334 \r\n" : how & 2 ? "535 no\r\n" : "235 welcome\r\n";
     case OWES_QUIT:
         return "221 bye\r\n";
     case OWES_HELO:
@@ -390,6 +250,20 @@ time_passes(struct world *w, unsigned how)
         world_wait(w, 1000 << (how >> 1));
 }
 
+/* What happens around all sessions: records pile up or do not, a policy is news, the worker is to
+ * end. */
+static void
+site(struct world *w, unsigned how)
+{
+    if (how == 8)
+        w->records_full = !w->records_full;
+    else if (how == 9)
+        w->epoch++;
+    else
+        session_drain(w->session, how & 1);
+    world_pump(w);
+}
+
 static void
 step(struct session_model *m, unsigned what, unsigned how, struct span *input)
 {
@@ -431,15 +305,14 @@ step(struct session_model *m, unsigned what, unsigned how, struct span *input)
         if (how == 15) /* the fuzzer likes to end things */
             world_client_closes(w);
         return;
-    case STEP_DRAIN:
-        session_drain(w->session, how & 1);
-        world_pump(w);
+    case STEP_SITE:
+        site(w, how);
         return;
     case STEP_CLIENT_RARE:
-        send_bytes(w, true, span_of(client_rare[how % 9]));
+        send_bytes(w, true, span_of(client_rare[how]));
         return;
     case STEP_SOCKETS:
-        set_sockets(w, how);
+        session_settings_sockets(w, how);
         return;
     case STEP_AUTO:
         act(m, how);
@@ -473,28 +346,6 @@ wind_up(struct session_model *m)
         fail_msg("it does not end: state %s", session_state_name(session_state(w->session)));
 }
 
-static struct world *
-make_world(struct span settings)
-{
-    const unsigned char *octets = (const unsigned char *)settings.ptr;
-    struct world *w = world_new();
-
-    if (octets[0] & FEW_RECIPIENTS)
-        w->config.recipients_max = 2;
-    if (octets[0] & SHORT_BUDGET)
-        w->config.recipient_budget_ms = 90000;
-    w->config.tls_required = octets[0] & TLS_REQUIRED;
-    w->config.cleartext_fallback = !(octets[0] & NO_FALLBACK);
-    if (octets[0] & CLIENT_TLS_OFFERED)
-        w->info.client_starttls = CLIENT_STARTTLS_TERMINATE;
-    w->has_tickets = octets[0] & TICKETS;
-    set_sockets(w, octets[1]);
-    add_domain(w, "a.example", "mx.example", octets[2]);
-    add_domain(w, "b.example", "mx.example", octets[3]);
-    add_domain(w, "d.example", "mx.d.example", octets[4]);
-    return w;
-}
-
 static void
 converse(struct session_model *m, bool raw, struct span input)
 {
@@ -526,14 +377,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span input = span_make(data, size);
     struct world *w;
 
-    if (size < SETTINGS || size > INPUT_MAX)
+    if (size < SESSION_SETTINGS || size > INPUT_MAX)
         return 0;
     setenv("CMOCKA_TEST_ABORT", "1", 1); /* a failure ends the program, as fuzzers want it */
-    w = make_world(input);
+    w = session_settings_world(data);
     session_model_watch(&model, w);
     if (!world_start(w))
         abort();
-    converse(&model, data[0] & RAW, span_from(input, SETTINGS));
+    converse(&model, data[0] & SESSION_RAW, span_from(input, SESSION_SETTINGS));
     if (w->session)
         wind_up(&model);
     world_free(w);

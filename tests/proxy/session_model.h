@@ -11,6 +11,12 @@
  *   - the client hears 2xx to its end of data that the MX did not say to it (PRX-008);
  *   - a command gets no reply, two, or one out of turn (SMTP-032);
  *   - something goes upstream while its reply before is due, but as pipelining permits (PIPE-007);
+ *   - a sender's REQUIRETLS is lost on the way, or its mail goes where it is not kept (RFC 8689);
+ *   - AUTH goes to another than a smart host that has proven itself, or past whoever listens on the
+ *     client's leg (EXT-008); or its connection is changed for another one (PRX-031);
+ *   - the client is shown a keyword that means nothing to it, or that nobody offers (PRX-029);
+ *   - both legs are passed through with anything but a handshake to come (PRX-040);
+ *   - mail passes of a client that has to begin TLS and has not (TLS-015);
  *   - the session waits without a timer. */
 #ifndef STSGATE_TESTS_PROXY_SESSION_MODEL_H
 #define STSGATE_TESTS_PROXY_SESSION_MODEL_H
@@ -35,10 +41,11 @@ enum model_owed {
     OWES_FINAL, /* the end of data, or the last chunk, has reached it */
     OWES_RSET,
     OWES_QUIT,
+    OWES_AUTH, /* a command, or a line behind it */
 };
 
 struct model_offers {
-    bool starttls, pipelining, chunking;
+    bool starttls, pipelining, chunking, requiretls, auth;
 };
 
 struct model_line {
@@ -56,7 +63,11 @@ struct session_model {
     bool greeted;     /* the greeting was said */
     bool turned_away; /* by a greeting other than 220: nothing but QUIT means anything */
     bool dismissed;   /* 421 was said: nothing more is, and the session is over */
+    bool in_auth;     /* 334 was said: stream begins with a line of the exchange */
+    bool requiretls, null_sender;       /* of the last MAIL that was answered 2xx */
+    struct model_offers shown, showing; /* in force; in the EHLO reply that is being written */
     struct model_line to_client;
+    unsigned to_client_lines; /* of that reply so far */
 
     /* The MX's side, of one connection. */
     unsigned connection; /* world's count of them */
@@ -68,7 +79,9 @@ struct session_model {
     enum model_owed mx_chunk;           /* what it owes for them; OWES_NOTHING: it hears commands */
     bool mx_broken;                     /* it spoke out of turn, or no SMTP */
     bool expects_tls;                   /* it said 220 to STARTTLS */
+    bool mx_asks_auth;                  /* it said 334 */
     struct model_offers offers, listed; /* in force; in the EHLO reply that is being read */
+    struct model_offers ever;           /* by anybody, of what may be shown again */
     bool mail;                          /* it was said, and the MX has not refused or ended it */
     unsigned accepted;                  /* recipients of the open transaction */
     unsigned mx_code;                   /* of the reply that is being read; 0: none */
@@ -77,6 +90,7 @@ struct session_model {
     bool tried_here, tried;             /* STARTTLS: on this connection; on any */
     unsigned taken, told;               /* 2xx of MXs to an end of data; those the client heard */
     unsigned chunks_taken, chunks_told; /* the same for chunks before the last */
+    unsigned auths, auths_told;         /* the same for AUTH */
 };
 
 /** Looks on from now on; w must not have been started. m keeps w and is w's tap. */

@@ -1,4 +1,4 @@
-#include "tests/proxy/session_model.h"
+#include "tests/proxy/session_model_impl.h"
 
 #include "proxy/judge.h"
 
@@ -64,12 +64,39 @@ proved_to(const struct session_model *m, const struct requirement *req)
     return obs;
 }
 
+/* Is the MX one of these by its certificate, whoever vouches for that? No list: any that it may be.
+ */
+static bool
+is_proven(const struct session_model *m, const struct requirement *req,
+          const struct observation *obs, const struct name_list *among)
+{
+    if (req->dane.state == DANE_SECURE && has_key(m, req))
+        return true;
+    return obs->chain == CHAIN_GOOD && names_one_of(obs, &req->names) &&
+           (!among || names_one_of(obs, among));
+}
+
+/* What RFC 8689 4.2.1 asks of the next hop. */
+static bool
+keeps_requiretls(const struct session_model *m, const struct requirement *req,
+                 const struct observation *obs, int64_t now_s)
+{
+    bool secure_name = req->dane.mx_secure || req->matched == MX_MATCH_TABLE;
+    bool listed_name = req->sts.mode != STS_MODE_NONE && now_s < req->sts.expires_at_s;
+
+    return m->w->leg == LEG_TLS && (secure_name || listed_name) &&
+           is_proven(m, req, obs, secure_name ? NULL : &req->sts.mx) &&
+           (m->offers.requiretls || m->null_sender);
+}
+
 static bool
 permits(const struct session_model *m, const struct requirement *req)
 {
     const struct config *config = &m->w->config;
     const struct demand demand = { .site_tls = config->tls_required,
                                    .client_tls = m->w->client_tls == CLIENT_TLS,
+                                   .requiretls = m->requiretls,
+                                   .null_sender = m->requiretls && m->null_sender,
                                    .cleartext_fallback = config->cleartext_fallback,
                                    .floor = config->tls_minimum };
     const struct observation obs = proved_to(m, req);
@@ -79,6 +106,8 @@ permits(const struct session_model *m, const struct requirement *req)
         (m->w->leg != LEG_TLS || obs.chain != CHAIN_GOOD || !names_one_of(&obs, &req->sts.mx)))
         return false;
     if (wants_tls(m, req) && m->w->leg != LEG_TLS)
+        return false;
+    if (m->requiretls && !keeps_requiretls(m, req, &obs, now_s))
         return false;
     if (dane_holds(req) && req->dane.state == DANE_FAILED) /* RFC 7672 2.1.2 */
         return false;
@@ -114,5 +143,21 @@ session_model_may_go(const struct session_model *m, struct span domain)
         if (permits(m, answer->req))
             return true;
     }
-    return !has_demands && (m->w->leg == LEG_TLS || clear_may_go(m));
+    return !has_demands && !m->requiretls && (m->w->leg == LEG_TLS || clear_may_go(m));
+}
+
+bool
+session_model_may_auth(const struct session_model *m)
+{
+    const struct world *w = m->w;
+    const struct observation *obs = session_observation(w->session);
+
+    if (w->config.rules.smart_host_count == 0 || w->leg != LEG_TLS ||
+        (w->client_tls != CLIENT_TLS && w->smart_host.auth_clients.count == 0))
+        return false;
+    for (size_t i = 0; i < w->answer_count; i++)
+        if (strcmp(w->answers[i].domain, w->smart_host.name) == 0 && w->answers[i].req &&
+            is_proven(m, w->answers[i].req, obs, NULL))
+            return true;
+    return false;
 }

@@ -618,24 +618,6 @@ set_client(struct script *s, const char *text)
     free(copy);
 }
 
-/* The destination of all scripts is a smart host of that name (PRX-024). */
-static struct smart_host *
-map_destination(struct world *w)
-{
-    assert_int_equal(ip_net_parse("192.0.2.1", &w->smart_host_net), RES_OK);
-    w->smart_host.destinations = (struct net_list){ &w->smart_host_net, 1 };
-    w->config.rules.smart_hosts = &w->smart_host;
-    w->config.rules.smart_host_count = 1;
-    return &w->smart_host;
-}
-
-static void
-list_auth_client(struct world *w, const char *text)
-{
-    assert_int_equal(ip_net_parse(text, &w->auth_net), RES_OK);
-    map_destination(w)->auth_clients = (struct net_list){ &w->auth_net, 1 };
-}
-
 static void
 do_set(struct script *s, char **words)
 {
@@ -650,9 +632,9 @@ do_set(struct script *s, char **words)
     else if (strcmp(words[1], "cleartext_fallback") == 0)
         s->w->config.cleartext_fallback = strcmp(words[2], "true") == 0;
     else if (strcmp(words[1], "smart_host") == 0)
-        snprintf(map_destination(s->w)->name, HOSTNAME_MAX, "%s", words[2]);
+        world_map_destination(s->w, words[2]);
     else if (strcmp(words[1], "auth_client") == 0)
-        list_auth_client(s->w, words[2]);
+        world_let_auth(s->w, words[2]);
     else if (strcmp(words[1], "permanent") == 0)
         s->w->config.permanent[REPLY_CLASS_STS] = s->w->config.permanent[REPLY_CLASS_LOCAL] = value;
     else if (strcmp(words[1], "violation") == 0)

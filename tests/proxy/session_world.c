@@ -632,6 +632,23 @@ world_add_answer(struct world *w, const struct world_answer *answer)
 }
 
 void
+world_map_destination(struct world *w, const char *name)
+{
+    assert_int_equal(ip_net_parse("192.0.2.1", &w->smart_host_net), RES_OK);
+    w->smart_host.destinations = (struct net_list){ &w->smart_host_net, 1 };
+    snprintf(w->smart_host.name, sizeof w->smart_host.name, "%s", name);
+    w->config.rules.smart_hosts = &w->smart_host;
+    w->config.rules.smart_host_count = 1;
+}
+
+void
+world_let_auth(struct world *w, const char *net)
+{
+    assert_int_equal(ip_net_parse(net, &w->auth_net), RES_OK);
+    w->smart_host.auth_clients = (struct net_list){ &w->auth_net, 1 };
+}
+
+void
 world_client_sends(struct world *w, struct span bytes)
 {
     if (!w->closed)

@@ -42,7 +42,7 @@ struct world {
     void (*tap)(void *arg, enum world_wire wire, struct span bytes); /* sees them first; or NULL */
     void *tap_arg;
     struct config config;
-    struct smart_host smart_host; /* in config once a script names it */
+    struct smart_host smart_host; /* in config once it is named */
     struct ip_net smart_host_net, auth_net;
     struct record_session_info info;
     int64_t now_ms;
@@ -99,6 +99,11 @@ bool world_start(struct world *w);
 
 /** What there is for a domain; the reference is taken. */
 void world_add_answer(struct world *w, const struct world_answer *answer);
+
+/** Before the session begins: the destination is a smart host of that name (PRX-024); and these
+ * addresses may say AUTH to it in clear (EXT-008). */
+void world_map_destination(struct world *w, const char *name);
+void world_let_auth(struct world *w, const char *net);
 
 /** Bytes into a socket; delivered as the session reads. */
 void world_client_sends(struct world *w, struct span bytes);
