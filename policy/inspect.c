@@ -28,7 +28,9 @@ struct inspection {
     inspect_each *each;
     inspect_done *done;
     void *arg;
-    unsigned open; /* parts that are still to come */
+    unsigned open;   /* parts that are still to come */
+    bool has_failed; /* a look-up of the domain did */
+    struct resolver_answer root;
     char domain[HOSTNAME_MAX + 1];
     struct host hosts[MX_HOSTS_MAX];
     size_t host_count;
@@ -43,6 +45,9 @@ close_part(struct inspection *in)
 {
     if (--in->open > 0)
         return;
+    if (in->has_failed && in->root.status == RESOLVER_FAILED)
+        in->each(in->arg, &(struct inspect_part){
+                              .kind = INSPECT_RESOLVER, .name = ".", .answer = &in->root });
     in->done(in->arg);
     free(in);
 }
@@ -50,7 +55,32 @@ close_part(struct inspection *in)
 static void
 tell(struct inspection *in, const struct inspect_part *part)
 {
+    in->has_failed |= part->answer && part->answer->status == RESOLVER_FAILED;
     in->each(in->arg, part);
+}
+
+/* ---- the resolver ---- */
+
+static void
+on_root(void *arg, const struct resolver_answer *a)
+{
+    struct inspection *in = arg;
+
+    in->root = *a;
+    in->root.answer = (struct dns_answer){ 0 }; /* borrowed, and not shown */
+    close_part(in);
+}
+
+/* The root's own SOA is there for everybody: who cannot be told it has no DNS, or cannot validate.
+ * Asked beside the others, so that a dead resolver is not waited for twice. */
+static void
+ask_root(struct inspection *in)
+{
+    struct resolver_query *query;
+
+    in->root.status = RESOLVER_ANSWERED; /* unless it is found to fail */
+    if (resolver_ask(in->config.uncached, ".", DNS_TYPE_SOA, on_root, in, &query) == RES_OK)
+        in->open++;
 }
 
 /* ---- texts and policy ---- */
@@ -219,6 +249,7 @@ inspect_start(const struct inspect_config *config, const char *domain, inspect_e
     ask_text(in, "_mta-sts", on_sts_text);
     ask_text(in, "_smtp._tls", on_tlsrpt_text);
     ask_mx(in);
+    ask_root(in);
     sts_discover(config->discovery, in->domain, STS_FOR_OPERATOR, on_policy, in);
     close_part(in);
     return RES_OK;

@@ -18,9 +18,11 @@ enum inspect_kind {
     INSPECT_STS_TXT,
     INSPECT_POLICY,
     INSPECT_TLSRPT_TXT,
-    INSPECT_MX,      /* by preference */
-    INSPECT_ADDRESS, /* one for each host and family */
-    INSPECT_TLSA,    /* one for each host */
+    INSPECT_MX,       /* by preference */
+    INSPECT_ADDRESS,  /* one for each host and family */
+    INSPECT_TLSA,     /* one for each host */
+    INSPECT_RESOLVER, /* only where a look-up of the domain failed, and one for the root does too:
+                       * then it is not the domain that is to blame */
 };
 
 /* One thing that has become known. Borrowed for the call, with all that it points to. */
@@ -38,8 +40,8 @@ typedef void inspect_each(void *arg, const struct inspect_part *part);
 typedef void inspect_done(void *arg);
 
 /** domain: normalised. each is called for every part as it comes in, in no order but that a host's
- * TLSA records follow its addresses, and those the MX records; then done, once. Either may come
- * before this returns. RES_NOMEM: neither does. */
+ * TLSA records follow its addresses, those the MX records, and INSPECT_RESOLVER all; then done,
+ * once. Either may come before this returns. RES_NOMEM: neither does. */
 MUST_CHECK enum result inspect_start(const struct inspect_config *config, const char *domain,
                                      inspect_each *each, inspect_done *done, void *arg);
 

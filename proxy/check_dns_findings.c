@@ -9,6 +9,29 @@
     "which "                                                                                       \
     "of the two it is"
 
+void
+check_find_in_resolver(struct check_report *report)
+{
+    struct span part = check_report_part(report, "resolver"), reason = record_text(part, "reason");
+
+    if (part.len == 0)
+        return;
+    if (record_is(part, "state", "bogus"))
+        check_report_find(report, CHECK_ERROR, "resolver-blind", span_of("the gateway's resolver"),
+                          "see trust_anchor_file, this machine's clock, and whether the server at "
+                          "resolver_forward passes DNSSEC records on",
+                          "DNSSEC validation fails for the root already, which says nothing of the "
+                          "domain: %.*s",
+                          (int)reason.len, reason.ptr);
+    else
+        check_report_find(report, CHECK_ERROR, "resolver-failed", span_of("the gateway's resolver"),
+                          "see that the server at resolver_forward or resolver_stub runs and "
+                          "answers this machine; with neither, that port 53 is open to the outside",
+                          "it does not answer, not even for the root, so nothing can be said of "
+                          "the domain: %.*s",
+                          (int)reason.len, reason.ptr);
+}
+
 static bool
 find_failure(struct check_report *report, struct span part, const char *what)
 {
@@ -17,6 +40,8 @@ find_failure(struct check_report *report, struct span part, const char *what)
 
     if (!bogus && !record_is(part, "state", "failed"))
         return false;
+    if (check_report_resolver_fails(report))
+        return true; /* it is not the domain's fault */
     check_report_find(report, CHECK_ERROR, bogus ? "dnssec-bogus" : "dns-failed",
                       record_text(part, "name"), bogus ? DNSSEC_MEND : ANSWER_MEND,
                       "the look-up of %s failed: %.*s", what, (int)reason.len, reason.ptr);
@@ -132,6 +157,8 @@ find_in_tlsa(struct check_report *report, struct span map)
     struct span host = record_text(map, "name"), reason = record_text(map, "reason");
     size_t usable, count = count_usable(map, &usable);
 
+    if (record_is(map, "state", "failed") && check_report_resolver_fails(report))
+        return;
     if (record_is(map, "state", "failed"))
         check_report_find(report, CHECK_ERROR, "tlsa-failed", host,
                           "see to it that the zone's name servers answer for TLSA records, signed, "

@@ -5,6 +5,10 @@
 
 struct check_report;
 
+/** Of the gateway's own resolver: where it fails, that goes before all that is said of the domain.
+ */
+void check_find_in_resolver(struct check_report *report);
+
 /** Of the domain's TXT records and its policy. */
 void check_find_in_policy(struct check_report *report);
 

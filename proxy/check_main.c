@@ -130,6 +130,7 @@ check_domain(struct check *c, const char *domain)
     if (c->progress)
         fputs("\r\033[K", stderr);
     qsort(report->connections, report->connection_count, sizeof *report->connections, by_address);
+    check_find_in_resolver(report);
     check_find_in_policy(report);
     check_find_in_dns(report);
     check_find_in_connections(report);
@@ -319,8 +320,14 @@ read_options(int argc, char **argv, struct options *out)
 static const char usage[] =
     "usage: stsgate check DOMAIN [--json] [-c FILE]\n"
     "       stsgate check --all LIST [--json] [-c FILE]\n\n"
-    "LIST: one domain a line; -: standard input. Exit status: 0 mail passes, under a policy; 1 it\n"
-    "would be refused; 2 nothing protects it; 3 it cannot be said now; 4 wrong usage.\n";
+    "LIST: one domain a line, # begins a comment; -: standard input.\n\n"
+    "Exit status (of a list the worst one, in the order 4, 1, 3, 2, 0):\n"
+    "  0  mail passes, and a policy, TLSA records or an override demanded something of it\n"
+    "  1  the gateway would refuse mail, at one MX address at least\n"
+    "  2  mail passes, and nothing protects it\n"
+    "  3  it cannot be said now: a look-up fails, the resolver does not answer, or no MX is "
+    "reached\n"
+    "  4  wrong usage or configuration\n";
 
 int
 main(int argc, char **argv)

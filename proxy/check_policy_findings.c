@@ -42,18 +42,19 @@ static bool
 find_failure(struct check_report *report, struct span part, const char *code)
 {
     struct span reason = record_text(part, "reason");
+    bool bogus = record_is(part, "state", "bogus"), failed = record_is(part, "state", "failed");
 
-    if (record_is(part, "state", "bogus"))
+    if (check_report_resolver_fails(report))
+        return bogus || failed; /* it is not the domain's fault */
+    if (bogus)
         check_report_find(report, CHECK_ERROR, "dnssec-bogus", record_text(part, "name"),
                           DNSSEC_MEND, "the answer does not stand DNSSEC validation: %.*s",
                           (int)reason.len, reason.ptr);
-    else if (record_is(part, "state", "failed"))
+    else if (failed)
         check_report_find(report, CHECK_ERROR, code, record_text(part, "name"),
                           "see to it that every name server of the zone answers this question",
                           "the look-up failed: %.*s", (int)reason.len, reason.ptr);
-    else
-        return false;
-    return true;
+    return bogus || failed;
 }
 
 static void

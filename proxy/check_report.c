@@ -184,6 +184,12 @@ has_failed(struct span part)
     return record_is(part, "state", "failed") || record_is(part, "state", "bogus");
 }
 
+bool
+check_report_resolver_fails(const struct check_report *report)
+{
+    return check_report_part(report, "resolver").len != 0;
+}
+
 /* What one connection says for itself. */
 static enum check_verdict
 verdict_of(const struct probe_result *c)
@@ -201,7 +207,8 @@ verdict_of(const struct probe_result *c)
 enum check_verdict
 check_report_judge(const struct check_report *report)
 {
-    bool has_policy = check_report_has_policy(report), passes = false, uncertain = report->broken;
+    bool has_policy = check_report_has_policy(report), passes = false;
+    bool uncertain = report->broken || check_report_resolver_fails(report);
 
     for (size_t i = 0; i < report->connection_count; i++) {
         enum check_verdict one = verdict_of(&report->connections[i]);

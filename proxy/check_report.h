@@ -78,6 +78,9 @@ size_t check_report_addresses(const struct check_report *report, struct ip_addr 
 /** Does anything demand more than opportunistic TLS for mail to this domain? */
 bool check_report_has_policy(const struct check_report *report);
 
+/** Does the resolver fail for everybody, so that no failed look-up is the domain's fault? */
+bool check_report_resolver_fails(const struct check_report *report);
+
 /** From all the rest of the report. */
 enum check_verdict check_report_judge(const struct check_report *report);
 

@@ -3,6 +3,7 @@
 #include "proxy/check_show.h"
 #include "proxy/record_view.h"
 #include "proxy/replies.h"
+#include "proxy/rule_text.h"
 #include "proxy/terminal.h"
 
 #define LABEL_COLUMNS 12
@@ -93,6 +94,19 @@ show_texts(const struct view *v, const struct check_report *report, const char *
         show(v, pack_peek_type(&r) == PACK_STR ? pack_read_str(&r) : pack_read_bin(&r));
         fputs("\"\n", v->out);
     }
+}
+
+/* The resolver of the gateway itself, where it is to blame. */
+static void
+show_resolver(const struct view *v, const struct check_report *report)
+{
+    struct span map = check_report_part(report, "resolver");
+
+    if (map.len == 0)
+        return;
+    label(v, "resolver");
+    fputs("the root of DNS", v->out);
+    show_state(v, map);
 }
 
 static void
@@ -281,6 +295,10 @@ show_verdict(const struct view *v, const struct probe_result *c)
     if (passes && c->verdict.would != VERDICT_ALLOW)
         fputs("; enforced, it would be refused", v->out);
     fputs(")\n", v->out);
+    if (*rule_sentence(c->verdict.rule)) {
+        label(v, "");
+        fprintf(v->out, "by the rule: %s\n", rule_sentence(c->verdict.rule));
+    }
 }
 
 static void
@@ -356,6 +374,7 @@ check_show_text(const struct check_report *report, FILE *out, bool colour)
     paint(v, PAINT_BOLD);
     fprintf(out, "%s\n", report->domain);
     paint(v, PAINT_PLAIN);
+    show_resolver(v, report);
     show_texts(v, report, "sts-txt", "MTA-STS");
     show_policy(v, report);
     show_mx(v, report);

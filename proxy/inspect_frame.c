@@ -4,6 +4,7 @@ static const char *const part_names[] = {
     [INSPECT_STS_TXT] = "sts-txt",       [INSPECT_POLICY] = "policy",
     [INSPECT_TLSRPT_TXT] = "tlsrpt-txt", [INSPECT_MX] = "mx",
     [INSPECT_ADDRESS] = "address",       [INSPECT_TLSA] = "tlsa",
+    [INSPECT_RESOLVER] = "resolver",
 };
 
 static void

@@ -231,7 +231,9 @@ print_usage(FILE *out)
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         fprintf(out, "  %-24s %s\n", verbs[i].synopsis, verbs[i].help);
     fputs("\nFILE is " DEFAULT_CONFIG " unless given. Exit status: 0 well; 2 wrong usage or\n"
-          "configuration; 3 no gateway answers; 1 anything else. `check` has its own.\n",
+          "configuration; 3 no gateway answers; 1 anything else. Of `check`: 0 mail passes, under "
+          "a policy;\n"
+          "1 it would be refused; 2 nothing protects it; 3 it cannot be said now; 4 wrong usage.\n",
           out);
 }
 

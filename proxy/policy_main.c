@@ -466,7 +466,7 @@ open_all(struct policy_process *p)
     if (!p->memory || !p->dane_memory || !p->server)
         return false;
     open_reporter(p);
-    return open_probe(p);
+    return true;
 }
 
 static bool
@@ -593,6 +593,8 @@ main(int argc, char **argv)
     ev_timer_init(&p.tick, on_tick, 1., 1.);
     p.tick.data = &p;
     ev_timer_start(p.loop, &p.tick);
+    if (args.check_fd < 0 && !open_probe(&p)) /* a check tells of its resolver by itself */
+        goto done;
     if (!open_commands(&p, &args) || sandbox_close(SANDBOX_POLICY, p.config) != RES_OK ||
         child_channel_send_ready(&p.channel) != RES_OK)
         goto done;

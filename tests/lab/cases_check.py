@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import ssl
 import subprocess
 
@@ -58,14 +59,14 @@ def schema(report):
     equal(VERDICTS[report["status"]], report["verdict"], "verdict and status")
 
 
-def run(t, *argv, text=None, user=None):
+def run(t, *argv, text=None, user=None, conf=None):
     """`stsgate check ...` on the gateway's host."""
     command = ["ip", "netns", "exec", t.lab.space("gateway")]
     if user is not None:
         command += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
                     "--bounding-set=-all"]
     return subprocess.run([*command, str(t.gateway.program), "check", *argv, "-c",
-                           str(t.gateway.conf)], input=text, capture_output=True, text=True,
+                           str(conf or t.gateway.conf)], input=text, capture_output=True, text=True,
                           timeout=100, check=False)
 
 
@@ -237,6 +238,24 @@ def check_of_what_cannot_be_known_now(t, down, lame, dead, bogus, nowhere):
     check(t, dead, TEMPORARY, "dns-failed")
     check(t, bogus, TEMPORARY, "dnssec-bogus")
     check(t, nowhere, NO_POLICY, "mx-no-address")
+
+
+@case(Site("kdeaf", policy="enforce"), only=ONCE)
+def check_behind_a_dead_resolver_blames_the_resolver(t, site):
+    """No server answers: nothing is put down to the domain, and no log line is among the text."""
+    conf = t.gateway.folder / "deaf.conf"
+    text, found = re.subn(r'(?m)^resolver_stub = .*$', 'resolver_stub = "127.0.0.9@5399"',
+                          t.gateway.conf.read_text())
+    equal(found, 1, "resolver_stub")
+    conf.write_text(text)
+    done = run(t, "--json", site.domain, conf=conf)
+    report = json.loads(done.stdout)
+    equal((done.returncode, report["verdict"]), (TEMPORARY, "temporary"), "status")
+    equal([f["code"] for f in report["findings"]], ["resolver-failed"], "findings")
+    equal([p["state"] for p in report["parts"] if p["part"] == "resolver"], ["failed"], "the root")
+    done = run(t, site.domain, conf=conf)
+    assert "resolver" in done.stdout and "zone" not in done.stdout, done.stdout
+    equal(done.stderr, "", "nothing beside it")
 
 
 @case(Site("krude"), only=ONCE)

@@ -85,17 +85,25 @@ def recipient_record(up, site):
     return lab.wait_for(find, f"the record of {site.domain}", 30)[-1]
 
 
+def rules():
+    """What each rule says: the table of docs/rules.md."""
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "rules.md"
+    return dict(re.findall(r"^\| `([A-Z]+-\d+)` \|[^|]*\| (.+) \|$", page.read_text(), re.M))
+
+
 def print_record(record):
     policy, tls = record["policy"], record["tls"]
-    say(f"   {record['time'][:23]}Z {record['domain']}: verdict={record['verdict']} "
-        f"outcome={record['outcome']}")
-    say(f"      policy  mode={policy.get('mode')} id={policy.get('id')} mx={policy.get('mx')}")
-    say(f"      peer    {record['destination']} mx={record['mx']} found-by={record['matched']} "
-        f"proven={record['mx_proven']}")
-    say(f"      tls     {tls['version']} {tls['cipher']} sni={tls['sni']} chain={tls['chain']}")
-    say(f"      names   {', '.join(tls['san'])}")
-    say(f"      result  {record['result_type']} by {record['rule']}")
-    say(f"      reply   \"{record['reply']}\" ({record['reply_by']})")
+    permitted, named = ", ".join(policy["mx"]), ", ".join(tls["san"])
+    proven = "proven by its certificate" if record["mx_proven"] else "not proven"
+    says = "the MX" if record["reply_by"] == "mx" else "the gateway"
+    say(f"   {record['time'][:23]}Z mail to {record['domain']}: {record['outcome']}")
+    say(f"      policy  MTA-STS, mode {policy['mode']}; it permits {permitted}")
+    say(f"      MX      {record['mx']} at {record['destination']}; {proven}")
+    trust = "from a trusted CA" if tls["chain"] == "good" else f"not good: {tls['chain']}"
+    say(f"      TLS     {tls['version']}, {tls['cipher']}; a certificate {trust}, for {named}")
+    say(f"      rule    {record['rule']}: {rules()[record['rule'].split()[0]]}")
+    say(f"      TLSRPT  counted for the domain's report as {record['result_type']}")
+    say(f"      reply   {record['reply']}  (of {says})")
 
 
 def verdict_line(record):

@@ -59,7 +59,7 @@ what(const struct inspect_part *part, char out[128])
 static void
 on_part(void *arg, const struct inspect_part *part)
 {
-    static const char *const kinds[] = { "sts", "policy", "rpt", "mx", "a", "tlsa" };
+    static const char *const kinds[] = { "sts", "policy", "rpt", "mx", "a", "tlsa", "resolver" };
     const char *kind =
         part->kind == INSPECT_ADDRESS && part->qtype == DNS_TYPE_AAAA ? "aaaa" : kinds[part->kind];
     size_t len = strlen(told.log);
@@ -120,6 +120,13 @@ static struct row {
     { "and is bogus", "mx a.example bogus", NO_TEXTS "mx a.example !bogus;" },
     { "text look-ups fail", "txt _mta-sts.a.example timeout\ntxt _smtp._tls.a.example bogus",
       POLICY "sts _mta-sts.a.example timeout;rpt _smtp._tls.a.example !bogus;mx a.example 0;" },
+    { "the resolver is dead",
+      "txt _mta-sts.a.example timeout\ntxt _smtp._tls.a.example timeout\nmx a.example timeout\n"
+      "soa . timeout",
+      POLICY "sts _mta-sts.a.example timeout;rpt _smtp._tls.a.example timeout;mx a.example timeout;"
+             "resolver . timeout;" },
+    { "the root fails, and nobody minds", "mx a.example secure 0:\nsoa . timeout",
+      NO_TEXTS "mx a.example 1;" },
     { "addresses fail", "mx a.example secure 1:m.example\na m.example servfail",
       NO_TEXTS "mx a.example 1;a m.example servfail;aaaa m.example 0;"
                "tlsa m.example failed 0address servfail;" },
@@ -172,7 +179,7 @@ test_many_hosts(void **state)
     for (unsigned i = 0; i < 70; i++)
         snprintf(zone + strlen(zone), sizeof zone - strlen(zone), " 1:%u", i);
     inspect(zone, false, false);
-    assert_int_equal(dns_script.asked_count, 3 + 2 * MX_HOSTS_MAX);
+    assert_int_equal(dns_script.asked_count, 4 + 2 * MX_HOSTS_MAX);
 }
 
 static void

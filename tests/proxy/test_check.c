@@ -28,6 +28,7 @@ struct world {
     const char *problem;     /* why there is none */
     const char *txt_failure; /* "servfail", "bogus: ..." */
     const char *mx_failure;
+    const char *root_failure;
     const char *mx;      /* the only host; NULL: implicit; "": null MX */
     const char *address; /* its IPv4 address */
     const char *alias;   /* where that is */
@@ -169,12 +170,19 @@ report_of(const struct world *world)
     add_policy(report, world);
     add_texts(report, INSPECT_TLSRPT_TXT, "_smtp._tls.a.example", world->tlsrpt_txt, NULL);
     add_mx(report, world);
+    if (world->root_failure) {
+        struct resolver_answer root = answer_of(world->root_failure, "");
+
+        add(report,
+            &(struct inspect_part){ .kind = INSPECT_RESOLVER, .name = ".", .answer = &root });
+    }
     return report;
 }
 
 static void
 conclude(struct check_report *report)
 {
+    check_find_in_resolver(report);
     check_find_in_policy(report);
     check_find_in_dns(report);
     check_find_in_connections(report);
@@ -326,6 +334,11 @@ static struct world worlds[] = {
       .codes = "tlsrpt-invalid", .verdict = CHECK_PASS },
     { "a TLSRPT record with ftp", TXT, HOST, .tlsrpt_txt = { "v=TLSRPTv1; rua=ftp://a.example/" },
       .body = GOOD_BODY, .codes = "tlsrpt-unusable", .verdict = CHECK_PASS },
+    { "the resolver is dead", RPT, HOST, .txt_failure = "timeout", .mx_failure = "timeout",
+      .root_failure = "timeout", .codes = "resolver-failed", .verdict = CHECK_TEMPORARY },
+    { "nothing can be validated", RPT, HOST, .txt_failure = "bogus: no keys",
+      .mx_failure = "bogus: no keys", .root_failure = "bogus: no keys", .codes = "resolver-blind",
+      .verdict = CHECK_TEMPORARY },
     { "the MX look-up fails", TXT, RPT, HOST, .mx_failure = "timeout", .body = GOOD_BODY,
       .codes = "mx-unused dns-failed", .verdict = CHECK_TEMPORARY },
     { "the MX records are bogus", TXT, RPT, HOST, .mx_failure = "bogus: expired", .body = GOOD_BODY,
