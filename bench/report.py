@@ -184,9 +184,9 @@ def _json(result):
 
 
 def write(result, text, folder, day):
-    """DAY-bench.json (of a quick run DAY-quick.json), .md and plots; a second run of a day replaces
-    the first."""
-    stem = f"{day}-{'quick' if result['quick'] else 'bench'}"
+    """DAY-bench.json, .md and plots; of a quick run DAY-quick, with an upstream BoringSSL
+    DAY-bench-upstream. A second run of a day replaces the first."""
+    stem = f"{day}-{'quick' if result['quick'] else 'bench'}{'-upstream' if result['upstream'] else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{stem}.json").write_text(_json(result))
     made = plots.draw(result["summary"], folder, stem)

@@ -11,6 +11,7 @@ import datetime
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,18 @@ def revision():
     return done.stdout.strip() or "not in a work tree"
 
 
+def tls_library(build):
+    """Whose BoringSSL the programs were built with: (does it come from upstream, its name)."""
+    root = re.search(r"^BORINGSSL_ROOT:PATH=(.+)$", (build / "CMakeCache.txt").read_text(), re.M)
+    if root:
+        argv = ["git", "-C", root.group(1), "describe", "--always", "--abbrev=12"]
+    else:
+        argv = ["dpkg-query", "-W", "-f", "${Version}", "android-libboringssl"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    version = done.stdout.strip() or "of unknown version"
+    return bool(root), f"BoringSSL: {'upstream' if root else 'Debian'} {version}"
+
+
 def check_records(gateway, runs):
     """Every mail through stsgate has its record, and each was judged and proven."""
     mails = sum(run["mails"] for run in runs if run["peer"] == "stsgate")
@@ -74,11 +87,12 @@ def run(options):
         tell("records")
         records = check_records(gateway, runs)
         versions = {peer.name: peer.version() for peer in playing if peer.version()}
+        upstream, versions["boringssl"] = tls_library(on.build)
         tell("system calls of the worker, by strace")
         calls = engine.system_calls(on, playing[-1], {"bulk": plan.bulk, "single": plan.traced})
         tell("the engine alone")
         alone = engine.measure(options.build, 64 if options.quick else 256, plan.rounds)
-    return {"quick": options.quick, "revision": revision(), "machine": described,
+    return {"quick": options.quick, "upstream": upstream, "revision": revision(), "machine": described,
             "versions": versions, "records": records, "rounds": plan.rounds, "runs": runs,
             "engine": alone, "system_calls": calls}
 

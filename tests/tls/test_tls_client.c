@@ -19,6 +19,16 @@
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
 
+/* Codepoints of groups, RFC 8446 4.2.7 and draft-ietf-tls-ecdhe-mlkem. */
+#define GROUP_X25519 0x001d
+#define GROUP_X25519MLKEM768 0x11ec
+
+#ifdef SSL_GROUP_X25519_MLKEM768
+#define LIBRARY_HAS_MLKEM true
+#else
+#define LIBRARY_HAS_MLKEM false /* Debian's tree of 2022 */
+#endif
+
 static struct tls_world world;
 
 static int
@@ -207,6 +217,14 @@ static const struct facts_case {
       .version = 0x0304,
       .cipher = "TLS_AES_128_GCM_SHA256",
       .group = "X25519" },
+#ifdef SSL_GROUP_X25519_MLKEM768
+    { "the hybrid post-quantum group",
+      TLS_VERSION_1_2,
+      { .min = TLS_VERSION_1_3, .groups = "X25519MLKEM768" },
+      .version = 0x0304,
+      .cipher = "TLS_AES_128_GCM_SHA256",
+      .group = "X25519MLKEM768" },
+#endif
     { "TC-TLS-09 HelloRetryRequest",
       TLS_VERSION_1_2,
       { .groups = "P-384" },
@@ -421,15 +439,36 @@ suite_is_forward_secret(unsigned suite)
     return false;
 }
 
-/* extensions: with their length before them. */
+static unsigned
+number_at(const uint8_t *p)
+{
+    return (unsigned)(p[0] << 8 | p[1]);
+}
+
+/* extensions: with their length before them. The length of one and behind it its body; NULL: it is
+ * not there. */
+static const uint8_t *
+find_extension(const uint8_t *extensions, size_t len, unsigned type)
+{
+    for (size_t at = 2; at + 4 <= len; at += 4u + number_at(extensions + at + 2))
+        if (number_at(extensions + at) == type)
+            return extensions + at + 2;
+    return NULL;
+}
+
 static bool
 hello_has_extension(const uint8_t *extensions, size_t len, unsigned type)
 {
-    for (size_t at = 2; at + 4 <= len;
-         at += 4u + (size_t)(extensions[at + 2] << 8 | extensions[at + 3]))
-        if ((unsigned)(extensions[at] << 8 | extensions[at + 1]) == type)
-            return true;
-    return false;
+    return find_extension(extensions, len, type) != NULL;
+}
+
+/* Where the list of suites of a ClientHello in a record begins: with its length. */
+static size_t
+hello_suites_at(const uint8_t *hello)
+{
+    size_t at = 5 + 4 + 2 + 32; /* record, message, version, random */
+
+    return at + 1u + hello[at];
 }
 
 static void
@@ -446,11 +485,10 @@ test_hello(void **state)
     assert_int_equal(tls_client_handshake(p.client), RES_AGAIN);
     n = recv(p.fds[1], hello, sizeof hello, 0);
     assert_true(n > 100);
-    at = 5 + 4 + 2 + 32; /* record, message, version, random */
-    at += 1u + hello[at];
-    end = at + 2 + (size_t)(hello[at] << 8 | hello[at + 1]);
+    at = hello_suites_at(hello);
+    end = at + 2 + number_at(hello + at);
     for (at += 2; at < end; at += 2) {
-        unsigned suite = (unsigned)(hello[at] << 8 | hello[at + 1]);
+        unsigned suite = number_at(hello + at);
 
         static_rsa = static_rsa || suite_is_static_rsa(suite);
         /* Once static RSA has begun nothing else follows: it is the last resort. */
@@ -465,6 +503,49 @@ test_hello(void **state)
     for (unsigned type = 18; type <= 20; type++)
         assert_false(hello_has_extension(hello + at + 2, (size_t)n - at - 2, type));
     tls_pair_close(&p);
+}
+
+/* The first group on offer of a new client of ctx. */
+static unsigned
+first_group(struct tls_context *ctx)
+{
+    const uint8_t *groups;
+    uint8_t hello[4096];
+    size_t at;
+    struct tls_client *client;
+    int fds[2];
+    ssize_t n;
+
+    tls_peer_pair(fds);
+    assert_int_equal(tls_client_new(ctx, fds[0], TLS_PAIR_HOST, TLS_VERSION_1_2, &client), RES_OK);
+    assert_int_equal(tls_client_handshake(client), RES_AGAIN);
+    n = recv(fds[1], hello, sizeof hello, 0);
+    assert_true(n > 100 && (size_t)n < sizeof hello);
+    at = hello_suites_at(hello);
+    at += 2u + number_at(hello + at) + 2u; /* and one compression method */
+    groups = find_extension(hello + at, (size_t)n - at, TLSEXT_TYPE_supported_groups);
+    assert_non_null(groups);
+    tls_client_free(client);
+    close(fds[0]);
+    close(fds[1]);
+    return number_at(groups + 4); /* behind the lengths of extension and list */
+}
+
+/* TC-TLS-25: offered where the library has it, unless the operator says no. */
+static void
+test_post_quantum(void **state)
+{
+    struct tls_context *ctx;
+    const char *error;
+
+    (void)state;
+    assert_int_equal(tls_context_new(world.ca_file, &ctx, &error), RES_OK);
+    assert_int_equal(first_group(ctx), LIBRARY_HAS_MLKEM ? GROUP_X25519MLKEM768 : GROUP_X25519);
+    assert_int_equal(tls_context_set_post_quantum(ctx, false), RES_OK);
+    assert_int_equal(first_group(ctx), GROUP_X25519);
+    assert_int_equal(tls_context_set_post_quantum(ctx, true), RES_OK);
+    assert_int_equal(first_group(ctx), LIBRARY_HAS_MLKEM ? GROUP_X25519MLKEM768 : GROUP_X25519);
+    tls_context_free(ctx);
 }
 
 /* ---- ends of a handshake that are no row ---- */
@@ -590,13 +671,10 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_reset),
-        cmocka_unit_test(test_closed_before_hello),
-        cmocka_unit_test(test_our_close_in_handshake),
-        cmocka_unit_test(test_alert_is_sent),
-        cmocka_unit_test(test_huge_certificate),
-        cmocka_unit_test(test_too_early),
-        cmocka_unit_test(test_library),
+        cmocka_unit_test(test_post_quantum),        cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_closed_before_hello), cmocka_unit_test(test_our_close_in_handshake),
+        cmocka_unit_test(test_alert_is_sent),       cmocka_unit_test(test_huge_certificate),
+        cmocka_unit_test(test_too_early),           cmocka_unit_test(test_library),
     };
     struct CMUnitTest tests[ROWS(raw_cases) + ROWS(facts_cases) + ROWS(sni_cases) +
                             ROWS(hello_cases) + ROWS(others)] = { 0 };
