@@ -51,7 +51,7 @@ class Instrumented(peers.Stsgate):
         worker = self.folder / "stsgate-worker"
         worker.write_text("#!/bin/sh\nexec valgrind --quiet --tool=callgrind "
                           f"--callgrind-out-file={self.folder}/out "
-                          f'{self.stage.build}/stsgate-worker "$@"\n')
+                          f'{self.stage.programs}/stsgate-worker-counted "$@"\n')
         worker.chmod(0o755)
         self.gateway = self.stage.gateway({"workers": 1, "handshake_timeout": 60}, self.folder)
         self.process = self.gateway.process

@@ -18,9 +18,9 @@
  * none of them    programs, processes, signals to others, tracing, code made at run time, core
  * dumps
  *
- * Sanitizers need what is denied here: they open, trace and execute. A build with them
- * (SANDBOX_LOOSE) has the filter of system calls log what it would deny, no fence around files, and
- * dumps. */
+ * Sanitizers need what is denied here: they open, trace and execute. A build with them, and the
+ * worker that the bench counts under valgrind (SANDBOX_LOOSE), has the filter of system calls log
+ * what it would deny, no fence around files, and dumps. */
 #ifndef STSGATE_PROXY_SANDBOX_H
 #define STSGATE_PROXY_SANDBOX_H
 
