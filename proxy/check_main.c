@@ -211,15 +211,15 @@ open_tls(struct check *c)
     char error[MX_ROOTS_ERROR_MAX];
 
     c->loop = ev_loop_new(EVFLAG_AUTO);
-    c->probes = (struct probe_shared){ .loop = c->loop,
-                                       .config = c->config,
-                                       .clock = clock_system(),
-                                       .scratch = malloc(MX_LEG_SCRATCH_BYTES) };
-    if (!c->loop || !c->probes.scratch) {
+    c->probes = (struct probe_shared){ .world = { .loop = c->loop,
+                                                  .clock = clock_system(),
+                                                  .scratch = malloc(MX_LEG_SCRATCH_BYTES) },
+                                       .config = c->config };
+    if (!c->loop || !c->probes.world.scratch) {
         fputs("stsgate check: no memory\n", stderr);
         return false;
     }
-    if (mx_roots_open(c->config, &c->probes.roots, &c->probes.root_count, error) == RES_OK)
+    if (mx_roots_open(c->config, &c->probes.world.tls, &c->probes.world.tls_count, error) == RES_OK)
         return true;
     fprintf(stderr, "stsgate check: %s\n", error);
     return false;
@@ -237,15 +237,15 @@ open_all(struct check *c, const char *config_name, struct span config_text)
         fprintf(stderr, "stsgate check: %s\n", error);
         return false;
     }
-    if (check_policy_new(c->loop, &c->probes.clock, config_name, config_text, &c->policy) !=
+    if (check_policy_new(c->loop, &c->probes.world.clock, config_name, config_text, &c->policy) !=
         RES_OK) {
         fputs("stsgate check: stsgate-policy cannot be started: is it installed?\n", stderr);
         return false;
     }
     if (sandbox_close(SANDBOX_WORKER, c->config) != RES_OK)
         return false; /* said in the log */
-    c->probes.mark = usable_mark(c->config->upstream_mark);
-    c->probes.policy = check_policy_client(c->policy);
+    c->probes.world.mark = usable_mark(c->config->upstream_mark);
+    c->probes.world.policy = check_policy_client(c->policy);
     return true;
 }
 
@@ -253,8 +253,8 @@ static void
 close_all(struct check *c)
 {
     check_policy_free(c->policy);
-    mx_roots_close(c->probes.roots, c->probes.root_count);
-    free(c->probes.scratch);
+    mx_roots_close(c->probes.world.tls, c->probes.world.tls_count);
+    free(c->probes.world.scratch);
     if (c->loop)
         ev_loop_destroy(c->loop);
 }

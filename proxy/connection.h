@@ -4,32 +4,24 @@
 #ifndef STSGATE_PROXY_CONNECTION_H
 #define STSGATE_PROXY_CONNECTION_H
 
-#include "proxy/policy_client.h"
+#include "proxy/mx_side.h"
 #include "proxy/record_sink.h"
 #include "proxy/session.h"
-
-#include <ev.h>
 
 struct buffer;
 struct counters;
 struct top_refused;
 
 struct connection;
-struct tls_context;
 struct tls_server_context;
 struct relay_shared;
 struct admission;
 
 /* What all connections of a worker share. Borrowed by each until it is freed. */
 struct connection_shared {
-    struct ev_loop *loop;
+    struct mx_side_world world;
     const struct config *config;
-    struct clock clock;
-    struct tls_context **tls; /* by requirement.local.trust: 0 with the site's roots; NULL where
-                               * an override brings none of its own */
-    size_t tls_count;
     struct tls_server_context *client_tls; /* NULL: the site has no certificate */
-    struct policy_client *policy;
     struct admission *admission;
     struct relay_shared *relays; /* where a passed-through connection goes on */
     struct ehlo_memory *lists;
@@ -37,7 +29,6 @@ struct connection_shared {
     struct counters *counters;   /* of all that happens here */
     struct top_refused *refused; /* since the last report */
     uint64_t started;            /* connections so far: the number of the last one */
-    char *scratch;               /* MX_LEG_SCRATCH_BYTES, used within one event */
     unsigned open;               /* connections there are */
     struct connection *first;    /* list of them */
     struct connection *finished; /* to be freed by connection_reap() */

@@ -2,8 +2,7 @@
 
 #include "base/log.h"
 #include "proxy/intercept.h"
-#include "proxy/mx_leg.h"
-#include "tls/dane.h"
+#include "proxy/mx_side.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +14,7 @@ struct probe {
     const struct probe_shared *shared;
     char domain[HOSTNAME_MAX + 1];
     struct session *session;
-    struct mx_leg mx;
-    struct policy_question *question; /* NULL: none is open */
-    ev_timer timer;
+    struct mx_side side;
     ev_timer end; /* never started, only fed: done() from the loop */
     enum line next;
     bool passes;  /* the recipient's verdict allows it: MAIL would be sent now */
@@ -29,10 +26,18 @@ struct probe {
     void *arg;
 };
 
+static struct probe *
+probe_of(void *io)
+{
+    const struct mx_side *side = io;
+
+    return side->owner;
+}
+
 static void
 finish_soon(struct probe *p)
 {
-    ev_feed_event(p->shared->loop, &p->end, EV_CUSTOM);
+    ev_feed_event(p->shared->world.loop, &p->end, EV_CUSTOM);
 }
 
 /* ---- what the session asks for ---- */
@@ -50,7 +55,7 @@ keep_reply(struct probe *p, struct span reply)
 static void
 op_to_client(void *io, struct span bytes)
 {
-    struct probe *p = io;
+    struct probe *p = probe_of(io);
 
     if (p->next < LINES && p->result.end != PROBE_JUDGED) /* not the answer to QUIT */
         keep_reply(p, bytes);
@@ -60,28 +65,12 @@ op_to_client(void *io, struct span bytes)
 static void
 op_to_mx(void *io, struct span bytes)
 {
-    struct probe *p = io;
+    struct probe *p = probe_of(io);
     enum session_state state = session_state(p->session);
 
     p->passes |= state == SES_MAIL || state == SES_RCPT || state == SES_CLEAN;
     if (!p->passes)
-        mx_leg_send(&p->mx, bytes);
-}
-
-static size_t
-op_mx_backlog(void *io)
-{
-    const struct probe *p = io;
-
-    return mx_leg_backlog(&p->mx);
-}
-
-static bool
-op_mx_is_quiet(void *io)
-{
-    const struct probe *p = io;
-
-    return mx_leg_is_quiet(&p->mx);
+        mx_leg_send(&p->side.leg, bytes);
 }
 
 static bool
@@ -91,112 +80,11 @@ op_client_is_quiet(void *io)
     return true;
 }
 
-static void
-op_connect(void *io)
-{
-    struct probe *p = io;
-
-    mx_leg_connect(&p->mx, NULL, &p->result.destination, p->result.port, p->shared->mark);
-}
-
-static void
-op_start_tls(void *io, const char *sni, uint16_t floor, uint16_t trust)
-{
-    struct probe *p = io;
-
-    mx_leg_start_tls(&p->mx, trust < p->shared->root_count ? p->shared->roots[trust] : NULL, sni,
-                     floor, trust, session_observation(p->session));
-}
-
-static bool
-op_check_dane(void *io, const struct peer_chain *chain, const struct requirement *req,
-              struct dane_facts *out)
-{
-    const struct probe *p = io;
-
-    return dane_check(chain, req->dane.hosts, req->dane.host_count, clock_wall_s(&p->shared->clock),
-                      out) == RES_OK;
-}
-
 /* The client made up here never asks for TLS. */
 static void
 op_never(void *io)
 {
     (void)io;
-}
-
-static void
-op_tls_verdict(void *io, bool good)
-{
-    struct probe *p = io;
-
-    mx_leg_tls_verdict(&p->mx, good);
-}
-
-static void
-op_hang_up(void *io, enum hang_up how)
-{
-    struct probe *p = io;
-
-    mx_leg_close(&p->mx, how);
-}
-
-static void update(struct probe *p);
-
-static void
-on_answer(void *arg, struct requirement *req)
-{
-    struct probe *p = arg;
-
-    p->question = NULL;
-    session_requirement(p->session, req);
-    update(p);
-}
-
-/* As for a client on this host. */
-static struct policy_subject
-subject_of(const struct probe *p, const char *domain)
-{
-    return (struct policy_subject){ .domain = domain,
-                                    .destination = p->result.destination,
-                                    .port = p->result.port,
-                                    .client = session_info(p->session)->client };
-}
-
-static bool
-op_ask(void *io, const char *domain, bool recheck, struct requirement **out)
-{
-    struct probe *p = io;
-    const struct policy_subject subject = subject_of(p, domain);
-
-    *out = NULL;
-    p->question = policy_client_ask(p->shared->policy, &subject, recheck, on_answer, p);
-    return p->question != NULL;
-}
-
-static unsigned
-op_policy_epoch(void *io)
-{
-    const struct probe *p = io;
-
-    return policy_client_epoch(p->shared->policy);
-}
-
-static struct requirement *
-op_known(void *io, const char *domain)
-{
-    (void)io, (void)domain;
-    return NULL;
-}
-
-static void
-op_forget(void *io)
-{
-    struct probe *p = io;
-
-    if (p->question)
-        policy_question_forget(p->question);
-    p->question = NULL;
 }
 
 static struct span
@@ -212,15 +100,6 @@ op_learn_list(void *io, struct span list, bool proven)
     (void)io, (void)list, (void)proven;
 }
 
-static void
-op_set_timer(void *io, unsigned ms)
-{
-    struct probe *p = io;
-
-    p->timer.repeat = ms / 1000.;
-    ev_timer_again(p->shared->loop, &p->timer); /* a repeat of 0 stops it */
-}
-
 static bool
 op_can_record(void *io)
 {
@@ -231,7 +110,7 @@ op_can_record(void *io)
 static void
 op_record_recipient(void *io, const struct record_recipient *record)
 {
-    struct probe *p = io;
+    struct probe *p = probe_of(io);
     struct probe_result *r = &p->result;
     struct record_recipient shown = *record;
     struct requirement *req = (struct requirement *)(uintptr_t)record->req; /* for its references */
@@ -268,40 +147,32 @@ op_report(void *io, const struct tls_report *report)
 static void
 op_close(void *io)
 {
-    struct probe *p = io;
+    struct probe *p = probe_of(io);
 
     p->closing = true;
 }
 
-static const char *
-op_engine(void *io, const char **out_reason)
-{
-    const struct probe *p = io;
-
-    return mx_leg_engine(&p->mx, out_reason);
-}
-
 static const struct session_ops ops = {
-    .engine = op_engine,
     .to_client = op_to_client,
     .to_mx = op_to_mx,
-    .mx_backlog = op_mx_backlog,
-    .mx_is_quiet = op_mx_is_quiet,
+    .mx_backlog = mx_side_backlog,
+    .mx_is_quiet = mx_side_is_quiet,
     .client_is_quiet = op_client_is_quiet,
-    .connect = op_connect,
-    .start_tls = op_start_tls,
-    .check_dane = op_check_dane,
+    .connect = mx_side_connect,
+    .start_tls = mx_side_start_tls,
+    .check_dane = mx_side_check_dane,
     .start_client_tls = op_never,
-    .tls_verdict = op_tls_verdict,
+    .tls_verdict = mx_side_tls_verdict,
     .pass_through = op_never,
-    .hang_up = op_hang_up,
-    .ask = op_ask,
-    .policy_epoch = op_policy_epoch,
-    .known = op_known,
-    .forget = op_forget,
+    .hang_up = mx_side_hang_up,
+    .engine = mx_side_engine,
+    .ask = mx_side_ask,
+    .policy_epoch = mx_side_policy_epoch,
+    .known = mx_side_known,
+    .forget = mx_side_forget,
     .recall_list = op_recall_list,
     .learn_list = op_learn_list,
-    .set_timer = op_set_timer,
+    .set_timer = mx_side_set_timer_ms,
     .can_record = op_can_record,
     .record_recipient = op_record_recipient,
     .record_session = op_record_session,
@@ -354,8 +225,8 @@ go_on(struct probe *p)
 static void
 take_leave(struct probe *p)
 {
-    mx_leg_send(&p->mx, span_of("QUIT\r\n"));
-    mx_leg_close(&p->mx, HANG_UP_POLITE);
+    mx_leg_send(&p->side.leg, span_of("QUIT\r\n"));
+    mx_leg_close(&p->side.leg, HANG_UP_POLITE);
     session_client_gone(p->session);
 }
 
@@ -365,30 +236,25 @@ update(struct probe *p)
 {
     if (p->over)
         return;
-    mx_leg_flush(&p->mx);
+    mx_leg_flush(&p->side.leg);
     while (!p->closing && !p->passes && p->next < LINES && session_wants_client(p->session))
         go_on(p);
     if (p->passes && !p->closing)
         take_leave(p);
-    mx_leg_flush(&p->mx);
+    mx_leg_flush(&p->side.leg);
     p->over = p->closing;
     if (p->over)
         finish_soon(p);
 }
 
 static void
-on_timer(struct ev_loop *loop, ev_timer *w, int revents)
+on_timeout(void *owner)
 {
-    struct probe *p = w->data;
+    struct probe *p = owner;
 
-    (void)revents;
-    ev_timer_stop(loop, w);
     if (session_state(p->session) == SES_CONNECT)
         p->result.end = PROBE_UNREACHABLE;
-    if (session_state(p->session) == SES_HANDSHAKE)
-        mx_leg_handshake_timeout(&p->mx);
-    else
-        session_timeout(p->session);
+    mx_side_timeout(&p->side);
     update(p);
 }
 
@@ -399,51 +265,18 @@ on_connected(void *owner, bool ok)
 
     if (!ok && p->next == LINE_EHLO)
         p->result.end = PROBE_UNREACHABLE;
-    if (ok)
-        mx_leg_local(&p->mx, &session_observation(p->session)->local);
-    session_connected(p->session, ok);
-    update(p);
 }
 
 static void
-on_input(void *owner, struct span bytes)
-{
-    struct probe *p = owner;
-
-    session_mx_input(p->session, bytes);
-    update(p);
-}
-
-static void
-on_tls_over(void *owner, struct observation *obs)
-{
-    struct probe *p = owner;
-
-    session_tls_over(p->session, obs);
-    update(p);
-}
-
-static void
-on_writable(void *owner)
+on_update(void *owner)
 {
     update(owner);
 }
 
-static void
-on_gone(void *owner)
-{
-    struct probe *p = owner;
-
-    session_mx_gone(p->session);
-    update(p);
-}
-
-static const struct mx_leg_handler handler = {
+static const struct mx_side_owner side_owner = {
     .connected = on_connected,
-    .input = on_input,
-    .tls_over = on_tls_over,
-    .writable = on_writable,
-    .gone = on_gone,
+    .timeout = on_timeout,
+    .update = on_update,
 };
 
 /* ---- life ---- */
@@ -454,13 +287,11 @@ on_end(struct ev_loop *loop, ev_timer *w, int revents)
     struct probe *p = w->data;
     struct probe_result result;
 
-    (void)revents;
-    ev_timer_stop(loop, &p->timer);
-    op_forget(p);
-    mx_leg_close(&p->mx, HANG_UP_POLITE);
+    (void)loop, (void)revents;
+    mx_side_close(&p->side, HANG_UP_POLITE);
     session_free(p->session);
     result = p->result;
-    result.elapsed_ms = (unsigned)(clock_mono_ms(&p->shared->clock) - p->started_ms);
+    result.elapsed_ms = (unsigned)(clock_mono_ms(&p->shared->world.clock) - p->started_ms);
     p->done(p->arg, &result);
     free(p);
 }
@@ -500,17 +331,18 @@ probe_start(const struct probe_shared *shared, const char *domain,
     buffer_init(&p->result.record, RECORD_MAX_BYTES);
     p->done = done;
     p->arg = arg;
-    p->started_ms = clock_mono_ms(&shared->clock);
+    p->started_ms = clock_mono_ms(&shared->world.clock);
     info = info_of(p);
-    p->session = session_new(&ops, p, shared->config, &shared->clock, &info);
+    p->session = session_new(&ops, &p->side, shared->config, &shared->world.clock, &info);
     if (!p->session) {
         free(p);
         return RES_NOMEM;
     }
-    mx_leg_init(&p->mx, shared->loop, &handler, p, shared->scratch, &shared->clock);
-    ev_init(&p->timer, on_timer);
+    mx_side_init(&p->side, &shared->world, &side_owner, p);
+    p->side.session = p->session;
+    p->side.asks_anew = true;
     ev_init(&p->end, on_end);
-    p->timer.data = p->end.data = p;
+    p->end.data = p;
     forbidden = intercept_refuses(destination, port, shared->config);
     if (forbidden) {
         p->result.end = PROBE_FORBIDDEN;

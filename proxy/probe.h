@@ -5,25 +5,14 @@
 #ifndef STSGATE_PROXY_PROBE_H
 #define STSGATE_PROXY_PROBE_H
 
-#include "proxy/policy_client.h"
-#include "proxy/session.h"
-
-#include <ev.h>
+#include "proxy/mx_side.h"
 
 #define PROBE_REPLY_MAX 512u
 
-struct tls_context;
-
 /* What all probes of a check share. Borrowed by each until it is done. */
 struct probe_shared {
-    struct ev_loop *loop;
+    struct mx_side_world world;
     const struct config *config;
-    struct clock clock;
-    struct tls_context **roots; /* proxy/mx_roots.h */
-    size_t root_count;
-    struct policy_client *policy;
-    uint32_t mark; /* SO_MARK, 0 for none */
-    char *scratch; /* MX_LEG_SCRATCH_BYTES */
 };
 
 enum probe_end {

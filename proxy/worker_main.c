@@ -255,7 +255,7 @@ on_control(struct ev_loop *loop, ev_io *io, int revents)
         switch (child_channel_recv(&w->channel, &message, &fd)) {
         case RES_OK:
             if (message.type == CONTROL_POLICY_LINK)
-                policy_client_link(w->shared.policy, fd);
+                policy_client_link(w->shared.world.policy, fd);
             else
                 stop(w, message.value != 0);
             break;
@@ -299,7 +299,7 @@ open_roots(struct worker *w)
 {
     char error[MX_ROOTS_ERROR_MAX];
 
-    if (mx_roots_open(w->config, &w->shared.tls, &w->shared.tls_count, error) == RES_OK)
+    if (mx_roots_open(w->config, &w->shared.world.tls, &w->shared.world.tls_count, error) == RES_OK)
         return true;
     log_error("event=start-failed what=tls reason=\"%s\"", error);
     return false;
@@ -314,9 +314,9 @@ use_kernel_tls(struct worker *w)
     if (!w->config->ktls)
         return;
     log_info("event=ktls available=%s", available ? "yes" : "no");
-    for (size_t i = 0; i < w->shared.tls_count; i++)
-        if (w->shared.tls[i])
-            tls_context_set_ktls(w->shared.tls[i], available);
+    for (size_t i = 0; i < w->shared.world.tls_count; i++)
+        if (w->shared.world.tls[i])
+            tls_context_set_ktls(w->shared.world.tls[i], available);
 }
 
 /* The site's certificate for clients, if it has one (PRX-039). */
@@ -348,7 +348,7 @@ on_list(void *arg, const struct policy_list *list)
     if (smtp_reply_read(&reader, list->list, &used, &reply) == RES_OK && reply.code == 250 &&
         used == list->list.len)
         (void)ehlo_memory_learn(w->shared.lists, &list->destination, list->port, list->list,
-                                list->proven, clock_mono_ms(&w->shared.clock) / 1000);
+                                list->proven, clock_mono_ms(&w->shared.world.clock) / 1000);
     smtp_reply_reader_clear(&reader);
 }
 
@@ -358,15 +358,16 @@ open_all(struct worker *w)
     struct connection_shared *s = &w->shared;
     char text[512];
 
-    s->loop = w->loop;
+    s->world.loop = w->loop;
     s->config = w->config;
-    s->clock = clock_system();
-    s->scratch = malloc(MX_LEG_SCRATCH_BYTES);
-    s->policy = policy_client_new(w->loop, &s->clock);
+    s->world.clock = clock_system();
+    s->world.mark = w->config->upstream_mark;
+    s->world.scratch = malloc(MX_LEG_SCRATCH_BYTES);
+    s->world.policy = policy_client_new(w->loop, &s->world.clock);
     s->lists = ehlo_memory_new();
-    if (!s->scratch || !s->policy || !s->lists)
+    if (!s->world.scratch || !s->world.policy || !s->lists)
         return false;
-    policy_client_on_list(s->policy, on_list, w);
+    policy_client_on_list(s->world.policy, on_list, w);
     if (!open_roots(w) || !open_certificate(w))
         return false;
     use_kernel_tls(w);
@@ -386,7 +387,7 @@ open_all(struct worker *w)
     w->intakes = (struct proxy_intakes){ .loop = w->loop, .known = on_proxy_header, .arg = w };
     w->relays = (struct relay_shared){ .loop = w->loop,
                                        .config = w->config,
-                                       .clock = s->clock,
+                                       .clock = s->world.clock,
                                        .admission = s->admission,
                                        .records = s->records };
     worker_status_start(&w->status, w->index, s, &w->relays, &w->stopping);
@@ -422,7 +423,7 @@ static void
 record_process(struct worker *w, const char *what, const char *reason)
 {
     const struct record_process record = {
-        .wall_ns = w->shared.clock.wall_ns(w->shared.clock.arg),
+        .wall_ns = w->shared.world.clock.wall_ns(w->shared.world.clock.arg),
         .what = what,
         .name = "worker",
         .index = w->index,
@@ -456,15 +457,15 @@ close_all(struct worker *w)
     connection_free_all(&w->shared);
     relay_free_all(&w->relays);
     proxy_intake_free_all(&w->intakes);
-    policy_client_free(w->shared.policy);
+    policy_client_free(w->shared.world.policy);
     ehlo_memory_free(w->shared.lists);
-    mx_roots_close(w->shared.tls, w->shared.tls_count);
+    mx_roots_close(w->shared.world.tls, w->shared.world.tls_count);
     tls_server_context_free(w->shared.client_tls);
     record_sink_free(w->shared.records);
     child_channel_clear(&w->channel);
     config_free(w->config);
     admission_free(w->shared.admission);
-    free(w->shared.scratch);
+    free(w->shared.world.scratch);
 }
 
 int

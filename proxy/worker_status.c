@@ -22,7 +22,7 @@ send_report(struct worker_status *s)
     report->counters.records[COUNTED_LOST] = record_sink_lost(records);
     buffer_init(&message, MSG_LINK_MAX_BYTES);
     if (worker_report_write(report, &message) == RES_OK &&
-        policy_client_send(s->shared->policy, buffer_span(&message)) == RES_OK)
+        policy_client_send(s->shared->world.policy, buffer_span(&message)) == RES_OK)
         report->refused.count = 0;
     buffer_clear(&message);
 }
@@ -48,7 +48,7 @@ send_page(struct worker_status *s, const struct session_ask *ask)
     if (res == RES_OK)
         res = session_page_write(&page, &message);
     if (res == RES_OK)
-        res = policy_client_send(s->shared->policy, buffer_span(&message));
+        res = policy_client_send(s->shared->world.policy, buffer_span(&message));
     if (res != RES_OK) /* the operator's command ends without it */
         log_warn("event=sessions-not-told reason=%s", result_name(res));
     buffer_clear(&sessions);
@@ -76,19 +76,19 @@ worker_status_start(struct worker_status *s, unsigned worker, struct connection_
     s->draining = draining;
     s->report.worker = worker;
     s->report.pid = getpid();
-    s->report.started_s = clock_wall_s(&shared->clock);
+    s->report.started_s = clock_wall_s(&shared->world.clock);
     snprintf(s->report.library, sizeof s->report.library, "%s", tls_library());
     shared->counters = relays->counters = &s->report.counters;
     shared->refused = &s->report.refused;
-    policy_client_on_other(shared->policy, take, s);
+    policy_client_on_other(shared->world.policy, take, s);
     ev_timer_init(&s->timer, on_timer, STATUS_REPORT_S, STATUS_REPORT_S);
     s->timer.data = s;
-    ev_timer_start(shared->loop, &s->timer);
+    ev_timer_start(shared->world.loop, &s->timer);
 }
 
 void
 worker_status_stop(struct worker_status *s)
 {
     send_report(s);
-    ev_timer_stop(s->shared->loop, &s->timer);
+    ev_timer_stop(s->shared->world.loop, &s->timer);
 }
