@@ -23,7 +23,8 @@
  * copies), ends its sessions (PRX-048) and exits with 0; the policy process gets it once the
  * workers are gone. After SUPERVISOR_DRAIN_S comes SIGTERM, then SIGKILL (proxy/supervisor.h).
  *
- * Signals: SIGTERM (late in a stop, or because the supervisor died) means exit now. SIGINT and
+ * Signals: SIGTERM (late in a stop, or because the supervisor died) means no more clients, and
+ * exit; a worker whose supervisor is dead has SUPERVISOR_DRAIN_S for its sessions. SIGINT and
  * SIGHUP are ignored in a child and stay so; all others are at their defaults.
  *
  * A child that finds a mistake in what the configuration names (an unreadable CA file) says so in

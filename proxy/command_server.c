@@ -654,6 +654,9 @@ void
 command_server_stop(struct command_server *server)
 {
     ev_io_stop(server->config.loop, &server->accept);
+    if (server->config.listen_fd >= 0)
+        close(server->config.listen_fd);
+    server->config.listen_fd = -1;
     while (server->clients)
         close_client(server->clients);
 }

@@ -21,7 +21,8 @@ struct session_page;
 
 struct command_server_config {
     struct ev_loop *loop; /* borrowed, like all here, until command_server_free() */
-    int listen_fd;        /* a listening UNIX socket; -1: none, command_server_adopt() is all */
+    int listen_fd;        /* taken: a listening UNIX socket, closed by command_server_stop(); -1:
+                           * none, command_server_adopt() is all */
     struct policy_admin *admin;
     const struct inspect_config *inspect;
     /** The roll-out in force; *out_by_command: an operator has set it since the start. */

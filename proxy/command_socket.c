@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +18,25 @@ cannot(const char *what, char *error, size_t error_size)
 {
     snprintf(error, error_size, "%s: %s", what, strerror(errno));
     return RES_TEMPFAIL;
+}
+
+/* The connection was taken for a listener whose process is dead: its children, who inherited it,
+ * may not have ended yet, or may be stopped. A queue that is full tells nothing. */
+static bool
+is_orphan(int fd)
+{
+    struct ucred maker = { 0 };
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &maker, &(socklen_t){ sizeof maker }) == 0 &&
+           maker.pid > 0 && kill(maker.pid, 0) != 0 && errno == ESRCH;
+}
+
+static bool
+is_answered(int fd, const struct sockaddr_un *addr)
+{
+    if (connect(fd, (const struct sockaddr *)addr, sizeof *addr) != 0)
+        return errno == EAGAIN;
+    return !is_orphan(fd);
 }
 
 /* RES_OK: the name is free now. */
@@ -36,7 +56,7 @@ free_name(const struct sockaddr_un *addr, char *error, size_t error_size)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return cannot("no descriptor", error, error_size);
-    answers = connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0 || errno == EAGAIN;
+    answers = is_answered(fd, addr);
     close(fd);
     if (answers) {
         snprintf(error, error_size, "another gateway answers there");

@@ -7,10 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** Listen at path with mode 0600. A socket that a gateway left there, and on which nobody answers,
- * is replaced; the folder is made if only it itself is missing.
- * error: on anything but RES_OK what is wrong, NUL-terminated.
- * RES_DENIED: another gateway answers there, or it is no socket; RES_TEMPFAIL: it cannot be made.
+/** Listen at path with mode 0600. A socket that a gateway left there is replaced if nobody answers
+ * on it, or only children of a supervisor that is dead; the folder is made if only it itself is
+ * missing. error: on anything but RES_OK what is wrong, NUL-terminated. RES_DENIED: another gateway
+ * answers there, or it is no socket; RES_TEMPFAIL: it cannot be made.
  */
 MUST_CHECK enum result command_socket_open(const char *path, int *out_fd, char *error,
                                            size_t error_size);

@@ -53,6 +53,7 @@ struct generation {
     bool failed;
     uint32_t mode;       /* that the operator has set, or NO_MODE */
     unsigned stop_phase; /* 0 not stopping, 1 draining, 2 SIGTERM sent, 3 SIGKILL sent */
+    bool hurried;
     ev_timer drain;
     ev_timer over; /* nobody is left: told from the loop, so that it may be freed then */
 };
@@ -457,8 +458,26 @@ generation_stop(struct generation *g, bool gently, double drain_s)
 }
 
 void
+generation_hurry(struct generation *g, double drain_s)
+{
+    generation_stop(g, false, drain_s);
+    if (g->stop_phase != 1 || g->hurried)
+        return;
+    g->hurried = true;
+    for (unsigned i = 1; i < g->slots; i++)
+        tell(&g->children[i], &(struct control_message){ .type = CONTROL_STOP }, -1);
+    if (ev_timer_remaining(g->loop, &g->drain) <= drain_s)
+        return;
+    ev_timer_stop(g->loop, &g->drain);
+    ev_timer_set(&g->drain, drain_s, 0.);
+    ev_timer_start(g->loop, &g->drain);
+}
+
+void
 generation_retire(struct generation *g)
 {
+    if (g->stop_phase)
+        return;
     tell(&g->children[POLICY_SLOT], &(struct control_message){ .type = CONTROL_RETIRE }, -1);
 }
 

@@ -56,10 +56,14 @@ void generation_start(struct generation *g);
  * SUPERVISOR_KILL_S later SIGKILL. Again: nothing. gone() follows. */
 void generation_stop(struct generation *g, bool gently, double drain_s);
 
+/** One that stops gently stops as all do: sessions between two mails end now, and drain_s is all
+ * that is left for the others, counted from now. Again: nothing. */
+void generation_hurry(struct generation *g, double drain_s);
+
 /** What still runs gets the next signal now. */
 void generation_press(struct generation *g);
 
-/** Its policy process leaves commands and store to a newer generation. */
+/** Its policy process leaves commands and store to a newer generation. Before generation_stop(). */
 void generation_retire(struct generation *g);
 
 /** Answer its policy process's CONTROL_RELOAD. */

@@ -529,6 +529,10 @@ stop_all(struct policy_process *p)
     ev_io_stop(p->loop, &p->control);
     ev_signal_stop(p->loop, &p->term);
     ev_timer_stop(p->loop, &p->tick);
+    /* At once, and not when the last records are written: a supervisor that was started in place of
+     * a dead one takes the socket over when nobody answers there. */
+    if (p->commands)
+        command_server_stop(p->commands);
 }
 
 static void

@@ -17,8 +17,9 @@
 
 #define BACKLOG 64
 
+/* tell: whether a failure is told. */
 static int
-listen_at(const char *address)
+listen_at(const char *address, bool tell)
 {
     static const int one = 1;
     struct sockaddr_storage sa;
@@ -34,12 +35,34 @@ listen_at(const char *address)
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
         bind(fd, (const struct sockaddr *)&sa, len) == 0 && listen(fd, BACKLOG) == 0)
         return fd;
-    log_error("event=no-status-page address=%s reason=\"%s\" consequence=\"no status page and no "
-              "metrics\"",
-              address, strerror(errno));
+    if (tell)
+        log_error("event=no-status-page address=%s reason=\"%s\" consequence=\"no status page and "
+                  "no metrics; tried again every %u s\"",
+                  address, strerror(errno), SUPERVISOR_BACKOFF_MAX_MS / 1000);
     if (fd >= 0)
         close(fd);
     return -1;
+}
+
+static void
+start_later(struct status_keeper *k, unsigned delay_ms)
+{
+    ev_timer_set(&k->restart, delay_ms / 1000., 0.);
+    ev_timer_start(k->loop, &k->restart);
+}
+
+/* A status process whose supervisor was killed may have the address for a moment yet. */
+static bool
+open_listener(struct status_keeper *k)
+{
+    if (k->listen_fd >= 0)
+        return true;
+    k->listen_fd = listen_at(k->address, !k->told);
+    if (k->listen_fd >= 0)
+        return true;
+    k->told = true;
+    start_later(k, SUPERVISOR_BACKOFF_MAX_MS);
+    return false;
 }
 
 static void
@@ -54,6 +77,8 @@ start(struct status_keeper *k)
     pid_t pid;
 
     ev_now_update(k->loop);
+    if (!open_listener(k))
+        return;
     k->started_at = ev_now(k->loop);
     if (control_socket_pair(pair) != RES_OK ||
         child_process_start(k->path, argv, (int[]){ pair[1], k->listen_fd }, 2, &pid) != RES_OK) {
@@ -61,8 +86,7 @@ start(struct status_keeper *k)
         for (int i = 0; i < 2; i++)
             if (pair[i] >= 0)
                 close(pair[i]);
-        ev_timer_set(&k->restart, SUPERVISOR_BACKOFF_MAX_MS / 1000., 0.);
-        ev_timer_start(k->loop, &k->restart);
+        start_later(k, SUPERVISOR_BACKOFF_MAX_MS);
         return;
     }
     close(pair[1]);
@@ -96,8 +120,7 @@ on_exit_of_child(struct ev_loop *loop, ev_child *w, int revents)
     log_error("event=child-exited child=status pid=%d %s=%d restart_ms=%u", w->rpid,
               WIFSIGNALED(w->rstatus) ? "signal" : "status",
               WIFSIGNALED(w->rstatus) ? WTERMSIG(w->rstatus) : WEXITSTATUS(w->rstatus), delay_ms);
-    ev_timer_set(&k->restart, delay_ms / 1000., 0.);
-    ev_timer_start(loop, &k->restart);
+    start_later(k, delay_ms);
 }
 
 static void
@@ -131,9 +154,7 @@ status_keeper_start(struct status_keeper *k, struct ev_loop *loop, const char *p
                   "stsgate\" consequence=\"no status page and no metrics\"");
         return;
     }
-    k->listen_fd = listen_at(address);
-    if (k->listen_fd >= 0)
-        start(k);
+    start(k);
 }
 
 void

@@ -15,7 +15,8 @@ struct status_keeper {
     const char *path, *address, *hostname, *user; /* borrowed */
     void (*started)(void *arg); /* a new process: all links are to be made again */
     void *arg;
-    int listen_fd;  /* owned; -1: there is no status page */
+    int listen_fd;  /* owned; -1: there is no status page, or the address is not free yet */
+    bool told;      /* that it is not */
     int control_fd; /* owned; -1 while the process is away */
     unsigned deaths;
     ev_tstamp started_at;

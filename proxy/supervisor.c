@@ -17,13 +17,18 @@
 #define SIGNS_OF_LIFE 3. /* within the time that the service manager waits for one */
 #define DAY_S 86400.     /* between two looks at what an operator should know of */
 
+struct place {
+    struct generation *g; /* owned; NULL: the place is free */
+    bool asks;            /* its operator waits for word of a reload; it does not go before */
+};
+
 struct supervisor {
     struct ev_loop *loop;
     const struct supervisor_setup *setup;
-    struct generation *all[GENERATIONS_MAX]; /* owned */
-    struct generation *serving;              /* of these; NULL before the first is made */
-    struct generation *coming;               /* of these, by a reload; NULL: none */
-    struct generation *asker;                /* whose operator waits for the reload; NULL: nobody */
+    struct place places[GENERATIONS_MAX];
+    struct generation *serving; /* of these; NULL before the first is made */
+    struct generation *coming;  /* of these, by a reload; NULL: none */
+    bool reload_wanted;         /* it has been asked for and is not begun */
     unsigned next_number;
     int command_fd; /* owned; -1 for none */
     struct status_keeper page;
@@ -48,25 +53,31 @@ supervisor_backoff_ms(unsigned deaths)
 
 /* ---- generations ---- */
 
+/* NULL: a free one; none of them is: NULL. */
+static struct place *
+place_of(struct supervisor *s, const struct generation *g)
+{
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
+        if (s->places[i].g == g)
+            return &s->places[i];
+    return NULL;
+}
+
 static void
 forget(struct supervisor *s, struct generation *g)
 {
-    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
-        if (s->all[i] == g)
-            s->all[i] = NULL;
+    *place_of(s, g) = (struct place){ 0 };
     if (s->serving == g)
         s->serving = NULL;
     if (s->coming == g)
         s->coming = NULL;
-    if (s->asker == g)
-        s->asker = NULL;
 }
 
 static bool
 is_empty(const struct supervisor *s)
 {
     for (unsigned i = 0; i < GENERATIONS_MAX; i++)
-        if (s->all[i])
+        if (s->places[i].g)
             return false;
     return true;
 }
@@ -77,8 +88,36 @@ stop_all(struct supervisor *s)
     s->stopping = true;
     service_stopping();
     for (unsigned i = 0; i < GENERATIONS_MAX; i++)
-        if (s->all[i])
-            generation_stop(s->all[i], false, SUPERVISOR_DRAIN_S);
+        if (s->places[i].g)
+            generation_stop(s->places[i].g, false, SUPERVISOR_DRAIN_S);
+}
+
+/* Those before the one that serves get no more clients and end with their sessions. */
+static void
+retire_older(struct supervisor *s)
+{
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++) {
+        struct place *place = &s->places[i];
+
+        if (!place->g || place->asks || place->g == s->serving || place->g == s->coming)
+            continue;
+        generation_retire(place->g);
+        generation_stop(place->g, true, SUPERVISOR_RETIRE_S);
+    }
+}
+
+static struct generation *
+oldest(const struct supervisor *s)
+{
+    struct generation *found = NULL;
+
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++) {
+        struct generation *g = s->places[i].g;
+
+        if (g && g != s->serving && (!found || generation_number(g) < generation_number(found)))
+            found = g;
+    }
+    return found;
 }
 
 /* For `systemctl status`. */
@@ -94,32 +133,67 @@ tell_serving(const struct supervisor *s, const char *what)
     service_serving(text);
 }
 
-/* Whoever asked for the reload hears how it went. */
+/* ---- reloads, one after the other ---- */
+
+static void reload(struct supervisor *s);
+
+/* Whoever asked for the reload hears how it went; but if it has been asked for again meanwhile,
+ * only of the last one, which has read what they all have written. */
 static void
 answer_reload(struct supervisor *s, bool done)
 {
-    if (s->asker)
-        generation_tell_reloaded(s->asker, done);
-    s->asker = NULL;
+    if (s->reload_wanted)
+        return;
+    for (unsigned i = 0; i < GENERATIONS_MAX; i++)
+        if (s->places[i].asks) {
+            s->places[i].asks = false;
+            generation_tell_reloaded(s->places[i].g, done);
+        }
+}
+
+/* The reload that is wanted begins once the one before it is over and there is a place for it. So
+ * that there will be, the sessions of the oldest configuration are given no more time than they
+ * would have if all stopped. */
+static void
+begin_reload(struct supervisor *s)
+{
+    if (!s->reload_wanted || s->coming || s->stopping)
+        return;
+    if (place_of(s, NULL)) {
+        s->reload_wanted = false;
+        reload(s);
+        return;
+    }
+    log_warn("event=reload-waits generation=%u reason=\"sessions of earlier configurations are "
+             "not over; those of the oldest end now, or within %.0f s\"",
+             generation_number(oldest(s)), SUPERVISOR_DRAIN_S);
+    generation_hurry(oldest(s), SUPERVISOR_DRAIN_S);
+}
+
+/* The reload is over, well or not. */
+static void
+end_reload(struct supervisor *s, bool done, const char *text)
+{
+    s->coming = NULL;
+    answer_reload(s, done);
+    if (done)
+        retire_older(s);
+    tell_serving(s, text);
+    begin_reload(s);
 }
 
 static void
 on_ready(void *arg, struct generation *g)
 {
     struct supervisor *s = arg;
-    struct generation *old = s->serving;
 
     if (g != s->coming) { /* the first */
         tell_serving(s, "serving");
         return;
     }
     log_info("event=reloaded generation=%u", generation_number(g));
-    answer_reload(s, true);
     s->serving = g;
-    s->coming = NULL;
-    generation_retire(old);
-    generation_stop(old, true, SUPERVISOR_RETIRE_S);
-    tell_serving(s, "serving, reloaded");
+    end_reload(s, true, "serving, reloaded");
 }
 
 static void
@@ -131,10 +205,8 @@ on_failed(void *arg, struct generation *g)
         log_error("event=reload-refused generation=%u reason=\"it cannot start; the configuration "
                   "before it stays\"",
                   generation_number(g));
-        answer_reload(s, false);
-        s->coming = NULL;
         generation_stop(g, false, 0.);
-        tell_serving(s, "serving; the last reload failed");
+        end_reload(s, false, "serving; the last reload failed");
         return;
     }
     s->status = SUPERVISOR_CONFIG;
@@ -152,21 +224,21 @@ on_gone(void *arg, struct generation *g)
     log_info("event=generation-gone generation=%u", number);
     if (is_empty(s))
         ev_break(s->loop, EVBREAK_ALL);
+    begin_reload(s);
 }
-
-static void reload(struct supervisor *s);
 
 static void
 on_reload_asked(void *arg, struct generation *g)
 {
     struct supervisor *s = arg;
 
-    if (g != s->serving || s->coming || s->stopping) {
+    if (g != s->serving || s->stopping) {
         generation_tell_reloaded(g, false);
         return;
     }
-    s->asker = g;
-    reload(s);
+    place_of(s, g)->asks = true;
+    s->reload_wanted = true;
+    begin_reload(s);
 }
 
 /* The operator's command; as SIGTERM. */
@@ -203,8 +275,8 @@ on_status_started(void *arg)
     struct supervisor *s = arg;
 
     for (unsigned i = 0; i < GENERATIONS_MAX; i++)
-        if (s->all[i])
-            generation_link_status(s->all[i]);
+        if (s->places[i].g)
+            generation_link_status(s->places[i].g);
 }
 
 static const struct generation_events events = {
@@ -217,21 +289,16 @@ static const struct generation_events events = {
     .link_status = on_link_status,
 };
 
-/* config and text: NULL for the first, which borrows them from the setup. */
+/* There is a place for it. config and text: NULL for the first, which borrows them from the setup.
+ */
 static enum result
 add_generation(struct supervisor *s, struct config *config, char *text, size_t text_len,
                struct generation **out, char *error, size_t error_size)
 {
     struct supervisor_setup setup = *s->setup;
-    unsigned place = 0;
+    struct place *place = place_of(s, NULL);
     enum result res;
 
-    while (place < GENERATIONS_MAX && s->all[place])
-        place++;
-    if (place == GENERATIONS_MAX) {
-        snprintf(error, error_size, "sessions of earlier configurations are not over yet");
-        return RES_LIMIT;
-    }
     if (config) {
         setup.config = config;
         setup.config_text = span_make(text, text_len);
@@ -247,7 +314,7 @@ add_generation(struct supervisor *s, struct config *config, char *text, size_t t
                                                        .arg = s },
                          out, error, error_size);
     if (res == RES_OK) {
-        s->all[place] = *out;
+        place->g = *out;
         s->next_number++;
     }
     return res;
@@ -320,8 +387,7 @@ reload(struct supervisor *s)
     return;
 refused:
     log_error("event=reload-refused reason=%s", log_quote(quoted, sizeof quoted, span_of(error)));
-    answer_reload(s, false);
-    tell_serving(s, "serving; the last reload was refused");
+    end_reload(s, false, "serving; the last reload was refused");
 }
 
 /* An override ends while nobody restarts anything. */
@@ -350,12 +416,8 @@ on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
     struct supervisor *s = w->data;
 
     (void)loop, (void)revents;
-    if (s->stopping)
-        return;
-    if (s->coming)
-        log_warn("event=reload-refused reason=\"one is under way\"");
-    else
-        reload(s);
+    s->reload_wanted = true;
+    begin_reload(s);
 }
 
 static void
@@ -369,8 +431,8 @@ on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
         return;
     }
     for (unsigned i = 0; i < GENERATIONS_MAX; i++)
-        if (s->all[i])
-            generation_press(s->all[i]);
+        if (s->places[i].g)
+            generation_press(s->places[i].g);
 }
 
 /* ---- the whole ---- */

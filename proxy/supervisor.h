@@ -11,7 +11,9 @@
  * Reloading (SIGHUP, CONTROL_RELOAD): the file is read again. A mistake in it is told, and all
  * stays as it is. Else a new generation of children is started (proxy/generation.h) with copies of
  * the listening sockets; once all of it serves, the older one gets no more clients and finishes the
- * sessions it has, for up to SUPERVISOR_RETIRE_S. If it cannot start, the older one stays.
+ * sessions it has, for up to SUPERVISOR_RETIRE_S. If it cannot start, the older one stays. One that
+ * is asked for while another is under way begins after it; one for which there is no place waits
+ * until the oldest generation has ended, which has SUPERVISOR_DRAIN_S from then on.
  *
  * Each generation executes the programs as they are on disk then: after an upgrade of the package a
  * reload is all that workers and policy process need. The supervisor itself is replaced by a

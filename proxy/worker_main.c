@@ -13,6 +13,7 @@
 #include "proxy/replies.h"
 #include "proxy/sandbox.h"
 #include "proxy/smtp_reply.h"
+#include "proxy/supervisor.h"
 #include "proxy/worker_status.h"
 #include "tls/ktls.h"
 #include "tls/tls_client.h"
@@ -50,13 +51,14 @@ struct worker {
     struct listener listeners[CONFIG_LISTEN_MAX];
     size_t listener_count;
     uint64_t session_base, session_count;
-    bool stopping;
+    bool stopping, gently;
     ev_io control;
     ev_signal term;
     ev_prepare reap;
     ev_timer accept_pause;
-    int null;    /* /dev/null: what `reserve` is a copy of */
-    int reserve; /* a descriptor to be given up, so that a 421 can be said without one (G2) */
+    ev_timer orphan; /* the supervisor is gone, and with it whoever would end this process */
+    int null;        /* /dev/null: what `reserve` is a copy of */
+    int reserve;     /* a descriptor to be given up, so that a 421 can be said without one (G2) */
 };
 
 static void
@@ -226,21 +228,40 @@ on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
     }
 }
 
-/* Stop: no new clients; those there finish what they are at (PRX-048). */
 static void
-stop(struct worker *w, bool gently)
+take_no_more(struct worker *w)
 {
-    if (w->stopping)
-        return;
-    w->stopping = true;
     ev_timer_stop(w->loop, &w->accept_pause);
     for (size_t i = 0; i < w->listener_count; i++) {
         ev_io_stop(w->loop, &w->listeners[i].readable);
         (void)close(w->listeners[i].readable.fd);
     }
     proxy_intake_free_all(&w->intakes);
+}
+
+/* Stop: no new clients; those there finish what they are at (PRX-048). A gentle stop may be
+ * followed by one that is not. */
+static void
+stop(struct worker *w, bool gently)
+{
+    if (w->stopping && (gently || !w->gently))
+        return;
+    if (!w->stopping)
+        take_no_more(w);
+    w->stopping = true;
+    w->gently = gently;
     connection_drain_all(&w->shared, gently);
-    log_info("event=draining open=%u", w->shared.open);
+    log_info("event=draining open=%u relays=%u gently=%d", w->shared.open, w->relays.open, gently);
+}
+
+static void
+on_orphan(struct ev_loop *loop, ev_timer *t, int revents)
+{
+    const struct worker *w = t->data;
+
+    (void)revents;
+    log_warn("event=orphan-ends open=%u relays=%u", w->shared.open, w->relays.open);
+    ev_break(loop, EVBREAK_ALL);
 }
 
 static void
@@ -270,6 +291,7 @@ on_control(struct ev_loop *loop, ev_io *io, int revents)
         case RES_DENIED: /* the supervisor is gone */
             ev_io_stop(loop, io);
             stop(w, false);
+            ev_timer_start(loop, &w->orphan);
             return;
         }
     }
@@ -410,6 +432,8 @@ start_all(struct worker *w, const struct child_args *args)
     ev_init(&w->accept_pause, on_accept_pause_over);
     w->accept_pause.repeat = ACCEPT_PAUSE_S;
     ev_io_init(&w->control, on_control, child_channel_fd(&w->channel), EV_READ);
+    ev_timer_init(&w->orphan, on_orphan, SUPERVISOR_DRAIN_S, 0.);
+    w->orphan.data = w;
     ev_signal_init(&w->term, on_term, SIGTERM);
     ev_prepare_init(&w->reap, on_prepare);
     w->accept_pause.data = w->control.data = w->term.data = w->reap.data = w;
@@ -446,6 +470,7 @@ stop_all(struct worker *w)
     for (size_t i = 0; i < w->listener_count; i++)
         ev_io_stop(w->loop, &w->listeners[i].readable);
     ev_timer_stop(w->loop, &w->accept_pause);
+    ev_timer_stop(w->loop, &w->orphan);
     ev_io_stop(w->loop, &w->control);
     ev_signal_stop(w->loop, &w->term);
     ev_prepare_stop(w->loop, &w->reap);

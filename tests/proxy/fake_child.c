@@ -7,7 +7,8 @@
  *
  *     r  say ready          c  die by a signal       x  exit with 2       q  exit with 0
  *     a  accept one         s  send over the link    g  garbage to the supervisor
- *     d  close the control channel */
+ *     d  close the control channel
+ *     i  outlive the supervisor: "ignores", and when it is gone "orphan" */
 #include <dirent.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,6 +26,7 @@ struct fake {
     struct child_args args;
     struct child_channel channel;
     int test_fd;
+    bool outlives;
     int links[LINKS]; /* of the policy process one per worker, of a worker the first */
 };
 
@@ -127,6 +129,10 @@ obey(struct fake *f)
     case 'd':
         child_channel_clear(&f->channel);
         break;
+    case 'i':
+        f->outlives = signal(SIGTERM, SIG_IGN) != SIG_ERR;
+        report(f, "ignores");
+        break;
     default:
         _exit(9);
     }
@@ -148,8 +154,13 @@ on_control(struct fake *f)
     case RES_SYNTAX:
     case RES_LIMIT:
     case RES_TEMPFAIL:
-    case RES_DENIED:
         _exit(9);
+    case RES_DENIED:
+        if (!f->outlives)
+            _exit(9);
+        child_channel_clear(&f->channel);
+        report(f, "orphan");
+        return;
     }
     if (msg.type == CONTROL_POLICY_LINK) {
         int *link = &f->links[f->args.role == CHILD_POLICY ? msg.worker : 0];

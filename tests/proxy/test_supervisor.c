@@ -36,7 +36,8 @@ struct fake {
 struct fixture {
     char dir[64];
     char conf[96], socket_path[96], notify_path[96];
-    int socket_fd; /* where the fakes connect */
+    char control_path[96]; /* "" for no control socket */
+    int socket_fd;         /* where the fakes connect */
     uint16_t port;
     pid_t pid;     /* of stsgate; -1 when it has been waited for */
     int log_fd;    /* its standard error */
@@ -139,8 +140,8 @@ write_conf(struct fixture *f, const char *more)
     fprintf(file,
             "hostname = gw.test\nlisten_redirect = {\"127.0.0.1:%u\", \"[::1]:%u\"}\n%s"
             "record_file = \"\"\nstore_file = \"\"\ntlsrpt_store_file = \"\"\n"
-            "control_socket = \"\"\nuser = \"\"\nstatus_listen = \"\"\n",
-            f->port, f->port, more);
+            "control_socket = \"%s\"\nuser = \"\"\nstatus_listen = \"\"\n",
+            f->port, f->port, more, f->control_path);
     fclose(file);
 }
 
@@ -203,6 +204,38 @@ finish(struct fixture *f)
     assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
     f->pid = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* As finish(), while a child still has the log open. */
+static int
+finish_but_for_children(struct fixture *f)
+{
+    int status;
+
+    assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
+    f->pid = -1;
+    close(f->log_fd);
+    forget_log(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* 0, or -1 where nobody listens. */
+static int
+connect_operator(const struct fixture *f)
+{
+    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
+
+    memcpy(sa.sun_path, f->control_path, strlen(f->control_path));
+    rc = connect(fd, (struct sockaddr *)&sa, sizeof sa);
+    close(fd);
+    return rc;
+}
+
+static bool
+is_readable_now(int fd)
+{
+    return poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 1;
 }
 
 static int
@@ -272,6 +305,8 @@ teardown(void **state)
     if (f->given_fd >= 0)
         close(f->given_fd);
     unlink(f->notify_path);
+    if (*f->control_path)
+        unlink(f->control_path);
     unlink(f->conf);
     unlink(f->socket_path);
     rmdir(f->dir);
@@ -501,6 +536,51 @@ test_children_end_with_it(void **state)
     assert_int_equal(finish(f), -1);
 }
 
+/* FAULTS G5: the supervisor is killed and started again while its policy process, which has
+ * inherited the control socket, does not end: stopped, or busy with its last records. */
+static void
+test_restart_beside_orphans(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3], *again[3];
+
+    snprintf(f->control_path, sizeof f->control_path, "%s/control", f->dir);
+    start_ready(f, c);
+    tell(c[0], "i");
+    expect(f, c[0], "ignores");
+    assert_int_equal(kill(f->pid, SIGKILL), 0);
+    expect(f, c[1], "");
+    expect(f, c[2], "");
+    expect(f, c[0], "orphan");
+    assert_int_equal(finish_but_for_children(f), -1);
+    start_ready(f, again);
+    assert_null(strstr(f->log, "event=no-control-socket"));
+    assert_int_equal(connect_operator(f), 0);
+    tell(c[0], "q");
+}
+
+/* A gateway that lives keeps its socket, whoever else is started. */
+static void
+test_second_gateway(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[3], *others[3];
+    pid_t first;
+    int first_log;
+
+    snprintf(f->control_path, sizeof f->control_path, "%s/control", f->dir);
+    start_ready(f, c);
+    first = f->pid;
+    first_log = f->log_fd;
+    forget_log(f);
+    start_ready(f, others);
+    assert_non_null(strstr(f->log, "event=no-control-socket"));
+    assert_non_null(strstr(f->log, "another gateway answers there"));
+    assert_int_equal(kill(first, SIGKILL), 0);
+    assert_int_equal(waitpid(first, NULL, 0), first);
+    close(first_log);
+}
+
 /* A child that never gets ready: e.g. a CA file that cannot be read. */
 static void
 test_start_in_vain(void **state)
@@ -688,6 +768,80 @@ test_reload_in_vain(void **state)
     assert_int_equal(count_descriptors(f->pid), before);
     tell(old[1], "s0");
     expect(f, old[0], "got !");
+}
+
+/* Asked for while one is under way: what is in the file then may not have been read. */
+static void
+test_reload_during_reload(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *old[3], *new[3], *newest[3];
+
+    start_ready(f, old);
+    tell(old[0], "l");
+    meet_generation(f, new, false);
+    tell(old[0], "l");
+    tell(old[0], "m"); /* what came before it has been taken when this has */
+    expect_log(f, "event=mode-kept");
+    for (int i = 0; i < 3; i++)
+        tell(new[i], "r");
+    meet_generation(f, newest, false);
+    assert_false(is_readable_now(old[0]->fd)); /* not answered, and not retired, before the last */
+    for (int i = 0; i < 3; i++)
+        tell(newest[i], "r");
+    expect(f, old[0], "reloaded 1");
+    expect(f, old[0], "retire");
+    expect(f, new[0], "retire");
+    expect(f, old[1], "stop 1");
+    expect(f, new[2], "stop 1");
+    expect_log(f, "event=reloaded generation=2\n");
+}
+
+static void
+test_hangup_during_reload(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *old[3], *new[3], *newest[3];
+
+    start_ready(f, old);
+    assert_int_equal(kill(f->pid, SIGHUP), 0);
+    meet_generation(f, new, false);
+    assert_int_equal(kill(f->pid, SIGHUP), 0);
+    for (int i = 0; i < 3; i++)
+        tell(new[i], "r");
+    meet_generation(f, newest, true);
+    expect_log(f, "event=reloaded generation=2\n");
+}
+
+/* Sessions of earlier configurations that will not end: the oldest of them are hurried, and the
+ * newest configuration comes to serve. */
+static void
+test_reload_without_a_place(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *c[5][3];
+
+    start_ready(f, c[0]);
+    for (int i = 1; i < 4; i++) {
+        tell(c[i - 1][0], "l");
+        meet_generation(f, c[i], true);
+        expect(f, c[i - 1][0], "reloaded 1");
+        expect(f, c[i - 1][0], "retire");
+        expect(f, c[i - 1][1], "stop 1");
+        expect(f, c[i - 1][2], "stop 1");
+    }
+    tell(c[3][0], "l");
+    expect_log(f, "event=reload-waits generation=0 ");
+    expect(f, c[0][1], "stop"); /* at once, no longer gently */
+    expect(f, c[0][2], "stop");
+    tell(c[0][1], "q");
+    tell(c[0][2], "q");
+    expect(f, c[0][0], "stop");
+    tell(c[0][0], "q");
+    meet_generation(f, c[4], true);
+    expect(f, c[3][0], "reloaded 1");
+    expect_log(f, "event=reloaded generation=4\n");
+    assert_null(strstr(f->log, "event=reload-refused"));
 }
 
 /* ---- the service manager ---- */
@@ -956,9 +1110,15 @@ main(void)
         WITH_GATEWAY("reload: a new generation takes over", test_reload),
         WITH_GATEWAY("reload: by command, and refused", test_reload_by_command),
         WITH_GATEWAY("reload: in vain", test_reload_in_vain),
+        WITH_GATEWAY("reload: asked for again while one is under way", test_reload_during_reload),
+        WITH_GATEWAY("reload: a second SIGHUP while one is under way", test_hangup_during_reload),
+        WITH_GATEWAY("reload: no place for another generation", test_reload_without_a_place),
         WITH_GATEWAY("the mode survives the policy process", test_mode_is_kept),
         WITH_GATEWAY("crash while stopping", test_crash_while_stopping),
         WITH_GATEWAY("children end with the supervisor", test_children_end_with_it),
+        WITH_GATEWAY("killed and started again beside a child that lives",
+                     test_restart_beside_orphans),
+        WITH_GATEWAY("a second gateway leaves the first its socket", test_second_gateway),
         WITH_GATEWAY("three starts in vain: exit 2", test_start_in_vain),
         WITH_GATEWAY("restarts in vain after the first success", test_restarts_in_vain_later),
         WITH_GATEWAY("a child that breaks the protocol is killed", test_child_is_not_trusted),
