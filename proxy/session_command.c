@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 /* A malformed or misplaced command: answered, counted, and too many end the session (SMTP-015). */
-static void
-reject(struct session *s, enum reply_row row)
+void
+session_reject(struct session *s, enum reply_row row)
 {
     if (++s->bad_commands > SESSION_BAD_COMMANDS_MAX) {
         session_reply(s, REPLY_PROTOCOL_VIOLATION);
@@ -23,8 +23,8 @@ violation(struct session *s)
 }
 
 /* It cannot be served now; nothing is lost (REP-047). */
-static void
-give_up(struct session *s)
+void
+session_give_up(struct session *s)
 {
     session_reply(s, REPLY_SHUTDOWN);
     session_step(s, SEV_GIVE_UP);
@@ -36,195 +36,13 @@ on_ehlo(struct session *s, const struct smtp_command *cmd)
     char *name = strndup(cmd->argument.ptr, cmd->argument.len);
 
     if (!name) {
-        give_up(s);
+        session_give_up(s);
         return;
     }
     free(s->client_name);
     s->client_name = name;
     s->hand = cmd->verb;
     session_step(s, s->mx_up ? SEV_CMD_EHLO : SEV_NEW_CONNECTION);
-}
-
-/* Parameters whose extension was not shown to this client are refused here (SMTP-026); ones that
- * nobody knows are left to the MX. Returns the extensions used, or false in *ok. */
-static unsigned
-extensions_used(const struct session *s, const struct smtp_command *cmd, bool *ok)
-{
-    unsigned used = 0;
-
-    *ok = true;
-    for (size_t i = 0; i < cmd->parameter_count; i++) {
-        const char *name = smtp_parameter_extension(cmd->verb, &cmd->parameters[i]);
-        unsigned bit = ehlo_keyword_of(name);
-
-        if (*name == '\0' && !s->helo)
-            continue;
-        if (!(s->announced & bit))
-            *ok = false;
-        used |= bit;
-    }
-    return used;
-}
-
-static enum result
-keep_line(struct buffer *line, const struct smtp_command *cmd)
-{
-    char text[SESSION_LINE_BYTES];
-    size_t len = smtp_command_write(cmd, text, sizeof text);
-
-    buffer_clear(line);
-    return len ? buffer_append(line, span_make(text, len)) : RES_LIMIT;
-}
-
-static bool
-is_bounce(const struct smtp_command *cmd, unsigned used)
-{
-    return cmd->path.null && used & EHLO_REQUIRETLS;
-}
-
-/* The line that goes upstream, without REQUIRETLS (RTLS-006). */
-static enum result
-keep_bounce_line(struct buffer *line, const struct smtp_command *cmd)
-{
-    struct smtp_command bare = *cmd;
-
-    bare.parameter_count = 0;
-    for (size_t i = 0; i < cmd->parameter_count; i++)
-        if (ehlo_keyword_of(smtp_parameter_extension(cmd->verb, &cmd->parameters[i])) !=
-            EHLO_REQUIRETLS)
-            bare.parameters[bare.parameter_count++] = cmd->parameters[i];
-    return keep_line(line, &bare);
-}
-
-/* A new transaction: TLS that failed before is tried again, also where its last one went on in
- * clear (TLS-031). */
-static void
-try_tls_anew(struct session *s)
-{
-    s->mx_stale = !s->mx_up;
-    if (s->obs->stage != TLS_STAGE_CLEAR)
-        return;
-    s->obs->failure = TLS_FAILURE_NONE;
-    s->obs->failure_reason[0] = s->obs->sni[0] = '\0';
-    s->obs->floor = s->obs->version = 0;
-}
-
-static void
-on_mail(struct session *s, const struct smtp_command *cmd)
-{
-    bool offered;
-    unsigned used = extensions_used(s, cmd, &offered);
-
-    if (!s->greeted || s->mail_open) {
-        reject(s, REPLY_BAD_SEQUENCE);
-        return;
-    }
-    if (!offered) {
-        reject(s, REPLY_PARAMETER_UNKNOWN);
-        return;
-    }
-    if (!s->ops->can_record(s->io) || keep_line(&s->mail_line, cmd) != RES_OK ||
-        (is_bounce(cmd, used) && keep_bounce_line(&s->bounce_line, cmd) != RES_OK)) {
-        give_up(s);
-        return;
-    }
-    s->transaction++;
-    s->mail_open = true;
-    s->mail_extensions = used;
-    try_tls_anew(s);
-    session_reply(s, REPLY_SENDER_OK);
-}
-
-/* The recipient is in hand from now on. RES_AGAIN: nobody could be told of it. */
-static enum result
-take_recipient(struct session *s, const struct smtp_command *cmd, unsigned used)
-{
-    enum result res = s->ops->can_record(s->io) ? keep_line(&s->rcpt_line, cmd) : RES_AGAIN;
-
-    if (res != RES_OK)
-        return res;
-    memcpy(s->rcpt_domain, cmd->path.domain, sizeof s->rcpt_domain);
-    s->rcpt_without_policy = cmd->path.literal || cmd->path.postmaster;
-    s->rcpt_extensions = used;
-    s->rcpt_in_hand = true;
-    s->rcpt_recheck = RECHECK_NONE;
-    s->rcpt_reconnects = 0;
-    s->hand = SMTP_VERB_RCPT;
-    return RES_OK;
-}
-
-static void
-on_rcpt(struct session *s, const struct smtp_command *cmd)
-{
-    bool offered;
-    unsigned used = extensions_used(s, cmd, &offered);
-
-    if (!s->mail_open || s->chunked) { /* text has gone to those before it already */
-        reject(s, REPLY_BAD_SEQUENCE);
-        return;
-    }
-    if (!offered) {
-        reject(s, REPLY_PARAMETER_UNKNOWN);
-        return;
-    }
-    s->rcpt_seen++;
-    if (buffer_len(&s->mail_refusal)) { /* PRX-014 */
-        session_say(s, buffer_span(&s->mail_refusal));
-        return;
-    }
-    if (s->accepted_count >= s->config->recipients_max) {
-        session_reply(s, REPLY_TOO_MANY_RECIPIENTS);
-        return;
-    }
-    if (take_recipient(s, cmd, used) != RES_OK) {
-        give_up(s);
-        return;
-    }
-    s->rcpt_until_ms = clock_mono_ms(&s->clock) + s->config->recipient_budget_ms;
-    session_step(s, SEV_CMD_RCPT);
-}
-
-/* May the command have UTF-8 in its addresses? MAIL asks for it where it was offered, and then its
- * recipients may (EXT-005). */
-static bool
-utf8_is_offered(const struct session *s)
-{
-    return (s->mail_open ? s->mail_extensions : s->announced) & EHLO_SMTPUTF8;
-}
-
-/* May the command join the group as far as its form goes? */
-static bool
-may_join(const struct session *s, const struct smtp_command *cmd, unsigned *out_used)
-{
-    bool offered;
-
-    if (cmd->verb != SMTP_VERB_RCPT || cmd->error != REPLY_NONE || cmd->path.domain[0] == '\0')
-        return false;
-    *out_used = extensions_used(s, cmd, &offered);
-    return offered && s->flight_count < SESSION_GROUP_MAX &&
-           s->accepted_count + s->flight_count < s->config->recipients_max;
-}
-
-/* SES_GATHER: a recipient that the client pipelined behind one that was allowed goes with it, if
- * its verdict is at hand and allows it. Whatever else comes stays until the replies to those before
- * it have come, so that replies keep the order of commands (PIPE-002); then it is served as usual.
- */
-static size_t
-serve_ahead(struct session *s, struct span input)
-{
-    struct smtp_command cmd;
-    bool skipping = false;
-    struct span line;
-    unsigned used_extensions;
-    size_t used;
-
-    if (smtp_line_take(input, &skipping, &line, &used) != RES_OK)
-        return 0;
-    smtp_command_parse(line, utf8_is_offered(s), &cmd);
-    if (!may_join(s, &cmd, &used_extensions) || take_recipient(s, &cmd, used_extensions) != RES_OK)
-        return 0;
-    session_step(s, SEV_CMD_RCPT);
-    return s->state == SES_GATHER ? used : 0;
 }
 
 /* DATA was refused here. What came behind it, in one read or another, would be message text that is
@@ -241,7 +59,7 @@ static void
 on_data(struct session *s, bool more)
 {
     if (!s->mail_open || s->chunked || s->mail_extensions & EHLO_BINARYMIME) { /* CHNK-008, 009 */
-        reject(s, REPLY_BAD_SEQUENCE);
+        session_reject(s, REPLY_BAD_SEQUENCE);
         data_refused(s, more);
         return;
     }
@@ -254,52 +72,6 @@ on_data(struct session *s, bool more)
     if (s->rcpt_seen)
         session_end_transaction(s);
     data_refused(s, more);
-}
-
-/* Why no octet of this BDAT may go upstream; REPLY_NONE: it may. */
-static enum reply_row
-refuse_chunk(const struct session *s)
-{
-    if (session_must_begin_tls(s, SMTP_VERB_BDAT))
-        return REPLY_STARTTLS_FIRST;
-    if (!(s->announced & EHLO_CHUNKING))
-        return REPLY_NOT_IMPLEMENTED;
-    if (!s->mail_open) /* also behind LAST, and behind a chunk that was refused (CHNK-007, 008) */
-        return REPLY_BAD_SEQUENCE;
-    if (!s->accepted_count)
-        return s->rcpt_seen ? REPLY_NO_RECIPIENTS : REPLY_NO_RECIPIENTS_YET;
-    return s->mx_keywords & EHLO_CHUNKING ? REPLY_NONE : REPLY_EXTENSION_GONE; /* PRX-032 */
-}
-
-/* A malformed one leaves nobody knowing where its octets end (CHNK-002). A refused one is answered
- * behind them, and ends the transaction, so that what was pipelined behind it is refused too. */
-static void
-on_bdat(struct session *s, const struct smtp_command *cmd)
-{
-    if (cmd->error != REPLY_NONE) {
-        session_reply(s, REPLY_BAD_PARAMETERS);
-        session_step(s, SEV_CMD_BYE);
-        return;
-    }
-    s->hand = SMTP_VERB_BDAT;
-    s->chunk_left = cmd->chunk_len;
-    s->chunk_last = cmd->chunk_last;
-    s->chunk_refusal = refuse_chunk(s);
-    session_step(s, s->chunk_refusal == REPLY_NONE ? SEV_CMD_BDAT : SEV_CMD_DISCARD);
-}
-
-enum session_event
-session_chunk_over(struct session *s)
-{
-    if (s->chunk_left)
-        return SEV_NONE;
-    if (s->state == SES_CHUNK)
-        return s->chunk_last ? SEV_END_OF_DATA : SEV_END_OF_CHUNK;
-    session_reply(s, s->chunk_refusal);
-    s->chunked = false;
-    if (s->chunk_refusal != REPLY_NOT_IMPLEMENTED)
-        session_end_transaction(s);
-    return SEV_END_OF_CHUNK;
 }
 
 static void
@@ -333,7 +105,7 @@ on_starttls(struct session *s)
     enum reply_row row = session_starttls(s);
 
     if (row != REPLY_NONE)
-        reject(s, row);
+        session_reject(s, row);
 }
 
 static void
@@ -342,19 +114,19 @@ on_auth(struct session *s, const struct smtp_command *cmd)
     enum reply_row row = session_auth(s, cmd->argument);
 
     if (row != REPLY_NONE)
-        reject(s, row);
+        session_reject(s, row);
 }
 
 static void
 on_command(struct session *s, const struct smtp_command *cmd, bool more)
 {
     if (cmd->error != REPLY_NONE && cmd->verb != SMTP_VERB_BDAT) {
-        reject(s, cmd->error);
+        session_reject(s, cmd->error);
         return;
     }
     if (cmd->verb != SMTP_VERB_UNKNOWN && cmd->verb != SMTP_VERB_BDAT &&
         session_must_begin_tls(s, cmd->verb)) {
-        reject(s, REPLY_STARTTLS_FIRST);
+        session_reject(s, REPLY_STARTTLS_FIRST);
         if (cmd->verb == SMTP_VERB_DATA)
             data_refused(s, more);
         return;
@@ -365,16 +137,16 @@ on_command(struct session *s, const struct smtp_command *cmd, bool more)
         on_ehlo(s, cmd);
         return;
     case SMTP_VERB_MAIL:
-        on_mail(s, cmd);
+        session_mail(s, cmd);
         return;
     case SMTP_VERB_RCPT:
-        on_rcpt(s, cmd);
+        session_rcpt(s, cmd);
         return;
     case SMTP_VERB_DATA:
         on_data(s, more);
         return;
     case SMTP_VERB_BDAT:
-        on_bdat(s, cmd);
+        session_bdat(s, cmd);
         return;
     case SMTP_VERB_RSET:
         on_rset(s);
@@ -399,7 +171,7 @@ on_command(struct session *s, const struct smtp_command *cmd, bool more)
         return;
     case SMTP_VERB_EXPN:
     case SMTP_VERB_KNOWN:
-        reject(s, REPLY_NOT_IMPLEMENTED);
+        session_reject(s, REPLY_NOT_IMPLEMENTED);
         return;
     case SMTP_VERB_UNKNOWN:
         /* Another protocol's first line: HTTP, TLS (PRX-052). */
@@ -408,7 +180,7 @@ on_command(struct session *s, const struct smtp_command *cmd, bool more)
             violation(s);
             return;
         }
-        reject(s, REPLY_UNKNOWN_COMMAND);
+        session_reject(s, REPLY_UNKNOWN_COMMAND);
         return;
     }
 }
@@ -433,7 +205,7 @@ answer_refused(struct session *s, const struct smtp_command *cmd)
     if (cmd->verb == SMTP_VERB_QUIT && cmd->error == REPLY_NONE)
         on_quit(s);
     else
-        reject(s, REPLY_BAD_SEQUENCE);
+        session_reject(s, REPLY_BAD_SEQUENCE);
 }
 
 static size_t
@@ -466,10 +238,10 @@ take_line(struct session *s, struct span input)
         return used;
     }
     if (res != RES_OK) {
-        reject(s, res == RES_LIMIT ? REPLY_LINE_TOO_LONG : REPLY_BAD_CHARACTER);
+        session_reject(s, res == RES_LIMIT ? REPLY_LINE_TOO_LONG : REPLY_BAD_CHARACTER);
         return used;
     }
-    smtp_command_parse(line, utf8_is_offered(s), &cmd);
+    smtp_command_parse(line, session_utf8_is_offered(s), &cmd);
     if (s->state == SES_REFUSED)
         answer_refused(s, &cmd);
     else
@@ -486,7 +258,7 @@ serve_line(struct session *s, struct span input)
     if (used == 0 || s->skipping || s->state != from)
         return used;
     if (s->draining && s->state == SES_COMMAND && !s->mail_open) { /* it ended here (PRX-048) */
-        give_up(s);
+        session_give_up(s);
         return used;
     }
     /* Answered without the MX: the client's time begins anew, with whole commands (SMTP-051). */
@@ -494,92 +266,13 @@ serve_line(struct session *s, struct span input)
     return used;
 }
 
-static size_t
-serve_content(struct session *s, struct span input)
-{
-    size_t pass, clean = input.len;
-    enum data_verdict found;
-
-    if (s->config->bare_newline_any)
-        clean = data_scan_bare_newline(&s->scan, input);
-    found = data_scan(&s->scan, span_first(input, clean), &pass);
-    if (found == DATA_MORE && clean < input.len)
-        found = DATA_AMBIGUOUS;
-
-    if (pass) {
-        session_tell_mx(s, span_first(input, pass));
-        s->ops->set_timer(s->io, s->config->block_timeout_ms); /* progress counts (SMTP-054) */
-    }
-    if (found == DATA_END)
-        session_step(s, SEV_END_OF_DATA);
-    else if (found == DATA_AMBIGUOUS)
-        session_step(s, SEV_AMBIGUOUS);
-    return pass;
-}
-
-/* How many octets of input belong to the BDAT in hand. */
-static size_t
-take_chunk(struct session *s, struct span input)
-{
-    size_t n = input.len < s->chunk_left ? input.len : (size_t)s->chunk_left;
-
-    s->chunk_left -= n;
-    return n;
-}
-
-/* Binary, and counted: nothing in it ends anything (CHNK-003). */
-static size_t
-serve_chunk(struct session *s, struct span input)
-{
-    bool passes = s->state == SES_CHUNK;
-    size_t n = take_chunk(s, input);
-
-    if (passes)
-        session_tell_mx(s, span_first(input, n));
-    s->ops->set_timer(s->io, passes ? s->config->block_timeout_ms : s->config->client_timeout_ms);
-    session_step(s, session_chunk_over(s));
-    return n;
-}
-
-static bool
-swallow(struct session *s, struct span input, size_t *out_used)
-{
-    if (!s->chunked)
-        return data_scan_swallow(&s->scan, input, out_used);
-    *out_used = take_chunk(s, input);
-    return s->chunk_left == 0;
-}
-
-static size_t
-serve_swallow(struct session *s, struct span input)
-{
-    size_t used;
-
-    if (!swallow(s, input, &used)) {
-        s->ops->set_timer(s->io, s->config->client_timeout_ms); /* progress (SMTP-054) */
-        return used;
-    }
-    session_message_over(s, false, session_chomp(buffer_span(&s->parting)));
-    if (buffer_len(&s->parting))
-        session_say(s, buffer_span(&s->parting));
-    else /* there was no memory to keep it */
-        session_reply(s, REPLY_UPSTREAM_LOST_DATA);
-    buffer_clear(&s->parting);
-    session_step(s, SEV_END_OF_DATA);
-    return used;
-}
-
 /* Serve the front of input as the state wants it; how many bytes were used. */
 static size_t
 serve_some(struct session *s, struct span input)
 {
-    if (s->state == SES_CONTENT)
-        return serve_content(s, input);
-    if (s->state == SES_CHUNK || s->state == SES_DISCARD)
-        return serve_chunk(s, input);
-    if (s->state == SES_GATHER)
-        return serve_ahead(s, input);
-    return s->state == SES_SWALLOW ? serve_swallow(s, input) : serve_line(s, input);
+    if (session_is_streaming(s))
+        return session_serve_content(s, input);
+    return s->state == SES_GATHER ? session_serve_ahead(s, input) : serve_line(s, input);
 }
 
 size_t

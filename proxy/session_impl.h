@@ -2,7 +2,9 @@
  *
  *   session.c            life, the step function, what is told from outside
  *   session_enter.c      what entering each state does
- *   session_command.c    the client's commands and message text
+ *   session_command.c    the client's commands
+ *   session_envelope.c   MAIL and RCPT
+ *   session_content.c    message text and chunks
  *   session_client.c     TLS on the client's leg
  *   session_auth.c       AUTH to a smart host
  *   session_reply.c      the MX's replies
@@ -151,7 +153,23 @@ void session_hang_up(struct session *s, enum hang_up how);
 /* session_command.c: serve the client's input as far as it goes; how many bytes were used. */
 size_t session_serve(struct session *s, struct span input);
 
-/* session_command.c: has the BDAT in hand all its octets? Which end it is, or SEV_NONE. Answers one
+/* session_command.c: a malformed or misplaced command is answered and counted, and too many end the
+ * session (SMTP-015); what cannot be served now ends it, and nothing is lost (REP-047). */
+void session_reject(struct session *s, enum reply_row row);
+void session_give_up(struct session *s);
+
+/* session_envelope.c: the commands, and one that was pipelined behind a recipient: how many bytes
+ * were used, 0: it waits. */
+void session_mail(struct session *s, const struct smtp_command *cmd);
+void session_rcpt(struct session *s, const struct smtp_command *cmd);
+size_t session_serve_ahead(struct session *s, struct span input);
+bool session_utf8_is_offered(const struct session *s);
+
+/* session_content.c: the command, and what streams behind it or DATA. */
+void session_bdat(struct session *s, const struct smtp_command *cmd);
+size_t session_serve_content(struct session *s, struct span input);
+
+/* session_content.c: has the BDAT in hand all its octets? Which end it is, or SEV_NONE. Answers one
  * that is refused. */
 enum session_event session_chunk_over(struct session *s);
 
