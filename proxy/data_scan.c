@@ -11,12 +11,14 @@
 #endif
 
 /* What the octets just before amount to. A "." counts at the beginning of a line only; "strict" is
- * a line that CRLF began, "loose" one that a bare CR or a bare LF did. */
+ * a line that CRLF began, "loose" one that a bare CR or a bare LF did. A NUL is an octet like
+ * others within a line (SMTP-046), but there are parsers that drop it: at the edge of a line, or
+ * behind its dot, it makes what is strict loose. */
 enum scan_state {
     SCAN_TEXT,
     SCAN_CR,   /* CR, whose successor is not known */
     SCAN_CRLF, /* a line begins, strictly */
-    SCAN_LF,   /* a line begins, for some: a bare LF */
+    SCAN_LF,   /* a line begins, for some: a bare LF, or NULs behind any line end */
     SCAN_DOT,  /* CRLF "." */
     SCAN_LOOSE_DOT,
     SCAN_DOT_CR, /* CRLF "." CR; while swallowing only */
@@ -26,6 +28,12 @@ void
 data_scan_init(struct data_scan *scan)
 {
     scan->state = SCAN_CRLF; /* SMTP-042: the one that ended the DATA command */
+}
+
+static bool
+is_dot(enum scan_state state)
+{
+    return state == SCAN_DOT || state == SCAN_LOOSE_DOT;
 }
 
 static enum scan_state
@@ -42,18 +50,24 @@ next_state(enum scan_state state, char c)
         if (state == SCAN_CRLF)
             return SCAN_DOT;
         return after_cr || state == SCAN_LF ? SCAN_LOOSE_DOT : SCAN_TEXT;
+    case '\0':
+        if (state == SCAN_TEXT)
+            return SCAN_TEXT;
+        return is_dot(state) ? SCAN_LOOSE_DOT : SCAN_LF;
     default:
         return SCAN_TEXT;
     }
 }
 
+/* May a dot behind that octet begin a line: CR, LF, NUL? Others below them are let in because one
+ * comparison is all it takes, and looked at closer. */
 static bool
-is_dot(enum scan_state state)
+may_begin_line(char before)
 {
-    return state == SCAN_DOT || state == SCAN_LOOSE_DOT;
+    return (unsigned char)before <= '\r';
 }
 
-/* Is one of the SCAN_BLOCK octets from p on a dot behind a CR or LF? Without a branch, so that
+/* Is one of the SCAN_BLOCK octets from p on a dot behind such an octet? Without a branch, so that
  * compilers make a few vector instructions of it: the speed must not hang on what a client sends.
  */
 static bool
@@ -63,36 +77,38 @@ block_has_line_dot(const char *p)
     unsigned char found = 0;
 
     for (size_t i = 0; i < SCAN_BLOCK; i++)
-        found |= (unsigned char)((p[i] == '.') & ((before[i] == '\n') | (before[i] == '\r')));
+        found |= (unsigned char)((p[i] == '.') & may_begin_line(before[i]));
     return found;
 }
 
-/* The offset of the first dot behind a CR or LF from offset `at`, 1 or more, on; bytes.len when
+/* The offset of the first dot behind such an octet from offset `at`, 1 or more, on; bytes.len when
  * there is none. */
 WITH_WIDE_VECTORS static size_t
 find_line_dot(struct span bytes, size_t at)
 {
     while (bytes.len - at >= SCAN_BLOCK && !block_has_line_dot(bytes.ptr + at))
         at += SCAN_BLOCK;
-    while (at < bytes.len &&
-           (bytes.ptr[at] != '.' || (bytes.ptr[at - 1] != '\n' && bytes.ptr[at - 1] != '\r')))
+    while (at < bytes.len && (bytes.ptr[at] != '.' || !may_begin_line(bytes.ptr[at - 1])))
         at++;
     return at;
 }
 
-/* Go on from offset `at` to behind the next dot that begins a line, or to the end of bytes. A line
- * end matters only by the dot behind it, and the state between hangs on the last two octets. */
+/* Go on from offset `at` to behind the next dot that may begin a line, or to the end of bytes. A
+ * line end matters only by the dot behind it, and the state between hangs on the last two octets
+ * and the NULs behind them. */
 static size_t
 skip_to_dot(struct span bytes, size_t at, enum scan_state *state)
 {
-    size_t dot;
+    size_t dot, back;
 
     *state = next_state(*state, bytes.ptr[at++]);
     if (is_dot(*state))
         return at;
-    dot = find_line_dot(bytes, at);
-    if (dot - at > 2) {
-        at = dot - 2;
+    dot = back = find_line_dot(bytes, at);
+    while (back > at && bytes.ptr[back - 1] == '\0')
+        back--;
+    if (back - at > 2) {
+        at = back - 2;
         *state = SCAN_TEXT;
     }
     while (at < dot)

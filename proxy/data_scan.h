@@ -12,8 +12,9 @@ struct data_scan {
 enum data_verdict {
     DATA_MORE,      /* all of it (up to *out_pass) is content, and the message goes on */
     DATA_END,       /* CRLF "." CRLF was found; *out_pass includes its last LF */
-    DATA_AMBIGUOUS, /* a "." alone on a line delimited by a bare CR or LF on either side: the
-                     * connection must be cut before more than *out_pass octets leave (SMTP-044) */
+    DATA_AMBIGUOUS, /* a "." alone on a line, but for NULs, and that line delimited by a bare CR or
+                     * LF on either side or with NULs in it: the connection must be cut before more
+                     * than *out_pass octets leave (SMTP-044) */
 };
 
 /** At the start of a message; the first CRLF is the one that ended the DATA command. */

@@ -194,7 +194,9 @@ def the_domain_judged_is_the_domain_sent(t, site, _evil):
     equal({r["domain"] for r in t.recipients(site, 4)}, {"odd.test"}, "domains judged")
 
 
-LOOK_ALIKES = [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\n.\r", b"\r.\n"]
+LOOK_ALIKES = [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\n.\r", b"\r.\n",
+               b"\r\n.\r\r\n", b"\r\r\n.\r\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\n\0.\0\n", b"\r\0\n.\r\n",
+               b"\r\n.\r\0\n"]
 SMUGGLED = b"MAIL FROM:<evil@x.test>\r\nRCPT TO:<victim@smuggled.test>\r\nDATA\r\nevil text"
 
 

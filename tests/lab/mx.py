@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 END = b"\r\n.\r\n"
 # What a careless server takes for the end of data as well (SMTP-043).
-CARELESS_END = re.compile(rb"(?:\r\n|\n|\r)\.(?:\r\n|\n|\r)")
+CARELESS_END = re.compile(rb"(?:\r\n|\n|\r)\0*\.\0*(?:\r\n|\n|\r)")
 PATIENCE_S = 60.0
 
 
@@ -156,7 +156,7 @@ class Connection:
         self._buffer[:0] = b"\r\n"
         start = 0
         while (end := self._end_of_data(start)) is None:
-            start = max(0, len(self._buffer) - 4)
+            start = max(0, len(self._buffer) - 8)
             if not self.receive():
                 raise Close
         content = bytes(self._buffer[2:end[0]]) if end[0] >= 2 else b""

@@ -8,17 +8,26 @@ breaks_line(char c)
     return c == '\r' || c == '\n';
 }
 
-/* Is there a dot on a line of its own, by anybody's idea of a line, in the first len octets of
- * text, other than the end? (SMTP-043, SMTP-044) */
+/* Is there a dot on a line of its own, by anybody's idea of a line and though he drops NULs, in the
+ * first len octets of text, other than the end? (SMTP-043, SMTP-044) */
 static bool
 has_look_alike(struct span text, size_t len)
 {
     size_t end = session_model_text_end(text);
 
-    for (size_t i = 0; i + 1 < len && (end == 0 || i + 3 < end); i++)
-        if (text.ptr[i] == '.' && (i == 0 || breaks_line(text.ptr[i - 1])) &&
-            breaks_line(text.ptr[i + 1]))
+    for (size_t i = 0; i < len; i++) {
+        size_t before = i, after = i + 1;
+
+        if (text.ptr[i] != '.' || i + 3 == end)
+            continue;
+        while (before && text.ptr[before - 1] == '\0')
+            before--;
+        while (after < len && text.ptr[after] == '\0')
+            after++;
+        if ((before == 0 || breaks_line(text.ptr[before - 1])) && after < len &&
+            breaks_line(text.ptr[after]))
             return true;
+    }
     return false;
 }
 

@@ -15,7 +15,23 @@
     {                                                                                              \
         literal, sizeof(literal) - 1                                                               \
     }
-#define EXHAUSTIVE_MAX 9u /* octets */
+#define EXHAUSTIVE_MAX 8u /* octets */
+#define LETTERS 5u
+
+/* The octets that matter, and one for all others. */
+static const char alphabet[LETTERS] = { '\r', '\n', '.', '\0', 'x' };
+
+/* The next of all strings of so many letters, in place; false: that was the last one. */
+static bool
+next_string(unsigned char *numbers, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (++numbers[i] < LETTERS)
+            return true;
+        numbers[i] = 0;
+    }
+    return false;
+}
 
 static struct scan_case {
     const char *name;
@@ -43,8 +59,17 @@ static struct scan_case {
     { "SMTP-041 E1 line begins with a dot", TEXT("x\r\n.x\r\n"), DATA_MORE, 7 },
     { "SMTP-041 line ends with a dot", TEXT("x\r\nx.\r\n"), DATA_MORE, 7 },
     { "SMTP-041 blank behind the dot", TEXT("x\r\n. \r\n"), DATA_MORE, 7 },
-    { "SMTP-041 NUL before the dot", TEXT("x\r\n\0.\r\n"), DATA_MORE, 7 },
-    { "E3 NUL behind the dot", TEXT("x\r\n.\0\r\n"), DATA_MORE, 7 },
+    { "SMTP-046 NUL and a dot within a line", TEXT("x\0.\r\n"), DATA_MORE, 5 },
+    { "SMTP-046 NUL, dot and text", TEXT("x\r\n\0.x\r\n"), DATA_MORE, 8 },
+    { "SMTP-046 a line of NULs", TEXT("\0\0\r\n"), DATA_MORE, 4 },
+    { "SMTP-046 NUL between two dots", TEXT("x\r\n.\0.\r\n"), DATA_MORE, 8 },
+    { "SMTP-046 a dot behind a tab", TEXT("x\r\n\t.\r\n"), DATA_MORE, 7 },
+    { "SMTP-046 CR, LF and dot with the eighth bit", TEXT("\x8d\x8a.\x8d\x8a\xae\r\n"), DATA_MORE,
+      8 },
+    { "SMTP-046 NEL, LS and PS are no line ends", TEXT("\xc2\x85.\xe2\x80\xa8.\xe2\x80\xa9"),
+      DATA_MORE, 10 },
+    { "SMTP-046 VT, FF and the separators are no line ends", TEXT("\v.\f.\x1c.\x1d.\x1e.\x1f"),
+      DATA_MORE, 11 },
     { "SMTP-043 dots between bare LF", TEXT("\n..\n"), DATA_MORE, 4 },
     { "SMTP-043 text between bare LF", TEXT("\nx.\n.x\n"), DATA_MORE, 7 },
     { "SMTP-043 a dot behind bare CR, text behind it", TEXT("a\r.b"), DATA_MORE, 4 },
@@ -72,6 +97,19 @@ static struct scan_case {
     { "SMTP-043 CRLF LF . CRLF", TEXT("x\r\n\n.\r\n"), DATA_AMBIGUOUS, 5 },
     { "SMTP-043 LF CR . CRLF", TEXT("x\n\r.\r\n"), DATA_AMBIGUOUS, 4 },
     { "SMTP-043 CRLF CR . CRLF", TEXT("x\r\n\r.\r\n"), DATA_AMBIGUOUS, 5 },
+    { "SMTP-044 E3 CRLF NUL . CRLF", TEXT("x\r\n\0.\r\nRCPT"), DATA_AMBIGUOUS, 5 },
+    { "SMTP-044 CRLF . NUL CRLF", TEXT("x\r\n.\0\r\nRCPT"), DATA_AMBIGUOUS, 5 },
+    { "SMTP-044 CRLF NUL . NUL CRLF", TEXT("x\r\n\0.\0\r\nRCPT"), DATA_AMBIGUOUS, 6 },
+    { "SMTP-044 many NULs", TEXT("x\r\n\0\0\0\0.\0\0\0\r\nRCPT"), DATA_AMBIGUOUS, 11 },
+    { "SMTP-044 NUL . CRLF at first", TEXT("\0.\r\nRCPT"), DATA_AMBIGUOUS, 2 },
+    { "SMTP-044 . NUL CRLF at first", TEXT(".\0\r\nRCPT"), DATA_AMBIGUOUS, 2 },
+    { "SMTP-044 LF NUL . LF", TEXT("x\n\0.\nRCPT"), DATA_AMBIGUOUS, 4 },
+    { "SMTP-044 LF . NUL LF", TEXT("x\n.\0\nRCPT"), DATA_AMBIGUOUS, 4 },
+    { "SMTP-044 CR NUL LF . CRLF", TEXT("x\r\0\n.\r\nRCPT"), DATA_AMBIGUOUS, 5 },
+    { "SMTP-044 CR NUL . CRLF", TEXT("x\r\0.\r\nRCPT"), DATA_AMBIGUOUS, 4 },
+    { "SMTP-044 CRLF . CR NUL LF", TEXT("x\r\n.\r\0\nRCPT"), DATA_AMBIGUOUS, 4 },
+    { "SMTP-044 CR CRLF NUL . CR CRLF", TEXT("x\r\r\n\0.\r\r\nRCPT"), DATA_AMBIGUOUS, 6 },
+    { "SMTP-044 CR CRLF . CR CRLF", TEXT("x\r\r\n.\r\r\nRCPT"), DATA_AMBIGUOUS, 5 },
     { "SMTP-044 a look-alike before the end", TEXT("x\n.\ny\r\n.\r\n"), DATA_AMBIGUOUS, 3 },
 };
 
@@ -105,26 +143,33 @@ scan_parts(struct span input, const size_t *sizes, size_t size_count, struct dat
     return o;
 }
 
-/* The same by the definition: a dot alone on a line, whose delimiters are looked at afterwards.
- * One octet at a time, with no state but the text itself. */
+/* The same by the definition: a dot alone on a line but for NULs, whose delimiters are looked at
+ * afterwards. One octet at a time, with no state but the text itself. */
 static struct outcome
 scan_naively(const char *text, size_t len)
 {
     struct outcome o = { DATA_MORE, 0 };
 
     for (size_t i = 0; i < len; i++) {
+        size_t after = i + 1, before = i;
         bool crlf = i == 0 || (i >= 2 && text[i - 1] == '\n' && text[i - 2] == '\r');
-        bool begins = i == 0 || text[i - 1] == '\n' || text[i - 1] == '\r';
 
         o.pass = i + 1;
-        if (text[i] != '.' || !begins || i + 1 == len)
+        while (before && text[before - 1] == '\0')
+            before--;
+        if (text[i] != '.' || (before && text[before - 1] != '\n' && text[before - 1] != '\r'))
             continue;
-        if (text[i + 1] != '\r' && text[i + 1] != '\n')
+        while (after < len && text[after] == '\0')
+            after++;
+        if (after == len || (text[after] != '\r' && text[after] != '\n'))
             continue;
-        if (crlf && text[i + 1] == '\r' && i + 2 == len)
-            return o; /* the CR waits */
-        if (crlf && text[i + 1] == '\r' && text[i + 2] == '\n')
-            return (struct outcome){ DATA_END, i + 3 };
+        o.pass = after;
+        if (crlf && after == i + 1 && text[after] == '\r') {
+            if (after + 1 == len)
+                return o; /* the CR waits */
+            if (text[after + 1] == '\n')
+                return (struct outcome){ DATA_END, after + 2 };
+        }
         o.verdict = DATA_AMBIGUOUS;
         return o;
     }
@@ -167,22 +212,22 @@ test_case(void **state)
     free(copy);
 }
 
-/* Every string of CR, LF, "." and "x" up to EXHAUSTIVE_MAX octets, cut in two at every place and
- * fed octet by octet. */
+/* Every string of these up to EXHAUSTIVE_MAX octets, cut in two at every place and fed octet by
+ * octet. */
 static void
 test_exhaustive(void **state)
 {
-    static const char alphabet[] = { '\r', '\n', '.', 'x' };
-
     (void)state;
-    for (size_t len = 0; len <= EXHAUSTIVE_MAX; len++)
-        for (unsigned long number = 0; number < 1ul << 2 * len; number++) {
+    for (size_t len = 0; len <= EXHAUSTIVE_MAX; len++) {
+        unsigned char numbers[EXHAUSTIVE_MAX] = { 0 };
+
+        do {
             char text[EXHAUSTIVE_MAX];
             struct span input = { text, len };
             struct outcome want;
 
             for (size_t i = 0; i < len; i++)
-                text[i] = alphabet[number >> 2 * i & 3];
+                text[i] = alphabet[numbers[i]];
             want = scan_naively(text, len);
             for (size_t first = 1; first <= len; first++) {
                 const size_t sizes[] = { first, first == 1 ? 1 : len };
@@ -191,30 +236,31 @@ test_exhaustive(void **state)
                 data_scan_init(&scan);
                 assert_same(scan_parts(input, sizes, 2, &scan), want, input);
             }
-        }
+        } while (next_string(numbers, len));
+    }
 }
 
-/* As above, in front of and behind stretches without any of them, so that a jump over text is taken
- * from and to every place; the scanner takes 64 octets at once. */
+/* As above, in front of and behind stretches without any of them, or of NULs, so that a jump over
+ * text is taken from and to every place; the scanner takes 64 octets at once. */
 static void
 test_within_text(void **state)
 {
-    static const char alphabet[] = { '\r', '\n', '.', 'x' };
+    unsigned char numbers[6] = { 0 };
 
     (void)state;
-    for (unsigned number = 0; number < 1u << 12; number++)
+    do
         for (size_t gap = 0; gap < 72; gap += gap == 7 ? 50 : 1) {
             char text[80];
             struct span input = { text, gap + 6 + 3 };
             struct outcome want;
 
-            memset(text, 'y', sizeof text);
+            memset(text, numbers[0] % 2 ? '\0' : 'y', sizeof text);
             for (size_t i = 0; i < 3; i++) {
-                text[i] = alphabet[number >> 2 * i & 3];
-                text[3 + gap + i] = alphabet[number >> (6 + 2 * i) & 3];
+                text[i] = alphabet[numbers[i]];
+                text[3 + gap + i] = alphabet[numbers[3 + i]];
             }
             want = scan_naively(text, input.len);
-            for (size_t first = 1; first <= input.len; first++) {
+            for (size_t first = 1; first <= input.len; first += first < 8 ? 1 : 5) {
                 const size_t sizes[] = { first, input.len };
                 struct data_scan scan;
 
@@ -222,6 +268,7 @@ test_within_text(void **state)
                 assert_same(scan_parts(input, sizes, 2, &scan), want, input);
             }
         }
+    while (next_string(numbers, sizeof numbers));
 }
 
 static uint32_t
@@ -234,7 +281,7 @@ random_u32(uint64_t *seed)
 static void
 test_random(void **state)
 {
-    static const char octets[] = "\r\n..\r\n.xyz";
+    static const char octets[] = "\r\n..\r\n.\0xy";
     static char text[100000];
     uint64_t seed = 42;
 
@@ -261,7 +308,7 @@ test_random(void **state)
 static void
 test_bare_newline(void **state)
 {
-    static const char alphabet[] = { '\r', '\n', '.', 'x' };
+    static const char octets[] = { '\r', '\n', '.', 'x' };
 
     (void)state;
     for (unsigned long number = 0; number < 1ul << 12; number++)
@@ -272,8 +319,8 @@ test_bare_newline(void **state)
 
             memset(text, 'y', sizeof text);
             for (size_t i = 0; i < 3; i++) {
-                text[i] = alphabet[number >> 2 * i & 3];
-                text[3 + gap + i] = alphabet[number >> (6 + 2 * i) & 3];
+                text[i] = octets[number >> 2 * i & 3];
+                text[3 + gap + i] = octets[number >> (6 + 2 * i) & 3];
             }
             while (want < input.len && (text[want] == '\n') == (want > 0 && text[want - 1] == '\r'))
                 want++;
@@ -343,11 +390,12 @@ test_swallow(void **state)
 static void
 test_swallow_the_rest(void **state)
 {
-    static const char alphabet[] = { '\r', '\n', '.', 'x' };
     static const char end[] = "\r\n.\r\n";
 
+    unsigned char numbers[8] = { 0 };
+
     (void)state;
-    for (unsigned long number = 0; number < 1ul << 16; number++) {
+    do {
         char text[2 + 8 + sizeof end] = "\r\n"; /* the DATA command's */
         struct span whole = { text, sizeof text - 1 };
         struct span input = span_from(whole, 2);
@@ -355,7 +403,7 @@ test_swallow_the_rest(void **state)
         size_t pass, want;
 
         for (size_t i = 0; i < 8; i++)
-            text[2 + i] = alphabet[number >> 2 * i & 3];
+            text[2 + i] = alphabet[numbers[i]];
         memcpy(text + 10, end, sizeof end);
         want = (size_t)((char *)memmem(text, whole.len, end, 5) - text) + 3;
         data_scan_init(&scan);
@@ -364,7 +412,7 @@ test_swallow_the_rest(void **state)
                 check_swallow(scan, span_from(input, pass), part, true, want - pass);
         else
             assert_int_equal(pass, want);
-    }
+    } while (next_string(numbers, sizeof numbers));
 }
 
 int
