@@ -149,8 +149,17 @@ smtp_line_take_lf(struct span input, bool *skipping, struct span *out_line, size
     return RES_OK;
 }
 
+/* U+0080 ... U+009F, U+2028 and U+2029: controls, and line ends for those who go by Unicode (RFC
+ * 5198 2). */
+static bool
+is_control(struct span utf8)
+{
+    return ((unsigned char)utf8.ptr[0] == 0xc2 && (unsigned char)utf8.ptr[1] < 0xa0) ||
+           span_equal(utf8, span_of("\xe2\x80\xa8")) || span_equal(utf8, span_of("\xe2\x80\xa9"));
+}
+
 /* Length of the well-formed UTF-8 sequence of a character above U+007F at the front of text, RFC
- * 3629 4 (no overlong forms, no surrogates); 0 when it is none. */
+ * 3629 4 (no overlong forms, no surrogates); 0 when it is none, or of a control. */
 static size_t
 utf8_len(struct span text)
 {
@@ -178,7 +187,7 @@ utf8_len(struct span text)
             return 0;
         low = 0x80, high = 0xbf;
     }
-    return len;
+    return is_control(span_first(text, len)) ? 0 : len;
 }
 
 /* Nothing but printable ASCII, and UTF-8 where it is permitted (SMTP-005). */

@@ -87,13 +87,14 @@ MUST_CHECK enum result smtp_line_take_lf(struct span input, bool *skipping, stru
 /** Parse one line without CRLF. Always fills *out; out->error says what is wrong with it. Spans
  * point into line. smtputf8: UTF-8 is permitted in RCPT, and in a MAIL that says SMTPUTF8 (EXT-005,
  * RFC 6531 3.3); otherwise error is REPLY_BAD_CHARACTER for octets >= 0x80 (SMTP-005). Trailing
- * blanks are dropped (SMTP-004). Controls: REPLY_BAD_CHARACTER. MAIL and RCPT: REPLY_BAD_PARAMETERS
- * for the shape of the line, REPLY_BAD_SENDER or REPLY_BAD_RECIPIENT for the address itself
- * (REP-053), REPLY_BAD_IDN_SENDER or REPLY_BAD_IDN_RECIPIENT where IDNA fails. REPLY_SHUTDOWN: no
- * memory for IDNA. A local-part may have dots anywhere, since such addresses exist (RFC 5321 4.1.2
- * has single ones inside only). EHLO and HELO need one argument of 1 .. 255 octets of printable
- * ASCII without blanks; DATA, RSET and QUIT take none, STARTTLS neither; BDAT takes a size and
- * perhaps LAST (REPLY_BAD_PARAMETERS). Source routes are parsed and dropped (SMTP-023). */
+ * blanks are dropped (SMTP-004). Controls, those of Unicode too: REPLY_BAD_CHARACTER. MAIL and
+ * RCPT: REPLY_BAD_PARAMETERS for the shape of the line, REPLY_BAD_SENDER or REPLY_BAD_RECIPIENT for
+ * the address itself (REP-053), REPLY_BAD_IDN_SENDER or REPLY_BAD_IDN_RECIPIENT where IDNA fails.
+ * REPLY_SHUTDOWN: no memory for IDNA. A local-part may have dots anywhere, since such addresses
+ * exist (RFC 5321 4.1.2 has single ones inside only). EHLO and HELO need one argument of 1 .. 255
+ * octets of printable ASCII without blanks; DATA, RSET and QUIT take none, STARTTLS neither; BDAT
+ * takes a size and perhaps LAST (REPLY_BAD_PARAMETERS). Source routes are parsed and dropped
+ * (SMTP-023). */
 void smtp_command_parse(struct span line, bool smtputf8, struct smtp_command *out);
 
 /** Write the canonical MAIL or RCPT line with CRLF, e.g. "RCPT TO:<u@example.com> NOTIFY=NEVER\r\n"

@@ -200,6 +200,26 @@ skip_route(struct path_text *text)
     }
 }
 
+/* Has the local-part a character that some take for one of the path's own, once they have made all
+ * widths one (Unicode's NFKC)? Addresses have no use for it. */
+static bool
+imitates_delimiter(struct span local)
+{
+    static const char *const imitations[] = {
+        "\xef\xbc\xa0", /* U+FF20 @ */
+        "\xef\xb9\xab", /* U+FE6B @ */
+        "\xef\xbc\x9c", /* U+FF1C < */
+        "\xef\xb9\xa4", /* U+FE64 < */
+        "\xef\xbc\x9e", /* U+FF1E > */
+        "\xef\xb9\xa5", /* U+FE65 > */
+    };
+
+    for (size_t i = 0; i < sizeof imitations / sizeof *imitations; i++)
+        if (memmem(local.ptr, local.len, imitations[i], strlen(imitations[i])))
+            return true;
+    return false;
+}
+
 static enum reply_row
 parse_mailbox(struct path_text text, struct smtp_path *out)
 {
@@ -215,6 +235,8 @@ parse_mailbox(struct path_text text, struct smtp_path *out)
     if (len == 0 || len > SMTP_LOCAL_PART_MAX || len == text.rest.len || text.rest.ptr[len] != '@')
         return text.bad;
     out->local = span_first(text.rest, len);
+    if (imitates_delimiter(out->local))
+        return text.bad;
     out->domain_as_written = span_from(text.rest, len + 1);
     if (is_address_literal(out->domain_as_written)) {
         out->literal = true;

@@ -194,6 +194,10 @@ static struct write_case {
       true },
     { "EXT-005 RFC 6531 3.3 UTF-8 in a value", "RCPT TO:<a@b> ORCPT=utf-8;\xc3\xbc@b",
       "RCPT TO:<a@b> ORCPT=utf-8;\xc3\xbc@b\r\n", true },
+    { "EXT-003 xtext is the MX's to read", "RCPT TO:<a@b> ORCPT=rfc822;a+0D+0ARCPT+20TO:+3Cx@y+3E",
+      "RCPT TO:<a@b> ORCPT=rfc822;a+0D+0ARCPT+20TO:+3Cx@y+3E\r\n", false },
+    { "EXT-003 ENVID, the same", "MAIL FROM:<a@b> ENVID=+0D+0A.+0D+0A",
+      "MAIL FROM:<a@b> ENVID=+0D+0A.+0D+0A\r\n", false },
     { "EXT-005 four octets", "MAIL FROM:<\xf0\x9f\x93\xa7@b> SMTPUTF8",
       "MAIL FROM:<\xf0\x9f\x93\xa7@b> SMTPUTF8\r\n", true },
 };
@@ -270,7 +274,7 @@ test_utf8(void **state)
         const char *octets;
         bool valid;
     } rows[] = {
-        { "\xc2\x80", true },
+        { "\xc2\xa0", true },
         { "\xdf\xbf", true },
         { "\xe0\xa0\x80", true },
         { "\xed\x9f\xbf", true },
@@ -291,6 +295,13 @@ test_utf8(void **state)
         { "\xf5\x80\x80\x80", false },
         { "\xff", false },
         { "\xe2\x82\x41", false },
+        { "\xe2\x80\xa7", true },
+        { "\xe2\x80\xaa", true },
+        { "\xc2\x80", false },     /* a control */
+        { "\xc2\x85", false },     /* next line */
+        { "\xc2\x9f", false },     /* the last of them */
+        { "\xe2\x80\xa8", false }, /* line separator */
+        { "\xe2\x80\xa9", false }, /* paragraph separator */
     };
 
     (void)state;

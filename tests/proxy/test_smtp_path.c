@@ -105,7 +105,7 @@ static struct utf8_case {
     { "EXT-005 ideographic full stop at the end", "<u@b" UE "cher.example\xe3\x80\x82>", NULL },
     { "EXT-005 trailing dot", "<u@b" UE "cher.example.>", NULL },
     { "EXT-005 empty label", "<u@b" UE "cher..example>", NULL },
-    { "EXT-005 no letter", "<u@\xf0\x9f\x92\xa9\xe2\x80\xa8.example>", NULL },
+    { "EXT-005 no letter", "<u@\xf0\x9f\x92\xa9\xe2\x98\x83.example>", NULL },
     { "EXT-005 full width @",
       "<u@a\xef\xbc\xa0"
       "b.example>",
@@ -155,6 +155,15 @@ static struct bad_case {
     { "SMTP-022 quotes in the domain", "<a@\"evil.example\">" },
     { "SMTP-022 two quoted strings", "<\"a\".\"b\"@good.example>" },
     { "SMTP-022 a quote in the middle hides >", "<a\"x>y\"@good.example>" },
+    { "SMTP-021 full width @ in the local-part", "<u\xef\xbc\xa0"
+                                                 "evil.example@b.example>" },
+    { "SMTP-021 small @ in quotes", "<\"u\xef\xb9\xab"
+                                    "evil.example\"@b.example>" },
+    { "SMTP-021 full width > in the local-part", "<u\xef\xbc\x9e"
+                                                 "X@b.example>" },
+    { "SMTP-021 small > in the local-part", "<u\xef\xb9\xa5@b.example>" },
+    { "SMTP-021 full width < in the local-part", "<\xef\xbc\x9cu@b.example>" },
+    { "SMTP-021 small < in the local-part", "<\xef\xb9\xa4u@b.example>" },
     { "PRX-027 E15 no domain", "<user>" },
     { "PRX-027 quoted postmaster", "<\"postmaster\">" },
     { "PRX-027 postmaster and @", "<postmaster@>" },
