@@ -56,6 +56,21 @@ static const char *const names[POLICY_STATS] = {
     [STAT_DANE_PROBES] = "dane_probes",
     [STAT_DANE_PROBES_FAILED] = "dane_probes_failed",
     [STAT_DANE_BLIND] = "dane_blind",
+    [STAT_TLSRPT_COUNTED] = "tlsrpt_counted",
+    [STAT_TLSRPT_LOST] = "tlsrpt_lost",
+    [STAT_TLSRPT_MADE] = "tlsrpt_made",
+    [STAT_TLSRPT_SENT] = "tlsrpt_sent",
+    [STAT_TLSRPT_FAILED] = "tlsrpt_failed",
+    [STAT_TLSRPT_NO_RECORD] = "tlsrpt_no_record",
+    [STAT_TLSRPT_LEFT_OUT] = "tlsrpt_left_out",
+    [STAT_TLSRPT_HTTPS_SENT] = "tlsrpt_https_sent",
+    [STAT_TLSRPT_HTTPS_LATER] = "tlsrpt_https_later",
+    [STAT_TLSRPT_HTTPS_REFUSED] = "tlsrpt_https_refused",
+    [STAT_TLSRPT_HTTPS_SUPPRESSED] = "tlsrpt_https_suppressed",
+    [STAT_TLSRPT_MAIL_SENT] = "tlsrpt_mail_sent",
+    [STAT_TLSRPT_MAIL_LATER] = "tlsrpt_mail_later",
+    [STAT_TLSRPT_MAIL_REFUSED] = "tlsrpt_mail_refused",
+    [STAT_TLSRPT_MAIL_SUPPRESSED] = "tlsrpt_mail_suppressed",
 };
 
 /* The reasons of policy/fetch.h and policy/sts_fetch.h; other failures of HTTPS are "other". */

@@ -70,19 +70,44 @@ enum policy_stat {
     STAT_DANE_PROBES,        /* self-tests made */
     STAT_DANE_PROBES_FAILED, /* of these */
     STAT_DANE_BLIND,         /* no counter: 1 while the last self-test has failed, else 0 */
-    POLICY_STATS             /* how many there are */
+    /* TLSRPT: sessions that were counted for a report, and that were not for want of room */
+    STAT_TLSRPT_COUNTED,
+    STAT_TLSRPT_LOST,
+    /* reports: made, with each attempt anew; and their ends */
+    STAT_TLSRPT_MADE,
+    STAT_TLSRPT_SENT,
+    STAT_TLSRPT_FAILED,
+    STAT_TLSRPT_NO_RECORD,
+    STAT_TLSRPT_LEFT_OUT,
+    /* attempts at a destination, in the order of enum tlsrpt_sent; suppressed ones are not made */
+    STAT_TLSRPT_HTTPS_SENT,
+    STAT_TLSRPT_HTTPS_LATER,
+    STAT_TLSRPT_HTTPS_REFUSED,
+    STAT_TLSRPT_HTTPS_SUPPRESSED,
+    STAT_TLSRPT_MAIL_SENT,
+    STAT_TLSRPT_MAIL_LATER,
+    STAT_TLSRPT_MAIL_REFUSED,
+    STAT_TLSRPT_MAIL_SUPPRESSED,
+    POLICY_STATS /* how many there are */
 };
 
 struct policy_stats {
     uint64_t counts[POLICY_STATS];
 };
 
+/** So many more; stats may be NULL. */
+static inline void
+policy_stats_add_many(struct policy_stats *stats, enum policy_stat which, uint64_t count)
+{
+    if (stats)
+        stats->counts[which] += count;
+}
+
 /** One more; stats may be NULL. */
 static inline void
 policy_stats_add(struct policy_stats *stats, enum policy_stat which)
 {
-    if (stats)
-        stats->counts[which]++;
+    policy_stats_add_many(stats, which, 1);
 }
 
 /** What it says now, of one that is no counter; stats may be NULL. */

@@ -96,6 +96,7 @@ keep_text_of(struct tlsrpt_reporter *r, const struct tls_report *report)
 void
 tlsrpt_reporter_count(struct tlsrpt_reporter *r, const struct tls_report *report)
 {
+    policy_stats_add(r->config.stats, STAT_TLSRPT_COUNTED);
     keep_text_of(r, report);
     (void)tlsrpt_store_count(r->store, report); /* told by tlsrpt_store_lost() */
 }
@@ -108,6 +109,7 @@ flush(struct tlsrpt_reporter *r)
     if (tlsrpt_store_flush(r->store) != RES_OK)
         log_error("event=reports-not-written reason=\"%s\"", tlsrpt_store_problem(r->store));
     lost = tlsrpt_store_lost(r->store);
+    policy_stats_add_many(r->config.stats, STAT_TLSRPT_LOST, lost - r->lost);
     if (lost != r->lost)
         log_warn("event=reports-lost count=%llu", (unsigned long long)(lost - r->lost));
     r->lost = lost;
@@ -129,6 +131,28 @@ free_job(struct job *job)
     free(job);
 }
 
+/* One that is open yet has no end to be counted. */
+static void
+count_end(struct tlsrpt_reporter *r, enum tlsrpt_state state)
+{
+    switch (state) {
+    case TLSRPT_OPEN:
+        return;
+    case TLSRPT_SENT:
+        policy_stats_add(r->config.stats, STAT_TLSRPT_SENT);
+        return;
+    case TLSRPT_NO_RECORD:
+        policy_stats_add(r->config.stats, STAT_TLSRPT_NO_RECORD);
+        return;
+    case TLSRPT_FAILED:
+        policy_stats_add(r->config.stats, STAT_TLSRPT_FAILED);
+        return;
+    case TLSRPT_LEFT_OUT:
+        policy_stats_add(r->config.stats, STAT_TLSRPT_LEFT_OUT);
+        return;
+    }
+}
+
 static void
 end_job(struct job *job, enum tlsrpt_state state, const char *problem)
 {
@@ -144,6 +168,7 @@ end_job(struct job *job, enum tlsrpt_state state, const char *problem)
     if (tlsrpt_outbox_end(r->store, e, state, problem, now_s(r)) != RES_OK)
         log_error("event=report-state-lost domain=%s reason=\"%s\"", e->domain,
                   tlsrpt_store_problem(r->store));
+    count_end(r, state);
     free_job(job);
 }
 
@@ -209,6 +234,27 @@ conclude(struct job *job)
 
 static void next_destination(struct job *job);
 
+static bool
+is_mail(const struct destination *d)
+{
+    return span_starts(span_of(d->uri), span_of("mailto:"));
+}
+
+static void
+count_attempt(const struct job *job, const struct destination *d, enum tlsrpt_sent sent)
+{
+    unsigned first = is_mail(d) ? STAT_TLSRPT_MAIL_SENT : STAT_TLSRPT_HTTPS_SENT;
+
+    policy_stats_add(job->reporter->config.stats, (enum policy_stat)(first + (unsigned)sent));
+}
+
+static void
+count_suppressed(const struct job *job, const struct destination *d)
+{
+    policy_stats_add(job->reporter->config.stats,
+                     is_mail(d) ? STAT_TLSRPT_MAIL_SUPPRESSED : STAT_TLSRPT_HTTPS_SUPPRESSED);
+}
+
 static void
 on_sent(void *arg, enum tlsrpt_sent sent, const char *reason)
 {
@@ -217,6 +263,7 @@ on_sent(void *arg, enum tlsrpt_sent sent, const char *reason)
 
     job->delivery = NULL;
     d->sent = sent;
+    count_attempt(job, d, sent);
     if (sent != TLSRPT_DELIVERED)
         snprintf(job->problem, sizeof job->problem, "%s", reason);
     job->at++;
@@ -249,9 +296,12 @@ objection(struct job *job, const struct destination *d)
 {
     struct tlsrpt_reporter *r = job->reporter;
 
-    if (span_starts(span_of(d->uri), span_of("mailto:")) && !*r->config.sender.relay)
+    if (is_mail(d) && !*r->config.sender.relay)
         return "no-mail-relay";
-    return tlsrpt_outbox_is_suppressed(r->store, d->uri, now_s(r)) ? "suppressed" : NULL;
+    if (!tlsrpt_outbox_is_suppressed(r->store, d->uri, now_s(r)))
+        return NULL;
+    count_suppressed(job, d);
+    return "suppressed";
 }
 
 /* Each in its turn. */
@@ -271,10 +321,9 @@ next_destination(struct job *job)
         }
         d->tried = true;
         d->sent = TLSRPT_LATER;
-        res = span_starts(span_of(d->uri), span_of(mailto))
-                  ? submit(job, d->uri + sizeof mailto - 1)
-                  : tlsrpt_post(job->reporter->sender, d->uri, buffer_span(&job->gzip), on_sent,
-                                job, &job->delivery);
+        res = is_mail(d) ? submit(job, d->uri + sizeof mailto - 1)
+                         : tlsrpt_post(job->reporter->sender, d->uri, buffer_span(&job->gzip),
+                                       on_sent, job, &job->delivery);
         if (res == RES_OK)
             return;
         snprintf(job->problem, sizeof job->problem, "%s", result_name(res));
@@ -370,6 +419,7 @@ follow_record(struct job *job, const struct tlsrpt_record *record)
     } else if (res != RES_OK) {
         try_later(job, result_name(res));
     } else {
+        policy_stats_add(job->reporter->config.stats, STAT_TLSRPT_MADE);
         keep_copy(job);
         next_destination(job);
     }

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/name_list.h"
+#include "policy/policy_stats.h"
 #include "policy/sts_cache.h"
 #include "policy/tlsrpt_sender.h"
 #include "policy/tlsrpt_store.h"
@@ -20,7 +21,8 @@ struct tlsrpt_reporter;
 /* Strings and lists: borrowed, like all here, until tlsrpt_reporter_free(). */
 struct tlsrpt_reporter_config {
     struct tlsrpt_sender_config sender;
-    struct sts_cache *cache; /* where texts of policies are found */
+    struct sts_cache *cache;    /* where texts of policies are found */
+    struct policy_stats *stats; /* may be NULL */
     struct clock clock;
     const char *store_file;
     const char *organization, *contact; /* "": reports are counted, not sent */

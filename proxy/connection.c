@@ -376,7 +376,7 @@ on_tls_over(void *owner, const struct observation *obs)
 {
     struct connection *c = owner;
 
-    counters_mx_handshake(c->shared->counters, obs);
+    counters_mx_handshake(c->shared->counters, obs, mx_leg_handshake_ms(&c->side.leg));
 }
 
 static void

@@ -26,6 +26,10 @@ static const char *const results[] = { "clear",   "tls",      "mta-sts", "dane",
 static const char *const legs[] = { "mx", "client" };
 static const char *const versions[] = { "none", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3" };
 static const char *const ends[] = { "done", "handshake", "version", "injected", "timeout" };
+static const char *const bounds[] = { "0.005", "0.01", "0.025", "0.05", "0.1",  "0.25", "0.5",
+                                      "1",     "2.5",  "5",     "10",   "+Inf", "sum" };
+static const uint64_t bounds_ms[COUNTED_TIMES - 1] = { 5,   10,   25,   50,   100,  250,
+                                                       500, 1000, 2500, 5000, 10000 };
 static const char *const directions[] = { "to-mx", "to-client" };
 static const char *const engines[] = { "copy", "library", "splice" };
 static const char *const fallbacks[] = { "other", "looked-at", "small", "no-pipe", "refused" };
@@ -41,69 +45,94 @@ static const struct counter_row table[] = {
       "Connections of clients that were taken.",
       AT(connections),
       { LABEL("family", families), LABEL("intercept", intercepts) },
-      2 },
+      2,
+      COUNTER_NUMBER },
     { "stsgate_connections_turned_away_total",
       "Connections of clients that were answered with 421, by the reason.",
       AT(turned_away),
       { LABEL("reason", away) },
-      1 },
+      1,
+      COUNTER_NUMBER },
     { "stsgate_sessions_total",
       "SMTP sessions that have ended, by what became of their mail.",
       AT(sessions),
       { LABEL("outcome", sessions) },
-      1 },
+      1,
+      COUNTER_NUMBER },
     { "stsgate_relayed_total",
       "Connections that were relayed untouched and have ended.",
       AT(relays),
       { LABEL("kind", relays) },
-      1 },
+      1,
+      COUNTER_NUMBER },
     { "stsgate_recipients_total",
       "Recipients, by whose demand they are under, how far that is enforced, and what protected "
       "the "
       "mail or became of it.",
       AT(recipients),
       { LABEL("policy", policies), LABEL("mode", modes), LABEL("result", results) },
-      3 },
+      3,
+      COUNTER_NUMBER },
     { "stsgate_refusals_total",
       "Recipients that the gateway refused, by the row of its table of replies.",
       AT(replies),
       { { "reply", NULL, COUNTED_REPLIES } },
-      1 },
+      1,
+      COUNTER_NUMBER },
     { "stsgate_tls_handshakes_total",
       "TLS handshakes, by the version that was agreed on and how they ended.",
       AT(handshakes),
       { LABEL("leg", legs), LABEL("version", versions), LABEL("result", ends) },
-      3 },
+      3,
+      COUNTER_NUMBER },
     { "stsgate_tls_resumed_total",
       "Handshakes with MX hosts that resumed an earlier session.",
       AT(resumed),
       { { 0 } },
-      0 },
+      0,
+      COUNTER_NUMBER },
+    { "stsgate_tls_handshake_seconds",
+      "Duration of the handshakes with MX hosts that succeeded.",
+      AT(handshake_ms),
+      { LABEL("le", bounds) },
+      1,
+      COUNTER_HISTOGRAM },
     { "stsgate_relay_bytes_total",
       "Octets of SMTP that were passed on in sessions that have ended, without those of TLS.",
       AT(octets),
       { LABEL("direction", directions), LABEL("engine", engines) },
-      2 },
+      2,
+      COUNTER_NUMBER },
     { "stsgate_relay_engine_fallback_total",
       "Relayed connections of which nothing was spliced, by the reason.",
       AT(fallbacks),
       { LABEL("reason", fallbacks) },
-      1 },
+      1,
+      COUNTER_NUMBER },
     { "stsgate_protocol_violations_total",
       "Commands of clients that break SMTP.",
       AT(violations),
       { { 0 } },
-      0 },
+      0,
+      COUNTER_NUMBER },
     { "stsgate_clients_left_total",
       "Clients that left without mail although the MX lists STARTTLS: they may insist on it.",
       AT(left_without_mail),
       { { 0 } },
-      0 },
+      0,
+      COUNTER_NUMBER },
     { "stsgate_log_records_total",
       "Records, by whether they were written.",
       AT(records),
       { LABEL("result", record_results) },
-      1 },
+      1,
+      COUNTER_NUMBER },
+    { "stsgate_workers_cpu_seconds_total",
+      "CPU time that the workers have used.",
+      AT(cpu_ms),
+      { { 0 } },
+      0,
+      COUNTER_SECONDS },
 };
 
 _Static_assert(sizeof(struct counters) % sizeof(uint64_t) == 0, "numbers only");
@@ -283,14 +312,27 @@ version_index(uint16_t version)
                                                                   : 1u + version - TLS_VERSION_1_0;
 }
 
+static void
+count_time(uint64_t times[COUNTED_TIMES + 1], uint64_t took_ms)
+{
+    unsigned i = 0;
+
+    while (i < COUNTED_TIMES - 1 && took_ms > bounds_ms[i])
+        i++;
+    times[i]++;
+    times[COUNTED_TIME_SUM] += took_ms;
+}
+
 void
-counters_mx_handshake(struct counters *c, const struct observation *obs)
+counters_mx_handshake(struct counters *c, const struct observation *obs, int64_t took_ms)
 {
     bool done = obs->stage == TLS_STAGE_DONE;
     unsigned end = done ? 0 : (unsigned)obs->failure;
 
     c->handshakes[COUNTED_MX][version_index(obs->version)][end < COUNTED_ENDS ? end : 1]++;
     c->resumed += done && obs->resumed;
+    if (done)
+        count_time(c->handshake_ms, took_ms > 0 ? (uint64_t)took_ms : 0);
 }
 
 void

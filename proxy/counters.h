@@ -53,6 +53,8 @@ enum counted_result {
 };
 
 enum { COUNTED_VERSIONS = 5, COUNTED_ENDS = 5, COUNTED_REPLIES = 100, COUNTED_AWAY = 10 };
+/* Bounds of the time that a handshake takes, and the number behind them: the sum. */
+enum { COUNTED_TIMES = 12, COUNTED_TIME_SUM = COUNTED_TIMES };
 enum { COUNTED_ENGINES = 3, COUNTED_RELAYS = 3, COUNTED_INTERCEPTS = 3, COUNTED_FALLBACKS = 5 };
 
 /* Nothing but numbers of 64 bits: counters_table() finds them by their offsets. */
@@ -65,11 +67,13 @@ struct counters {
     uint64_t replies[COUNTED_REPLIES]; /* by the number of the row: 13 is REP-013; 0 any other */
     uint64_t handshakes[COUNTED_LEGS][COUNTED_VERSIONS][COUNTED_ENDS];
     uint64_t resumed;
+    uint64_t handshake_ms[COUNTED_TIMES + 1];
     uint64_t octets[COUNTED_DIRECTIONS][COUNTED_ENGINES];
     uint64_t fallbacks[COUNTED_FALLBACKS];
     uint64_t violations;
     uint64_t left_without_mail; /* PRX-044 */
     uint64_t records[COUNTED_RECORDS];
+    uint64_t cpu_ms; /* CPU time of the process, user and system */
 };
 
 #define COUNTERS (sizeof(struct counters) / sizeof(uint64_t))
@@ -81,11 +85,20 @@ struct counter_label {
     unsigned count;
 };
 
+enum counter_kind {
+    COUNTER_NUMBER,    /* as it stands */
+    COUNTER_SECONDS,   /* milliseconds, told in seconds */
+    COUNTER_HISTOGRAM, /* of milliseconds: how many up to each bound and above the one before it,
+                        * the last bound being infinite; then the sum of all. One label, the
+                        * bounds in seconds */
+};
+
 struct counter_row {
     const char *name, *help;
     size_t offset; /* in struct counters */
     struct counter_label labels[3];
     unsigned label_count; /* 0: one number */
+    enum counter_kind kind;
 };
 
 /** The table, in the order of struct counters: every number belongs to one row. Static storage. */
@@ -104,7 +117,8 @@ void counters_turned_away(struct counters *c, const char *reason); /* the log's 
 void counters_recipient(struct counters *c, const struct record_recipient *record);
 void counters_session(struct counters *c, const struct record_session_end *record);
 void counters_relay(struct counters *c, const struct record_survey *record);
-void counters_mx_handshake(struct counters *c, const struct observation *obs);
+/* took_ms: from STARTTLS's reply to the end; of one that succeeded it is counted. */
+void counters_mx_handshake(struct counters *c, const struct observation *obs, int64_t took_ms);
 /** version: 0 when it failed. */
 void counters_client_handshake(struct counters *c, uint16_t version);
 

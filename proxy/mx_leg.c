@@ -236,6 +236,12 @@ mx_leg_handshake_timeout(struct mx_leg *leg)
         handshake_over(leg);
 }
 
+int64_t
+mx_leg_handshake_ms(const struct mx_leg *leg)
+{
+    return clock_mono_ms(&leg->clock) - leg->tls_begun_ms;
+}
+
 static void
 go_on_with_handshake(struct mx_leg *leg)
 {
@@ -252,6 +258,7 @@ mx_leg_start_tls(struct mx_leg *leg, struct tls_context *tls, const char *sni, u
 {
     mx_leg_hold(leg, false);
     leg->mode = MX_LEG_HANDSHAKE;
+    leg->tls_begun_ms = clock_mono_ms(&leg->clock);
     observation_unref(leg->before);
     leg->before = observation_ref(before);
     leg->trust = trust;

@@ -43,6 +43,7 @@ struct mx_leg {
     const char *engine, *engine_reason; /* of the last one that was closed; static */
     struct buffer out;                  /* clear bytes that wait */
     uint16_t trust;                     /* which roots the handshake is held against */
+    int64_t tls_begun_ms;               /* monotonic clock */
     struct observation *before;         /* a reference: what was known before the handshake */
     bool held;                          /* mx_leg_hold() */
     bool broken;                        /* a write failed: told from the loop */
@@ -73,6 +74,9 @@ void mx_leg_tls_verdict(struct mx_leg *leg, bool good);
 
 /** The handshake took too long: tls_over() with that failure, at once. */
 void mx_leg_handshake_timeout(struct mx_leg *leg);
+
+/** How long the handshake that is over has taken. */
+int64_t mx_leg_handshake_ms(const struct mx_leg *leg);
 
 /** Queue bytes, in clear or under TLS. Sent by mx_leg_flush(), or when the socket is ready. */
 void mx_leg_send(struct mx_leg *leg, struct span bytes);

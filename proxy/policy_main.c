@@ -407,6 +407,7 @@ open_reporter(struct policy_process *p)
                             .from = *c->tlsrpt_from ? c->tlsrpt_from : c->tlsrpt_contact,
                             .mark = c->upstream_mark },
                 .cache = p->cache,
+                .stats = &p->stats,
                 .clock = clock_system(),
                 .store_file = c->tlsrpt_store_file,
                 .organization = c->tlsrpt_organization,

@@ -60,6 +60,28 @@ put_label_of(FILE *out, const struct counter_label *label, size_t index)
 }
 
 static void
+put_seconds(FILE *out, uint64_t ms)
+{
+    fprintf(out, "%" PRIu64 ".%03u\n", ms / 1000, (unsigned)(ms % 1000));
+}
+
+/* Prometheus wants how many are up to each bound, those below it included. */
+static void
+put_histogram(FILE *out, const struct counter_row *row, const struct counters *counters)
+{
+    size_t first = row->offset / sizeof(uint64_t), sum = counter_row_size(row) - 1;
+    uint64_t count = 0;
+
+    for (size_t k = 0; k < sum; k++) {
+        count += counters_get(counters, first + k);
+        fprintf(out, "%s_bucket{le=\"%s\"} %" PRIu64 "\n", row->name, row->labels[0].values[k],
+                count);
+    }
+    fprintf(out, "%s_count %" PRIu64 "\n%s_sum ", row->name, count, row->name);
+    put_seconds(out, counters_get(counters, first + sum));
+}
+
+static void
 put_counter(FILE *out, const struct counter_row *row, size_t index, uint64_t value)
 {
     size_t below = counter_row_size(row), rest = index;
@@ -71,7 +93,11 @@ put_counter(FILE *out, const struct counter_row *row, size_t index, uint64_t val
         put_label_of(out, &row->labels[i], rest / below);
         rest %= below;
     }
-    fprintf(out, "%s %" PRIu64 "\n", row->label_count ? "}" : "", value);
+    fputs(row->label_count ? "} " : " ", out);
+    if (row->kind == COUNTER_SECONDS)
+        put_seconds(out, value);
+    else
+        fprintf(out, "%" PRIu64 "\n", value);
 }
 
 /* A combination that never came is left out where most of them cannot come. */
@@ -90,7 +116,12 @@ put_counters(FILE *out, const struct counters *counters)
     for (size_t i = 0; i < rows; i++) {
         const struct counter_row *row = &table[i];
 
-        put_head(out, row->name, "counter", row->help);
+        put_head(out, row->name, row->kind == COUNTER_HISTOGRAM ? "histogram" : "counter",
+                 row->help);
+        if (row->kind == COUNTER_HISTOGRAM) {
+            put_histogram(out, row, counters);
+            continue;
+        }
         for (size_t k = 0; k < counter_row_size(row); k++) {
             uint64_t value = counters_get(counters, row->offset / sizeof(uint64_t) + k);
 
@@ -103,7 +134,9 @@ put_counters(FILE *out, const struct counters *counters)
 /* ---- what the policy process counts ---- */
 
 static const struct stat_row {
-    const char *name, *label, *help;
+    const char *name;
+    const char *label; /* or one with its value, a comma, and the one; NULL: none */
+    const char *help;  /* NULL: the row before has the same name */
     enum policy_stat first, last;
     const char *prefix; /* of the stats' names, which the label goes without */
 } stat_rows[] = {
@@ -139,6 +172,16 @@ static const struct stat_row {
       STAT_DANE_ENDED, STAT_DANE_ENDED, "" },
     { "stsgate_dane_probes_total", "kind", "Self-tests of DNSSEC validation.", STAT_DANE_PROBES,
       STAT_DANE_PROBES_FAILED, "dane_" },
+    { "stsgate_tlsrpt_sessions_total", "result", "Sessions, by whether they count in a TLS report.",
+      STAT_TLSRPT_COUNTED, STAT_TLSRPT_LOST, "tlsrpt_" },
+    { "stsgate_tlsrpt_reports_total", "result",
+      "TLS reports: made, with each attempt anew, and what became of them.", STAT_TLSRPT_MADE,
+      STAT_TLSRPT_LEFT_OUT, "tlsrpt_" },
+    { "stsgate_tlsrpt_deliveries_total", "channel=\"https\",result",
+      "Attempts to hand TLS reports to a destination.", STAT_TLSRPT_HTTPS_SENT,
+      STAT_TLSRPT_HTTPS_SUPPRESSED, "tlsrpt_https_" },
+    { "stsgate_tlsrpt_deliveries_total", "channel=\"mail\",result", NULL, STAT_TLSRPT_MAIL_SENT,
+      STAT_TLSRPT_MAIL_SUPPRESSED, "tlsrpt_mail_" },
 };
 
 static void
@@ -147,7 +190,8 @@ put_stats(FILE *out, const struct status_totals *totals)
     for (size_t i = 0; i < sizeof stat_rows / sizeof *stat_rows; i++) {
         const struct stat_row *row = &stat_rows[i];
 
-        put_head(out, row->name, "counter", row->help);
+        if (row->help)
+            put_head(out, row->name, "counter", row->help);
         for (unsigned k = (unsigned)row->first; k <= (unsigned)row->last; k++) {
             const char *word = policy_stat_name((enum policy_stat)k);
 
@@ -228,6 +272,14 @@ status_metrics_write(const struct status_state *s, int64_t now_ms, int64_t now_s
     put_sample(out, "stsgate_workers", "state", "serving", totals.serving);
     put_sample(out, "stsgate_workers", "state", "draining", totals.draining);
     put_sample(out, "stsgate_workers", "state", "silent", totals.silent);
+    put_head(out, "stsgate_loop_lag_seconds", "gauge",
+             "By how much the slowest worker's event loop came late to its last report.");
+    fputs("stsgate_loop_lag_seconds ", out);
+    put_seconds(out, totals.lag_ms);
+    put_head(out, "stsgate_loop_busy_ratio", "gauge",
+             "Share of a CPU that the busiest worker used in the last second, 0 to 1.");
+    fprintf(out, "stsgate_loop_busy_ratio %u.%02u\n", totals.busy_percent / 100,
+            totals.busy_percent % 100);
     put_gauge(out, "stsgate_log_records_ready", "Whether all records so far were taken.",
               totals.records_ready);
     if (facts)

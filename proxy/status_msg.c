@@ -115,12 +115,14 @@ worker_report_write(const struct worker_report *report, struct buffer *out)
     struct pack_writer w;
 
     begin(&w, out, STATUS_REPORT, REPORT_FIELDS);
-    pack_array(&w, 5);
+    pack_array(&w, 7);
     pack_uint(&w, report->worker);
     pack_int(&w, report->pid);
     pack_int(&w, report->started_s);
     pack_uint(&w, report->open);
     pack_uint(&w, report->relayed);
+    pack_uint(&w, report->lag_ms);
+    pack_uint(&w, report->busy_percent);
     pack_array(&w, 2);
     pack_bool(&w, report->draining);
     pack_bool(&w, report->records_ready);
@@ -139,12 +141,14 @@ worker_report_read(struct span message, struct worker_report *out)
 
     *out = (struct worker_report){ 0 };
     read_head(&r, message, STATUS_REPORT, REPORT_FIELDS);
-    pack_read_tuple(&r, 5);
+    pack_read_tuple(&r, 7);
     out->worker = (unsigned)pack_read_uint(&r, STATUS_PEERS_MAX - 1);
     out->pid = pack_read_int(&r, 1, INT32_MAX);
     out->started_s = read_time(&r);
     out->open = pack_read_uint(&r, UINT32_MAX);
     out->relayed = pack_read_uint(&r, UINT32_MAX);
+    out->lag_ms = (unsigned)pack_read_uint(&r, UINT32_MAX);
+    out->busy_percent = (unsigned)pack_read_uint(&r, 100);
     pack_read_tuple(&r, 2);
     out->draining = pack_read_bool(&r);
     out->records_ready = pack_read_bool(&r);

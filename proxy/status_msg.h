@@ -35,6 +35,8 @@ struct worker_report {
     int64_t started_s;                    /* wall clock */
     uint64_t open;                        /* sessions now */
     uint64_t relayed;                     /* connections now that pass by untouched */
+    unsigned lag_ms;                      /* by so much the event loop came late to this report */
+    unsigned busy_percent;                /* of one CPU, since the report before */
     bool draining;                        /* it takes no more clients */
     bool records_ready;                   /* all records so far were taken */
     char library[STATUS_LIBRARY_MAX + 1]; /* that does TLS, with its version */

@@ -246,6 +246,10 @@ add_peer(const struct status_peer *peer, int64_t now_ms, struct status_totals *o
     }
     out->open += report->open;
     out->relayed += report->relayed;
+    if (report->lag_ms > out->lag_ms)
+        out->lag_ms = report->lag_ms;
+    if (report->busy_percent > out->busy_percent)
+        out->busy_percent = report->busy_percent;
     out->records_ready = out->records_ready && report->records_ready;
     if (report->draining)
         out->draining++;

@@ -77,6 +77,7 @@ struct status_totals {
     uint64_t stats[POLICY_STATS];
     uint64_t open, relayed;
     unsigned serving, draining, silent; /* workers */
+    unsigned lag_ms, busy_percent;      /* of the worker where each is highest */
     bool records_ready;
 };
 void status_add_up(const struct status_state *s, int64_t now_ms, struct status_totals *out);

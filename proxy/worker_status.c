@@ -5,7 +5,13 @@
 #include "tls/tls_client.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#define REPORT_MS ((int64_t)(STATUS_REPORT_S * 1000))
+#define LATE_MS 1000u    /* worth a line in the log: a second is long for all its sessions */
+#define BUSY_PERCENT 95u /* so busy, and for so many reports, an event may be served for ever */
+#define BUSY_REPORTS 30u
 
 static void
 send_report(struct worker_status *s)
@@ -27,11 +33,48 @@ send_report(struct worker_status *s)
     buffer_clear(&message);
 }
 
+static uint64_t
+cpu_ms(void)
+{
+    struct rusage used;
+
+    if (getrusage(RUSAGE_SELF, &used) != 0)
+        return 0;
+    return (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 +
+           (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
+}
+
+/* How well the event loop keeps up: a callback that does not end, and an event that is served for
+ * ever, show here (FAULTS G19). passed_ms: since the report before. */
+static void
+measure_loop(struct worker_status *s, int64_t passed_ms)
+{
+    struct worker_report *report = &s->report;
+    uint64_t used = cpu_ms(), before = report->counters.cpu_ms;
+    uint64_t percent =
+        passed_ms > 0 && used > before ? (used - before) * 100 / (uint64_t)passed_ms : 0;
+
+    report->counters.cpu_ms = used;
+    report->busy_percent = percent < 100 ? (unsigned)percent : 100;
+    report->lag_ms = passed_ms > REPORT_MS ? (unsigned)(passed_ms - REPORT_MS) : 0;
+    if (report->lag_ms >= LATE_MS)
+        log_warn("event=loop-late lag_ms=%u busy_percent=%u", report->lag_ms, report->busy_percent);
+    s->busy_reports = report->busy_percent >= BUSY_PERCENT ? s->busy_reports + 1 : 0;
+    if (s->busy_reports == BUSY_REPORTS)
+        log_warn("event=loop-busy seconds=%u sessions=%llu", BUSY_REPORTS,
+                 (unsigned long long)s->shared->open);
+}
+
 static void
 on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
+    struct worker_status *s = w->data;
+    int64_t now_ms = clock_mono_ms(&s->shared->world.clock);
+
     (void)loop, (void)revents;
-    send_report(w->data);
+    measure_loop(s, now_ms - s->told_ms);
+    s->told_ms = now_ms;
+    send_report(s);
 }
 
 static enum result
@@ -75,6 +118,7 @@ worker_status_start(struct worker_status *s, unsigned worker, struct connection_
     s->relays = relays;
     s->draining = draining;
     s->report.worker = worker;
+    s->told_ms = clock_mono_ms(&shared->world.clock);
     s->report.pid = getpid();
     s->report.started_s = clock_wall_s(&shared->world.clock);
     snprintf(s->report.library, sizeof s->report.library, "%s", tls_library());

@@ -12,6 +12,8 @@ struct worker_status {
     struct connection_shared *shared; /* borrowed */
     const struct relay_shared *relays;
     const bool *draining;
+    int64_t told_ms;             /* monotonic clock, of the last report */
+    unsigned busy_reports;       /* one after the other, in which the CPU was hardly idle */
     struct worker_report report; /* counters and refusals grow in it; the rest is filled in */
     ev_timer timer;
 };

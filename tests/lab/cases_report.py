@@ -14,6 +14,7 @@ import signal
 
 import tlsrpt
 from case import ONCE, case, equal, marker, message
+from cases_status import metrics, total
 from lab import wait_for
 from postfix import mailbox
 from tlsrpt import SINK_PORT, Sink
@@ -207,6 +208,19 @@ def a_report_reaches_a_real_mailbox(t, site, mail):
         assert "rp-mailbox.test" not in listed, f"a report that counts itself (RPT-080): {listed}"
 
 
+def is_told(t):
+    """Do the metrics have every kind of end that the case above provokes?"""
+    samples = metrics(t)
+
+    def ways(**labels):
+        return total(samples, "stsgate_tlsrpt_deliveries_total", channel="https", **labels)
+
+    return (ways(result="sent") and ways(result="later") and ways(result="refused")
+            and total(samples, "stsgate_tlsrpt_sessions_total", result="counted")
+            and all(total(samples, "stsgate_tlsrpt_reports_total", result=result)
+                    for result in ("made", "sent", "failed", "no_record")))
+
+
 @case(Site("rp-two", rest='_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=https://127.0.0.1/x , '
                           'https://reports.{domain}:%d/dead,https://reports.{domain}:%d/{domain}"\n'
                           'reports.{domain}. IN A {web4}' % (SINK_PORT, SINK_PORT)),
@@ -252,6 +266,7 @@ def destinations_are_tried_as_they_deserve(t, two, refused, moved, inside, silen
             equal(len(ids), 1, "report-ids of one report (RPT-054)")
             rests = t.gateway.command("report", "suppress").stdout
             assert f"/{moved.domain} until=" in rests, rests
+            wait_for(lambda: is_told(t), "the metrics to say so", 10)
     finally:
         sink.close()
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAME = re.compile(r"\bstsgate_[a-z_]+[a-z]\b")
 
 
-class StatusProcess(unittest.TestCase):
+class Served(unittest.TestCase):
+    """With a status process, of a supervisor that has no gateway yet."""
+
     def setUp(self):
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         listener.setblocking(False)
@@ -60,6 +63,8 @@ class StatusProcess(unittest.TestCase):
     def status(answer):
         return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else None
 
+
+class StatusProcess(Served):
     def test_paths(self):
         for path, status in (("/", 200), ("/metrics", 200), ("/healthz", 503), ("/nothing", 404),
                              ("//", 404), ("/../../etc/passwd", 404), ("/%2e%2e/etc/passwd", 404),
@@ -172,6 +177,23 @@ class StatusProcess(unittest.TestCase):
         self.assertEqual(self.status(self.get("/metrics")), 200)
 
 
+@unittest.skipUnless(shutil.which("promtool"), "promtool is not installed (package prometheus)")
+class Promtool(Served):
+    """What the makers of Prometheus object to."""
+
+    def promtool(self, *argv, data=None):
+        done = subprocess.run(["promtool", "check", *argv], input=data, capture_output=True,
+                              timeout=60, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, b""), done.stdout)
+
+    def test_metrics(self):
+        body = self.get("/metrics").partition(b"\r\n\r\n")[2]
+        self.promtool("metrics", data=body)
+
+    def test_alerts(self):
+        self.promtool("rules", str(ROOT / "deploy" / "prometheus-alerts.yml"))
+
+
 class Names(unittest.TestCase):
     def test_what_is_used_exists(self):
         """Dashboard, alerts and manual name metrics that there are; the manual names them all."""
@@ -179,7 +201,8 @@ class Names(unittest.TestCase):
         for name in ("counters.c", "status_metrics.c"):
             there |= set(NAME.findall((ROOT / "proxy" / name).read_text()))
         for name in ("deploy/grafana-dashboard.json", "deploy/prometheus-alerts.yml"):
-            used = set(NAME.findall((ROOT / name).read_text()))
+            used = {re.sub("_(bucket|sum|count)$", "", one)
+                    for one in NAME.findall((ROOT / name).read_text())}
             self.assertGreater(len(used), 5)
             self.assertEqual(used - there, set(), name)
         manual = (ROOT / "docs" / "operate.md").read_text()

@@ -83,6 +83,7 @@ tell_facts(struct world *w, const char *override)
                                     .store_safe = true,
                                     .records_ready = true };
     facts.stats[STAT_FETCH_OK] = 3;
+    facts.stats[STAT_TLSRPT_MAIL_LATER] = 4;
     facts.cached[STS_CLASS_ENFORCE] = 2;
     if (*override) {
         facts.override_count = 1;
@@ -313,6 +314,50 @@ test_metrics_have_no_names(void **state)
     assert_non_null(strstr(metrics, "\nstsgate_policy_fetch_total{result=\"ok\"} 3\n"));
 }
 
+/* Buckets hold what is below them, too; times are told in seconds; how busy loops are (FAULTS G19).
+ */
+static void
+test_metrics_of_time(void **state)
+{
+    struct observation done = { .stage = TLS_STAGE_DONE }, failed = { .stage = TLS_STAGE_FAILED };
+    struct world *w = *state;
+    const char *metrics;
+
+    for (int i = 0; i < 3; i++)
+        counters_mx_handshake(&w->report.counters, &done, (int64_t[]){ 5, 6, 60000 }[i]);
+    counters_mx_handshake(&w->report.counters, &failed, 7);
+    w->report.counters.cpu_ms = 61005;
+    w->report.lag_ms = 1250;
+    w->report.busy_percent = 7;
+    report(w);
+    metrics = shown(w, true);
+    assert_non_null(strstr(metrics, "# TYPE stsgate_tls_handshake_seconds histogram\n"
+                                    "stsgate_tls_handshake_seconds_bucket{le=\"0.005\"} 1\n"
+                                    "stsgate_tls_handshake_seconds_bucket{le=\"0.01\"} 2\n"));
+    assert_non_null(strstr(metrics, "_bucket{le=\"10\"} 2\n"
+                                    "stsgate_tls_handshake_seconds_bucket{le=\"+Inf\"} 3\n"
+                                    "stsgate_tls_handshake_seconds_count 3\n"
+                                    "stsgate_tls_handshake_seconds_sum 60.011\n"));
+    assert_non_null(strstr(metrics, "\nstsgate_workers_cpu_seconds_total 61.005\n"));
+    assert_non_null(strstr(metrics, "\nstsgate_loop_lag_seconds 1.250\n"));
+    assert_non_null(strstr(metrics, "\nstsgate_loop_busy_ratio 0.07\n"));
+}
+
+/* What TLSRPT does is told by the way its reports take. */
+static void
+test_metrics_of_reports(void **state)
+{
+    struct world *w = *state;
+    const char *metrics;
+
+    tell_facts(w, "");
+    metrics = shown(w, true);
+    assert_non_null(strstr(
+        metrics, "\nstsgate_tlsrpt_deliveries_total{channel=\"mail\",result=\"later\"} 4\n"));
+    assert_non_null(strstr(
+        metrics, "\nstsgate_tlsrpt_deliveries_total{channel=\"https\",result=\"sent\"} 0\n"));
+}
+
 /* The page says what the metrics say. */
 static void
 test_page_equals_metrics(void **state)
@@ -411,6 +456,8 @@ main(void)
     WORLD(test_links_are_bounded);
     WORLD(test_page_is_inert);
     WORLD(test_metrics_have_no_names);
+    WORLD(test_metrics_of_time);
+    WORLD(test_metrics_of_reports);
     WORLD(test_page_equals_metrics);
     WORLD(test_metrics_are_distinct);
     ROWS(escapes, test_escape)
