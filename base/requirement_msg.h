@@ -14,8 +14,10 @@
 #include "base/requirement.h"
 
 #define REQUIREMENT_MSG_VERSION 2u
-#define REQUIREMENT_MSG_MAX_BYTES 65536u /* fits one SEQPACKET message with its frame */
-#define REQUIREMENT_MSG_NAMES_MAX 4096u  /* of each of the lists of names and patterns */
+#define REQUIREMENT_MSG_MAX_BYTES 98304u /* fits one SEQPACKET message with its frame */
+#define REQUIREMENT_MSG_NAMES_MAX                                                                  \
+    16384u /* of each of the lists of names and patterns: a policy of                              \
+            * 64 KiB has at most 13 107 */
 
 /** Append req to a message in the making. pack_end() gives RES_LIMIT when it is longer than
  * REQUIREMENT_MSG_MAX_BYTES or a list holds more than REQUIREMENT_MSG_NAMES_MAX names: such a

@@ -10,7 +10,7 @@
 #include "base/pack.h"
 #include "base/tls_report.h"
 
-#define TLS_REPORT_STRINGS_MAX 4096u /* of each list: as many as a requirement may hold */
+#define TLS_REPORT_STRINGS_MAX 16384u /* of each list: as many as a requirement may hold */
 
 /** Append report to a message in the making. */
 void tls_report_encode(const struct tls_report *report, struct pack_writer *w);

@@ -6,6 +6,7 @@ is 1 when one failed. One lab is brought up per way of interception and family, 
 
 import argparse
 import pathlib
+import re
 import shutil
 import signal
 import sys
@@ -13,6 +14,7 @@ import time
 import traceback
 
 import cases_appliance
+import cases_blackbox
 import cases_check
 import cases_client
 import cases_dane
@@ -47,7 +49,7 @@ MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smt
            cases_proof, cases_session, cases_zones, cases_tls, cases_extensions,
            cases_client, cases_records, cases_report, cases_dane, cases_dane_dns,
            cases_interop, cases_loss, cases_rare,
-           cases_appliance, cases_check, cases_status)
+           cases_appliance, cases_check, cases_status, cases_blackbox)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS, LONG_CASE_SECONDS = 120, 3600
@@ -201,10 +203,11 @@ def run_configuration(intercept, family, chosen, materials, folder, options, rep
 
 
 def check_records(name, world_up, report):
-    """TC-OPS-06: every verdict of the run comes out of its record again."""
+    """TC-OPS-06: every verdict of the run comes out of its record again. One of them may rest on
+    a list longer than a record has room for (cases_blackbox)."""
     done = world_up.gateway.command("log", "--rejudge", str(world_up.gateway.record_file))
     last = (done.stdout.splitlines() or [""])[-1]
-    if done.returncode == 0 and last.endswith(" 0 different, 0 cut, 0 not to be read"):
+    if done.returncode == 0 and re.search(r" 0 different, [01] cut, 0 not to be read$", last):
         report.passed += 1
         report.line("ok", name, f"({last})")
     else:
