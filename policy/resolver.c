@@ -8,14 +8,16 @@
 #include <unbound.h>
 #include <utlist.h>
 
+#include "base/hash_key.h"
 #include "base/log.h"
 #include "policy/ub_config.h"
 #include "policy/ub_libev.h"
 
 #define QUERIES_MAX 10000u /* open at once; each holds about 1 KiB */
 #define QUERY_TIMEOUT_S                                                                            \
-    20.               /* libunbound gives up sooner, unless a zone leads it about on purpose */
-#define UNCACHED_S 1. /* how long an answer counts as fresh */
+    20.                   /* libunbound gives up sooner, unless a zone leads it about on purpose */
+#define UNCACHED_S 1.     /* how long what was learnt on the way to an answer counts as fresh */
+#define UNCACHED_MAX 256u /* questions in that time */
 #define CLASS_IN 1
 
 /* ub_event_callback_type's sec */
@@ -28,6 +30,9 @@ struct memory {
     struct ub_ctx *ctx; /* owned */
     double since;       /* of the loop's clock */
     unsigned asked;
+    unsigned known_count;
+    uint64_t known[UNCACHED_MAX]; /* hashes of the questions that came here, where answers are not
+                                   * to be cached: one that comes again begins another memory */
 };
 
 struct resolver {
@@ -265,18 +270,37 @@ start_over(struct resolver *r, const char **out_error)
     return RES_OK;
 }
 
-static enum result
-keep_fresh(struct resolver *r)
+static bool
+is_known(const struct memory *memory, uint64_t question)
 {
+    for (unsigned i = 0; i < memory->known_count; i++)
+        if (memory->known[i] == question)
+            return true;
+    return false;
+}
+
+/* The first memory has no answer to this question yet, where there must be none. Two questions of
+ * one hash only begin a memory in vain. */
+static enum result
+keep_fresh(struct resolver *r, const char *name, unsigned qtype)
+{
+    uint64_t question = hash_bytes(name, strlen(name)) + qtype;
+    const struct memory *first = r->memories;
     enum result res;
     const char *error;
 
-    if (!r->config.uncached || ev_now(r->loop) - r->memories->since < UNCACHED_S)
+    if (!r->config.uncached)
         return RES_OK;
-    res = start_over(r, &error);
-    if (res != RES_OK)
-        log_error("event=resolver-failed reason=\"%s\"", error);
-    return res;
+    if (ev_now(r->loop) - first->since >= UNCACHED_S || first->known_count == UNCACHED_MAX ||
+        is_known(first, question)) {
+        res = start_over(r, &error);
+        if (res != RES_OK) {
+            log_error("event=resolver-failed reason=\"%s\"", error);
+            return res;
+        }
+    }
+    r->memories->known[r->memories->known_count++] = question;
+    return RES_OK;
 }
 
 static struct resolver_query *
@@ -308,7 +332,7 @@ resolver_ask(struct resolver *r, const char *name, unsigned qtype, resolver_done
     if (r->open >= QUERIES_MAX)
         return RES_LIMIT;
     ev_now_update(r->loop);
-    if (keep_fresh(r) != RES_OK)
+    if (keep_fresh(r, name, qtype) != RES_OK)
         return RES_NOMEM;
     query = query_new(r, name, qtype);
     if (!query)

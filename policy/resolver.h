@@ -22,8 +22,9 @@ struct resolver_config {
      */
     unsigned cache_min_s; /* TTLs below it are raised to it in the cache; 0: none */
     unsigned cache_max_s; /* TTLs above it are lowered to it; 0: no answer is kept */
-    bool uncached; /* no answer is older than a second: each question is asked anew, validation and
-                    * all (STS-103). The files above are read again for it. */
+    bool uncached; /* each question is asked anew, validation and all (STS-103); only what was
+                    * learnt on the way to other answers serves for a second. The files above are
+                    * read again for it. */
 };
 
 /* What a question came to. */

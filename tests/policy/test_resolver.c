@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <ev.h>
@@ -750,6 +751,33 @@ test_uncached_beside_cached(void **state)
     resolver_free(uncached);
 }
 
+/* STS-103: the same question again is asked anew within the same second, too. A cached answer would
+ * show by its TTL, which a second begun between the two has lowered. */
+static void
+test_uncached_again(void **state)
+{
+    struct outcome answers[2] = { 0 };
+    struct resolver_config config;
+    struct resolver *r;
+    struct timespec now;
+
+    (void)state;
+    skip_without_servers();
+    config = config_of(fix.server, fix.anchor);
+    config.uncached = true;
+    r = new_resolver(&config);
+    clock_gettime(CLOCK_REALTIME, &now);
+    run((double)(1600000000 - now.tv_nsec) / 1e9); /* to the middle of a second */
+    for (unsigned i = 0; i < ROWS(answers); i++) {
+        ask(r, "mx1.secure.test", DNS_TYPE_A, &answers[i]);
+        run(GIVE_UP_S);
+        run(0.6);
+    }
+    assert_int_equal(answers[0].ttl_s, 300);
+    assert_int_equal(answers[1].ttl_s, 300);
+    resolver_free(r);
+}
+
 /* A question stays with the memory it was asked of, however many are begun meanwhile. */
 static void
 test_uncached_while_asking(void **state)
@@ -892,6 +920,7 @@ main(void)
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_cache_bounds),
         cmocka_unit_test(test_uncached_beside_cached),
+        cmocka_unit_test(test_uncached_again),
         cmocka_unit_test(test_uncached_while_asking),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_one_thread),
