@@ -8,6 +8,7 @@ import socket
 import ssl
 
 from case import ONCE, case, configured, equal, fields, marker, message, rcpt
+from lab import run
 from world import Site
 
 TCP_ULP = 31  # linux/tcp.h
@@ -171,3 +172,38 @@ def no_suite_in_common_is_a_reason_of_its_own(t, site):
     fields(t.recipients(site)[0], outcome="refused", result_type="validation-failure",
            reason="no common cipher suite", tls__failure_reason="no common cipher suite",
            tls__alert="received handshake failure", tls__version="")
+
+
+def rsa_8192_pair(t, site):
+    """A leaf whose key has 8192 bits, signed by an authority of that size below ours. Five primes are
+    found faster than two, and nobody but their owner sees the difference."""
+    pki = t.certificates.folder
+
+    def openssl(*argv):
+        run("openssl", *argv, cwd=pki)
+
+    openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:8192", "-pkeyopt",
+            "rsa_keygen_primes:5", "-out", "big.key")
+    issuer = "ca"
+    for name, extension in (("big-ca", "basicConstraints=critical,CA:TRUE"),
+                            ("big", f"subjectAltName=DNS:{site.mx}")):
+        openssl("req", "-new", "-key", "big.key", "-subj", f"/CN={name}", "-addext", extension, "-out",
+                f"{name}.csr")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{issuer}.pem", "-CAkey",
+                "ca.key" if issuer == "ca" else "big.key", "-CAcreateserial", "-days", "30",
+                "-copy_extensions", "copy", "-out", f"{name}.pem")
+        issuer = name
+    chain = pki / "big.chain"
+    chain.write_text((pki / "big.pem").read_text() + (pki / "big-ca.pem").read_text())
+    return chain, pki / "big.key"
+
+
+@case(Site("rsa8192", policy="enforce"), only=ONCE)
+def a_chain_of_rsa_8192_is_proven(t, site):
+    """FAULTS C5: as large as keys get; the library verifies it, and in no time to speak of."""
+    server = t.mx(site, pair=rsa_8192_pair(t, site))
+    deliver(t, site)
+    server.wait_idle()
+    record = t.recipients(site)[0]
+    fields(record, outcome="delivered", mx_proven=True, tls__chain="good")
+    equal(len(record["tls"]["certs_sha256"]), 2, "certificates")

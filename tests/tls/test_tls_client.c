@@ -55,6 +55,9 @@ enum then { STAYS, CLOSES };
  */
 #define HELLO(record, version, suite)                                                              \
     "\x16\x03" record "\x00\x2a\x02\x00\x00\x26\x03" version RANDOM32 "\x00" suite "\x00"
+/* Of TLS 1.2, with one extension of 9 octets. */
+#define HELLO_EXTENDED(extension)                                                                  \
+    "\x16\x03\x03\x00\x35\x02\x00\x00\x31\x03\x03" RANDOM32 "\x00\xc0\x2b\x00\x00\x09" extension
 #define ALERT(code) "\x15\x03\x01\x00\x02\x02" code
 #define BYTES(text) text, sizeof(text) - 1
 
@@ -101,6 +104,12 @@ static const struct raw_case {
       TLS_FAILURE_HANDSHAKE, "encrypted length too long", 0 },
     { "a suite that was not offered", TLS_VERSION_1_2, BYTES(HELLO("\x03", "\x03", "\x00\x2f")),
       STAYS, TLS_FAILURE_HANDSHAKE, "wrong cipher returned", 0x0303 },
+    { "FAULTS C15 ALPN, which was not offered", TLS_VERSION_1_2,
+      BYTES(HELLO_EXTENDED("\x00\x10\x00\x05\x00\x03\x02h2")), STAYS, TLS_FAILURE_HANDSHAKE,
+      "parse tlsext", 0x0303 },
+    { "FAULTS C15 an extension that nobody knows", TLS_VERSION_1_2,
+      BYTES(HELLO_EXTENDED("\xfa\xfa\x00\x05hello")), STAYS, TLS_FAILURE_HANDSHAKE, "parse tlsext",
+      0x0303 },
     { "FAULTS C3 RC4", TLS_VERSION_1_0, BYTES(HELLO("\x01", "\x01", "\x00\x05")), STAYS,
       TLS_FAILURE_HANDSHAKE, "wrong cipher returned", 0x0301 },
     { "TLS-022 TC-TLS-08 ServerHello of TLS 1.1 below the floor", TLS_VERSION_1_2,
