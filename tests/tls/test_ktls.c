@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -19,10 +20,12 @@
 #include <cmocka.h>
 
 #include <openssl/err.h>
+#include <openssl/nid.h>
 #include <openssl/ssl.h>
 
 #include "base/requirement.h"
 #include "tests/support/tls_pair.h"
+#include "tls/write_keys.h"
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
 #define SKIPPED 77 /* as ctest is told */
@@ -315,14 +318,40 @@ test_key_update_before(void **state)
     tls_pair_close(&p);
 }
 
+/* FAULTS D13: behind the last number that there is the kernel sends nothing more, under whatever
+ * key; the stream is broken, and no number is used twice. The library's numbers have 64 bits, too,
+ * and cannot be moved. */
+static void
+test_last_number(void **state)
+{
+    char text[2 * 16384];
+    struct write_keys keys = { .version = TLS1_3_VERSION,
+                               .cipher_nid = NID_aes_128_gcm,
+                               .key_len = 16,
+                               .iv_len = WRITE_KEYS_IV_MAX,
+                               .sequence = UINT64_MAX - 1 };
+    int fds[2];
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    tcp_pair(fds);
+    assert_int_equal(ktls_install(fds[0], &keys), RES_OK);
+    assert_int_equal(send(fds[0], text, 1, MSG_NOSIGNAL), 1); /* number 2^64 - 2 */
+    (void)send(fds[0], text, 1, MSG_NOSIGNAL);                /* 2^64 - 1: some kernels stop here */
+    assert_int_equal(send(fds[0], text, 1, MSG_NOSIGNAL), -1);
+    assert_int_not_equal(errno, EAGAIN);
+    assert_int_equal(ktls_send_record(fds[0], SSL3_RT_ALERT, span_make("\1\0", 2)), RES_TEMPFAIL);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int
 main(void)
 {
-    struct CMUnitTest tests[ROWS(cases) + 4] = {
-        cmocka_unit_test(test_slow_peer),
-        cmocka_unit_test(test_alert),
-        cmocka_unit_test(test_key_update),
-        cmocka_unit_test(test_key_update_before),
+    struct CMUnitTest tests[ROWS(cases) + 5] = {
+        cmocka_unit_test(test_slow_peer),   cmocka_unit_test(test_alert),
+        cmocka_unit_test(test_key_update),  cmocka_unit_test(test_key_update_before),
+        cmocka_unit_test(test_last_number),
     };
 
     if (!ktls_is_available()) {
@@ -330,7 +359,7 @@ main(void)
         return SKIPPED;
     }
     for (size_t i = 0; i < ROWS(cases); i++)
-        tests[4 + i] = (struct CMUnitTest){ .name = cases[i].name,
+        tests[5 + i] = (struct CMUnitTest){ .name = cases[i].name,
                                             .test_func = test_stream,
                                             .initial_state = (void *)(uintptr_t)&cases[i] };
     return cmocka_run_group_tests_name("ktls", tests, make_world, free_world);
