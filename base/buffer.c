@@ -75,7 +75,7 @@ buffer_commit(struct buffer *b, size_t n)
 }
 
 enum result
-buffer_append(struct buffer *b, struct span bytes)
+buffer_append_slowly(struct buffer *b, struct span bytes)
 {
     enum result res;
     char *place;

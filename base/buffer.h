@@ -37,8 +37,20 @@ buffer_room(const struct buffer *b)
 /** All unread bytes; valid until the next call that changes b. */
 struct span buffer_span(const struct buffer *b);
 
+/** buffer_append() where the memory in hand does not do. */
+MUST_CHECK enum result buffer_append_slowly(struct buffer *b, struct span bytes);
+
 /** Append a copy of bytes. RES_LIMIT: it would pass the limit; RES_NOMEM; b is then unchanged. */
-MUST_CHECK enum result buffer_append(struct buffer *b, struct span bytes);
+MUST_CHECK static inline enum result
+buffer_append(struct buffer *b, struct span bytes)
+{
+    /* Records are made of hundreds of pieces: most find their place without a call. */
+    if (bytes.len == 0 || bytes.len > b->cap - b->end || bytes.len > buffer_room(b))
+        return buffer_append_slowly(b, bytes);
+    memcpy(b->mem + b->end, bytes.ptr, bytes.len);
+    b->end += bytes.len;
+    return RES_OK;
+}
 
 /** Make room for n more bytes and give the place to write them; call buffer_commit() with how many
  * were written. RES_LIMIT, RES_NOMEM as above. */

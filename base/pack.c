@@ -2,6 +2,9 @@
 
 #include <msgpack.h>
 
+#define FIXSTR 0xa0u /* head of a str as short as this (MessagePack's fixstr) */
+#define FIXSTR_MAX 31u
+
 void
 pack_begin(struct pack_writer *w, struct buffer *out)
 {
@@ -54,6 +57,18 @@ append(struct pack_writer *w, struct span bytes)
         memcpy(w->block + w->len, bytes.ptr, bytes.len);
         w->len += bytes.len;
     }
+}
+
+/* n octets that count as written, for the caller to fill; NULL: append() has to see to it. */
+static char *
+room_at_hand(struct pack_writer *w, size_t n)
+{
+    struct buffer *out = w->out;
+
+    if (w->res != RES_OK || !out || n > out->cap - out->end || n > buffer_room(out))
+        return NULL;
+    out->end += n;
+    return out->mem + out->end - n;
 }
 
 static int
@@ -134,17 +149,29 @@ pack_map(struct pack_writer *w, size_t n)
 }
 
 void
+pack_text(struct pack_writer *w, struct span text)
+{
+    char *place = text.len <= FIXSTR_MAX ? room_at_hand(w, 1 + text.len) : NULL;
+
+    if (place) { /* nearly always: head and text at once */
+        *place = (char)(FIXSTR | text.len);
+        if (text.len) /* an empty span may have no place */
+            memcpy(place + 1, text.ptr, text.len);
+    } else if (has_length(w, text.len)) {
+        msgpack_packer pk = packer(w);
+
+        (void)msgpack_pack_str(&pk, text.len);
+        append(w, text);
+    }
+}
+
+void
 pack_str(struct pack_writer *w, struct span text)
 {
-    msgpack_packer pk = packer(w);
-
-    if (!has_length(w, text.len))
-        return;
     if (pack_is_text(text))
-        (void)msgpack_pack_str(&pk, text.len);
+        pack_text(w, text);
     else
-        (void)msgpack_pack_bin(&pk, text.len);
-    append(w, text);
+        pack_bin(w, text);
 }
 
 void
@@ -223,12 +250,27 @@ is_control(const char *at)
     return c == 0x7f || (c == 0xc2 && (unsigned char)at[1] < 0xa0); /* U+0080 ... U+009F */
 }
 
+/* Eight octets at once. Of one below 0x80, 0x60 more has the high bit only from 0x20 on, and one
+ * more only at 0x7f; one above has it itself, and what it carries into its neighbour matters no
+ * more. */
+static bool
+is_plain(const char *at)
+{
+    const uint64_t high = UINT64_C(0x8080808080808080), ones = UINT64_C(0x0101010101010101);
+    uint64_t x;
+
+    memcpy(&x, at, sizeof x);
+    return ((x | ~(x + 0x60 * ones) | (x + ones)) & high) == 0;
+}
+
 /* How many octets at the front are printable ASCII: in nearly every text all of them. */
 static size_t
 plain_len(struct span s)
 {
     size_t n = 0;
 
+    while (n + sizeof(uint64_t) <= s.len && is_plain(s.ptr + n))
+        n += sizeof(uint64_t);
     while (n < s.len && s.ptr[n] >= 0x20 && s.ptr[n] < 0x7f)
         n++;
     return n;

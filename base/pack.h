@@ -75,6 +75,9 @@ void pack_map(struct pack_writer *w, size_t n);
 void pack_str(struct pack_writer *w, struct span text);
 void pack_bin(struct pack_writer *w, struct span bytes);
 
+/** What is known to be text (our own words, or pack_is_text()): not looked at again. */
+void pack_text(struct pack_writer *w, struct span text);
+
 /** Times before 1970 and after 2106 become the nearest that fits an EventTime. */
 void pack_event_time(struct pack_writer *w, int64_t wall_ns);
 

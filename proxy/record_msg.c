@@ -29,7 +29,7 @@
 static void
 key(struct pack_writer *w, const char *name)
 {
-    pack_str(w, span_of(name));
+    pack_text(w, span_of(name));
 }
 
 static void
@@ -79,7 +79,10 @@ static void
 put_span(struct pack_writer *w, const char *name, struct span text)
 {
     key(w, name);
-    pack_str(w, cut(text));
+    if (text.len <= RECORD_TEXT_MAX && pack_is_text(text))
+        pack_text(w, text);
+    else
+        pack_str(w, cut(text));
 }
 
 static void

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #define ROWS(table) (sizeof(table) / sizeof *(table))
 
 static struct addr_case {
@@ -240,6 +242,23 @@ test_from_bytes(void **state)
     assert_true(ip_addr_equal(&a, &want));
 }
 
+/* Each number of digits in each place. */
+static void
+test_ipv4_text(void **state)
+{
+    (void)state;
+    for (unsigned place = 0; place < 4; place++)
+        for (unsigned value = 0; value < 256; value++) {
+            struct ip_addr a = { 4, { 1, 20, 255, 0 } };
+            char text[IP_ADDR_TEXT_MAX], want[IP_ADDR_TEXT_MAX];
+
+            a.bytes[place] = (uint8_t)value;
+            snprintf(want, sizeof want, "%u.%u.%u.%u", a.bytes[0], a.bytes[1], a.bytes[2],
+                     a.bytes[3]);
+            assert_string_equal(ip_addr_text(&a, text), want);
+        }
+}
+
 static void
 test_sockaddr(void **state)
 {
@@ -297,6 +316,7 @@ main(void)
         cmocka_unit_test(test_none),
         cmocka_unit_test(test_families_differ),
         cmocka_unit_test(test_from_bytes),
+        cmocka_unit_test(test_ipv4_text),
         cmocka_unit_test(test_sockaddr),
         cmocka_unit_test(test_sockaddr_mapped),
         cmocka_unit_test(test_sockaddr_of_another_family),

@@ -237,6 +237,59 @@ test_text(void **state)
     assert_int_equal(pack_is_text(c->bytes), c->want);
 }
 
+/* Texts are looked at by eight octets: each octet in each place, among neighbours of either end of
+ * what is plain. */
+static void
+test_text_in_every_place(void **state)
+{
+    static const char neighbours[] = { 0x20, 0x7e, 'x' };
+
+    (void)state;
+    for (size_t n = 0; n < sizeof neighbours; n++)
+        for (size_t place = 0; place < 17; place++)
+            for (unsigned octet = 0; octet < 256; octet++) {
+                char bytes[17];
+                bool want = octet < 0x80 && octet != 0x7f &&
+                            (octet >= 0x20 || octet == '\t' || octet == '\r' || octet == '\n');
+
+                memset(bytes, neighbours[n], sizeof bytes);
+                bytes[place] = (char)octet;
+                assert_int_equal(pack_is_text(span_make(bytes, sizeof bytes)), want);
+            }
+}
+
+/* A str's head as MessagePack has it at every length, with and without room at hand. */
+static void
+test_text_of_every_length(void **state)
+{
+    char text[300], got[310];
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    for (size_t len = 0; len <= sizeof text; len++) {
+        struct span in = span_make(len ? text : NULL, len);
+        struct pack_writer w;
+        struct pack_reader r;
+        struct buffer out;
+
+        buffer_init(&out, 2 * sizeof got);
+        pack_begin(&w, &out);
+        pack_text(&w, in);
+        pack_text(&w, in);
+        assert_int_equal(pack_end(&w), RES_OK);
+        pack_reader_init(&r, buffer_span(&out));
+        assert_true(span_equal(pack_read_str(&r), in));
+        assert_true(span_equal(pack_read_str(&r), in));
+        assert_int_equal(pack_reader_end(&r), RES_OK);
+        pack_begin_block(&w, got, sizeof got);
+        pack_text(&w, in);
+        assert_int_equal(pack_end(&w), RES_OK);
+        assert_true(pack_written(&w) * 2 == buffer_len(&out));
+        assert_memory_equal(got, buffer_span(&out).ptr, pack_written(&w));
+        buffer_clear(&out);
+    }
+}
+
 /* ---- the walk over one object ---- */
 
 #define NESTED(n) "\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91" n
@@ -628,6 +681,8 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_text_in_every_place),
+        cmocka_unit_test(test_text_of_every_length),
         cmocka_unit_test(test_write_rolls_back),
         cmocka_unit_test(test_write_too_long_to_declare),
         cmocka_unit_test(test_check_agrees_with_msgpack),
