@@ -12,25 +12,24 @@ import sys
 TESTS = pathlib.Path(__file__).resolve().parent
 STATUSES = ("met", "partly", "not-built")
 # What the list has to hold: prefix, first and last number; gaps are numbers that nobody gave.
-RANGES = (("PRX", 1, 12), ("PRX", 39, 40), ("PRX", 43, 44), ("PRX", 48, 49), ("PRX", 52, 52),
-          ("PRX", 54, 54), ("TLS", 14, 15), ("STS", 1, 13), ("STS", 20, 36), ("STS", 40, 51), ("STS", 60, 73), ("STS", 80, 92),
-          ("STS", 100, 109), ("STS", 120, 122), ("PRX", 16, 30), ("PRX", 41, 42), ("PRX", 45, 45),
-          ("PRX", 50, 51), ("PRX", 53, 53), ("PRX", 14, 14), ("PRX", 32, 32), ("PRX", 36, 36),
-          ("PIPE", 1, 14), ("CHNK", 1, 14), ("EXT", 1, 7), ("EXT", 9, 9), ("SMTP", 1, 16),
-          ("SMTP", 20, 28), ("SMTP", 30, 47), ("SMTP", 50, 54),
-          ("PRX", 13, 13), ("PRX", 15, 15), ("PRX", 31, 38), ("PRX", 46, 46), ("TLS", 10, 13),
-          ("TLS", 30, 33), ("RTLS", 1, 7), ("EXT", 8, 8), ("REP", 1, 7), ("REP", 10, 14),
-          ("REP", 20, 24), ("REP", 30, 35), ("REP", 40, 65),
-          ("TLS", 20, 28), ("TLS", 40, 47),
-          ("RPT", 1, 11), ("RPT", 20, 35), ("RPT", 40, 42), ("RPT", 50, 81), ("RPT", 90, 93),
-          ("RTLS", 8, 8),
-          ("DANE", 1, 10), ("DANE", 12, 38), ("DANE", 40, 48))
+RANGES = (("CHNK", 1, 14), ("DANE", 1, 10), ("DANE", 12, 38), ("DANE", 40, 48), ("EXT", 1, 9),
+          ("PIPE", 1, 14), ("PRX", 1, 54), ("REP", 1, 7), ("REP", 10, 14),
+          ("REP", 20, 24), ("REP", 30, 35), ("REP", 40, 65), ("RPT", 1, 11), ("RPT", 20, 35),
+          ("RPT", 40, 42), ("RPT", 50, 81), ("RPT", 90, 93), ("RTLS", 1, 8), ("SMTP", 1, 16),
+          ("SMTP", 20, 28), ("SMTP", 30, 47), ("SMTP", 50, 54), ("STS", 1, 13), ("STS", 20, 36),
+          ("STS", 40, 51), ("STS", 60, 73), ("STS", 80, 92), ("STS", 100, 109),
+          ("STS", 120, 122), ("TLS", 1, 15), ("TLS", 20, 28), ("TLS", 30, 33), ("TLS", 40, 47))
+# The cases with an expected outcome.
+CASES = (("TC-CACHE", 1, 26), ("TC-DANE", 1, 42), ("TC-GW", 1, 27), ("TC-HTTP", 1, 24),
+         ("TC-MX", 1, 17), ("TC-OPS", 1, 1), ("TC-OPS", 8, 10), ("TC-POL", 1, 37), ("TC-PREC", 1, 12),
+         ("TC-REQ", 1, 5), ("TC-RPT", 1, 3), ("TC-RPT", 5, 11), ("TC-RPT", 13, 29), ("TC-TLS", 1, 27), ("TC-TXT", 1, 30))
 # The catalogue of faults: group and how many it has.
 GROUPS = (("A", 17), ("B", 29), ("C", 22), ("D", 15), ("E", 22), ("F", 25), ("G", 19), ("H", 12))
 
 
 def requirements():
-    return {f"{prefix}-{n:03}" for prefix, first, last in RANGES for n in range(first, last + 1)}
+    return {f"{prefix}-{n:0{digits}}" for ranges, digits in ((RANGES, 3), (CASES, 2))
+            for prefix, first, last in ranges for n in range(first, last + 1)}
 
 
 def faults():

@@ -86,7 +86,7 @@ static struct match_case {
     { "TC-MX-03 wildcard, in the middle", "*.example.com", "mail.example.com.evil.net", false },
     { "TC-MX-04 wildcard of a short name, two labels", "*.mx.microsoft", "a.b.mx.microsoft",
       false },
-    { "TC-MX-02 wildcard, two labels", "*.example.com", "a.b.example.com", false },
+    { "TC-MX-02 TC-TLS-15 wildcard, two labels", "*.example.com", "a.b.example.com", false },
     { "wildcard and host of one label", "*.example.com", "example", false },
     { "wildcard is no host", "*.example.com", "*.example.com", false },
     { "other name", "mx.example.com", "mx.example.org", false },

@@ -246,7 +246,7 @@ def a_listed_client_sees_the_mx_itself(t, site):
 
 @case(Site("cl-passbulk"), only=ONCE)
 def a_bulk_that_passes_never_enters_the_worker(t, site):
-    """PRX-040: spliced from socket to socket, and the same octets."""
+    """PRX-040, TC-GW-18: spliced from socket to socket, and the same octets."""
     with configured(t, PASS.format()):
         server = t.mx(site)
         peer = t.ready(site)
@@ -547,7 +547,7 @@ def a_listed_client_may_end_commands_by_lf(t, site):
 
 @case(Site("cl-source", policy="enforce"))
 def the_mx_sees_the_address_that_is_configured(t, site):
-    """PRX-005, A8: the gateway's own, or the client's; the same client several times at once."""
+    """PRX-005, A8, TC-GW-09: the gateway's own, or the client's; the same client several times at once."""
     server = t.mx(site)
     t.ready(site).quit()
     equal(server.connections[0].peer[0], GATEWAY_OUTSIDE[t.family], "the gateway's")

@@ -116,7 +116,7 @@ def an_international_domain_is_judged_by_its_alabels(t, site):
 
 @case(Site("trulist", policy="enforce"), only=ONCE)
 def the_next_session_is_shown_the_true_list(t, site):
-    """PRX-029, PRX-032, TC-GW-22: what was forged in clear makes nobody bounce; one worker tells the others."""
+    """PRX-029, PRX-032, TC-GW-22, TC-TLS-07: what was forged in clear makes nobody bounce; one worker tells the others."""
     t.mx(site, keywords=("SIZE 1", "DSN"), keywords_tls=("SIZE 5000000", "SMTPUTF8", "8BITMIME"))
     true = [f"250-{site.mx}", "250-SIZE", "250-SMTPUTF8", "250 8BITMIME"]
     peer = t.client(site)

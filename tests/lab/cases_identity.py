@@ -13,7 +13,7 @@ SECOND = Site("b-twin", policy="enforce", shares=FIRST)
 
 @case(FIRST, SECOND, core=True)
 def another_identity_gets_a_new_connection_with_its_sni(t, first, second):
-    """PRX-030: two transactions of one client, two connections at the MX."""
+    """PRX-030, TC-GW-21: two transactions of one client, two connections at the MX."""
     server = t.mx(first, pairs={s.mx: t.pair(s) for s in (first, second)})
     peer = t.ready(first)
     words = []
@@ -37,7 +37,7 @@ FOURTH = Site("d-twin", policy="enforce", shares=THIRD)
 
 @case(THIRD, FOURTH, core=True)
 def another_identity_inside_one_transaction_is_452(t, first, second):
-    """PRX-033: with 452 the client sends the rest in a transaction of its own, which then passes."""
+    """PRX-033, TC-GW-02: with 452 the client sends the rest in a transaction of its own, which then passes."""
     server = t.mx(first, pairs={s.mx: t.pair(s) for s in (first, second)})
     peer = t.ready(first)
     got = peer.envelope(f"user@{first.domain}", f"user@{second.domain}")
@@ -94,7 +94,7 @@ def two_names_of_one_address_are_told_apart_by_policy(t, first, second):
 
 @case(Site("unlisted", policy="enforce", listed=False))
 def an_address_of_no_mx_passes_by_its_certificate(t, site):
-    """PRX-019: as strong as the RFC's check, since the certificate proves the host."""
+    """PRX-019, TC-GW-10: as strong as the RFC's check, since the certificate proves the host."""
     server = t.mx(site)
     peer = t.ready(site)
     equal(peer.envelope("user@unlisted.test")[1].code, 250, "RCPT")
@@ -135,7 +135,7 @@ MIXED_FREE = Site("free-mixed", shares=MIXED_BAD)
 
 @case(MIXED_BAD, MIXED_FREE, core=True)
 def pipelined_recipients_are_judged_one_by_one(t, bad, free):
-    """PIPE-002, PRX-035: replies in order, local and relayed ones mixed; DATA for the good ones."""
+    """PIPE-002, PRX-035, TC-GW-01: replies in order, local and relayed ones mixed; DATA for the good ones."""
     server = t.mx(bad, pair=t.pair(free))
     peer = t.ready(bad)
     word = marker()
@@ -188,7 +188,7 @@ def a_hundred_recipients_are_one_look_up(t, site):
 
 @case(Site("later", policy="enforce"))
 def what_the_mx_says_is_relayed(t, site):
-    """SMTP-034: same digits, same text, all lines."""
+    """SMTP-034, TC-GW-14: same digits, same text, all lines; told apart from the gateway's own."""
     server = t.mx(site, steps={"RCPT": [b"450-4.2.0 try\r\n450 4.2.0 later\r\n",
                                         b"551 5.1.6 moved\r\n", b"250 2.1.5 fine\r\n"],
                                ".": b"552-5.3.4 too\r\n552 5.3.4 big\r\n"})

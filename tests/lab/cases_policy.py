@@ -185,12 +185,15 @@ def testing_delivers_in_clear_and_counts_the_failure(t, site):
 
 @case(Site("none", policy="none", cert="self-signed"))
 def mode_none_asks_for_nothing(t, site):
+    """TC-TLS-21."""
     server = t.mx(site)
     peer = t.ready(site)
     peer.envelope("user@none.test")
     equal(peer.content(message(marker())).code, 250, "end of data (STS-102)")
     equal(server.mailbox[0].tls, "TLSv1.3", "TLS")
-    fields(t.recipients(site)[0], verdict="allow", outcome="delivered", result_type="success")
+    record = t.recipients(site)[0]
+    fields(record, verdict="allow", outcome="delivered", result_type="success")
+    equal([r["failed"] for r in record["reports"]], [False], "failures for the report")
 
 
 @case(Site("plain", policy="enforce"))

@@ -222,7 +222,7 @@ ROLL = 1000
                 '*.{domain}. IN TXT "v=STSv1; id=1;"',
            web_names=[f"mta-sts.d{n}.roll.plain.test" for n in range(ROLL)]), only=ONCE)
 def roll_out_at_30_percent_refuses_30_percent(t, site):
-    """PRX-041: of 1000 domains 30 % +- 5 %, and the same ones after a restart."""
+    """PRX-041, TC-PREC-11: of 1000 domains 30 % +- 5 %, and the same ones after a restart."""
     for number in range(ROLL):
         t.web.publish_as(f"d{number}.{site.domain}", site.policy_text())
     t.mx(site, starttls=False)
@@ -257,7 +257,7 @@ def roll_out_at_30_percent_refuses_30_percent(t, site):
 
 @case(Site("killswitch", policy="enforce", cert="wrong"), only=ONCE)
 def mode_monitor_is_a_kill_switch(t, site):
-    """PRX-041: at once, also for what the workers remember; it survives the policy process."""
+    """PRX-041, TC-PREC-11, TC-PREC-12: at once, also for what the workers remember; it survives the policy process."""
     with configured(t, "requirement_cache_max = 60\ndns_cache_max = 300"):
         t.mx(site)
         equal(rcpt(t, site), NAME_MISMATCH, "RCPT under enforce")

@@ -100,7 +100,7 @@ def other_protocols_are_turned_away(t, site):
 
 @case(Site("local", policy="enforce"), only=ONCE)
 def vrfy_help_and_noop_are_answered_here(t, site):
-    """SMTP-010, SMTP-011: they carry addresses to a server not yet judged."""
+    """SMTP-010, SMTP-011, TC-GW-19: they carry addresses to a server not yet judged."""
     server = t.mx(site)
     peer = t.ready(site)
     equal([peer.cmd(c).code for c in ("VRFY user@local.test", "HELP", "NOOP x", "RSET")],

@@ -21,6 +21,7 @@ import cases_dane
 import cases_dane_dns
 import cases_delivery
 import cases_extensions
+import cases_gateway
 import cases_faults
 import cases_identity
 import cases_interop
@@ -46,7 +47,7 @@ import world
 from case import Trial
 
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
-           cases_proof, cases_session, cases_zones, cases_tls, cases_extensions,
+           cases_proof, cases_session, cases_zones, cases_tls, cases_extensions, cases_gateway,
            cases_client, cases_records, cases_report, cases_dane, cases_dane_dns,
            cases_interop, cases_loss, cases_rare,
            cases_appliance, cases_check, cases_status, cases_blackbox)

@@ -417,7 +417,8 @@ static struct ask_case {
 
     { "through a forwarder: secure", "mx1.secure.test", DNS_TYPE_A, FORWARD,
       "secure mx1.secure.test: 192.0.2.25", 0 },
-    { "through a forwarder: bogus", "mx1.bogus.test", DNS_TYPE_A, FORWARD, "failed bogus: ", 0 },
+    { "TC-DANE-35 through a forwarder: bogus", "mx1.bogus.test", DNS_TYPE_A, FORWARD,
+      "failed bogus: ", 0 },
     { "through a forwarder: NXDOMAIN", "no.secure.test", DNS_TYPE_A, FORWARD,
       "secure no.secure.test:", 3 },
     { "without trust anchor a signed name is insecure", "mx1.secure.test", DNS_TYPE_A, NO_ANCHOR,

@@ -210,7 +210,7 @@ static struct styled_case {
       REPLY_STS_CERTIFICATE,
       { .closing = true },
       "421 4.7.5 Remote certificate failed MTA-STS validation. Reason: certificate has expired" },
-    { "REP-011 REP-007 reply_id",
+    { "REP-011 REP-007 TC-GW-15 reply_id",
       REPLY_STS_STARTTLS_MISSING,
       { .session_id = "0123456789abcdef" },
       "451 4.7.4 STARTTLS is required by recipient domain's MTA-STS policy [sg:0123456789abcdef]" },

@@ -1,5 +1,5 @@
-/* tests/proxy/test_smtp_reply.c: replies of the MX, RFC 5321 4.2, one test per row; each is also
- * fed in two parts at every place and octet by octet. */
+/* tests/proxy/test_smtp_reply.c: replies of the MX, RFC 5321 4.2 (TC-TLS-26), one test per row;
+ * each is also fed in two parts at every place and octet by octet. */
 #include "proxy/smtp_reply.h"
 
 #include "tests/alloc_fail.h"
