@@ -206,5 +206,8 @@ client_leg_end(struct client_leg *leg)
 {
     if (leg->tls && !leg->handshaking)
         tls_server_close(leg->tls);
+    tls_server_free(leg->tls);
+    leg->tls = NULL;
+    leg->handshaking = false;
     (void)shutdown(leg->fd, SHUT_WR);
 }

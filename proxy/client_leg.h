@@ -55,7 +55,8 @@ MUST_CHECK enum result client_leg_handshake(struct client_leg *leg, struct recor
 /** Give the socket away, in clear and with nothing queued; the leg is closed. -1: it is not so. */
 int client_leg_release(struct client_leg *leg);
 
-/** Nothing more comes from us: close_notify under TLS, and the end of the stream. */
+/** Nothing more comes from us: close_notify under TLS, and the end of the stream. What is read from
+ * now on is of no use to anybody, under TLS as it came. */
 void client_leg_end(struct client_leg *leg);
 
 #endif

@@ -72,6 +72,28 @@ def a_client_may_begin_tls(t, site):
         assert "tls=TLSv1.3 client_tls=TLSv1.3" in lines[0], lines
 
 
+def is_reset(sock):
+    """Has the other side reset the connection, rather than ended its half?"""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != b"\x08"  # CLOSE_WAIT
+
+
+@case(Site("cl-last-word", policy="enforce"), only=ONCE)
+def the_last_word_reaches_a_client_that_sends_on(t, site):
+    """PRX-012, REP-064: in clear and under TLS; what it still sends is read away, so that no reset overtakes
+    the 421."""
+    with configured(t, certificate(t)):
+        t.mx(site)
+        for begin in (t.ready, lambda site: under_tls(t, site)):
+            peer = begin(site)
+            equal(peer.cmd("EHLO client.lab.test").code, 250, "EHLO")
+            peer.send(b"WHAT\r\n" * 21 + b"NOOP\r\n" * 50000)
+            equal([peer.reply().code for _ in range(21)], [500] * 20 + [421], "replies")
+            assert peer.ended()
+            peer.send(b"NOOP\r\n" * 1000)
+            assert not is_reset(peer.sock), "reset"
+            peer.close()
+
+
 @case(Site("cl-large", policy="enforce"), only=ONCE)
 def a_large_mail_passes_two_legs_of_tls(t, site):
     with configured(t, certificate(t)):
