@@ -51,12 +51,20 @@ place_for(struct session_memo *memo, const char *domain)
     return &more[memo->count++];
 }
 
+static uint32_t
+lifetime_s(const struct requirement *req)
+{
+    if (req->ttl_s < SESSION_MEMO_LEAST_S)
+        return SESSION_MEMO_LEAST_S;
+    return req->ttl_s < SESSION_MEMO_S ? req->ttl_s : SESSION_MEMO_S;
+}
+
 void
 session_memo_keep(struct session_memo *memo, const char *domain, struct requirement *req,
                   enum recheck recheck, unsigned epoch, int64_t now_ms)
 {
     struct session_memo_entry *entry = find(memo, domain, epoch, now_ms);
-    int64_t until_ms = now_ms + (int64_t)SESSION_MEMO_S * 1000;
+    int64_t until_ms = now_ms + (int64_t)lifetime_s(req) * 1000;
 
     if (entry && entry->req == req)
         until_ms = entry->until_ms;

@@ -7,7 +7,9 @@
 #include "base/hostname.h"
 #include "base/requirement.h"
 
-#define SESSION_MEMO_S 60u   /* PRX-038 */
+#define SESSION_MEMO_S 60u /* PRX-038 */
+#define SESSION_MEMO_LEAST_S                                                                       \
+    5u /* RFC 1035 3.2.1: what must not be kept may be used for the transaction in progress */
 #define SESSION_MEMO_MAX 64u /* domains; of more the oldest goes */
 
 /* Has what is known been looked up anew, past all caches (STS-103)? */
@@ -34,8 +36,9 @@ struct session_memo {
 const struct session_memo_entry *session_memo_find(struct session_memo *memo, const char *domain,
                                                    unsigned epoch, int64_t now_ms);
 
-/** Remember, from now on or, where the same was remembered already, as long as that. Without memory
- * nothing is remembered. req: not NULL; a reference is taken. */
+/** Remember for req's ttl_s, within SESSION_MEMO_LEAST_S ... SESSION_MEMO_S, from now on or, where
+ * the same was remembered already, from then on. Without memory nothing is remembered. req: not
+ * NULL; a reference is taken. */
 void session_memo_keep(struct session_memo *memo, const char *domain, struct requirement *req,
                        enum recheck recheck, unsigned epoch, int64_t now_ms);
 

@@ -353,6 +353,8 @@ read_requirement(struct world_answer *a, struct requirement *req, char *word)
         req->tls_floor = version_of(value);
     else if ((value = value_of(word, "expires")))
         req->sts.expires_at_s = WORLD_START_S + strtol(value, NULL, 10);
+    else if ((value = value_of(word, "ttl")))
+        req->ttl_s = (uint32_t)strtoul(value, NULL, 10);
     else if ((value = value_of(word, "problem")))
         snprintf(req->sts.discovery, sizeof req->sts.discovery, "%s", value);
     else if (strcmp(word, "mx-secure") == 0)
@@ -394,6 +396,7 @@ do_require(struct script *s, char **words, size_t count)
     if (req) {
         snprintf(req->domain, sizeof req->domain, "%s", words[1]);
         req->matched = MX_MATCH_ADDRESS;
+        req->ttl_s = 3600;
         req->sts.mode = strcmp(words[2], "enforce") == 0   ? STS_MODE_ENFORCE
                         : strcmp(words[2], "testing") == 0 ? STS_MODE_TESTING
                                                            : STS_MODE_NONE;

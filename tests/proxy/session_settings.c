@@ -57,6 +57,7 @@ new_requirement(const char *domain, const char *host)
         abort();
     snprintf(req->domain, sizeof req->domain, "%s", domain);
     req->matched = MX_MATCH_ADDRESS;
+    req->ttl_s = 30;
     req->tls_floor = TLS_VERSION_1_0;
     if (name_list_add(&req->names, span_of(host)) != RES_OK)
         abort();

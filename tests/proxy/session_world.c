@@ -257,6 +257,7 @@ plain_requirement(const char *domain)
     snprintf(req->domain, sizeof req->domain, "%s", domain);
     snprintf(host, sizeof host, "mx.%s", domain);
     req->matched = MX_MATCH_ADDRESS;
+    req->ttl_s = 3600;
     if (name_list_add(&req->names, span_of(host)) == RES_OK)
         return req;
     requirement_unref(req);
