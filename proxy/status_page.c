@@ -1,44 +1,54 @@
 #include "proxy/status_page.h"
 
+#include "proxy/status_plot.h"
+
 #include <inttypes.h>
 #include <time.h>
 
 #define REFUSED_SHOWN 20u
-#define PLOT_HEIGHT 120u
-#define BAR_WIDTH 6u
-
-static const struct {
-    const char *css, *title;
-} classes[STATUS_CLASSES] = {
-    [STATUS_PROVEN] = { "proven", "proven (MTA-STS, DANE)" },
-    [STATUS_TLS] = { "tls", "TLS" },
-    [STATUS_CLEAR] = { "clear", "clear" },
-    [STATUS_REFUSED] = { "refused", "refused" },
-    [STATUS_OTHER] = { "other", "rejected or failed" },
-};
+#define LAG_BAD_MS 1000u
+#define BUSY_BAD 95u /* percent */
 
 static const char style[] =
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;"
-    "color:#1c2733;background:#fff}"
-    "h1{font-size:1.4rem}h2{font-size:1.05rem;margin:1.8rem 0 .4rem}"
-    "table{border-collapse:collapse;width:100%}"
-    "th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #dde3e9}"
-    "th{font-weight:600}td.n,th.n{text-align:right}td{overflow-wrap:anywhere}"
-    ".good{color:#176639}.bad{color:#b3261e;font-weight:600}"
-    ".figures{display:flex;flex-wrap:wrap;gap:1.6rem;margin:1rem 0}"
-    ".figures b{display:block;font-size:1.6rem;line-height:1.2}"
-    "svg{width:100%;height:auto;background:#f6f8fa}"
-    ".proven{fill:#1f7a4d}.tls{fill:#5b9bd5}.clear{fill:#c9a227}.refused{fill:#b3261e}"
-    ".other{fill:#8a939c}"
-    ".key{display:inline-block;margin-right:1.2rem}.key svg{width:.8em;height:.8em}"
-    "@media(prefers-color-scheme:dark){body{color:#dde3e9;background:#12181f}"
-    "svg{background:#1b242e}th,td{border-color:#2c3843}.good{color:#6fcf97}.bad{color:#f2857d}}";
+    ":root{color-scheme:light dark;--ink:#1c2733;--dim:#5b6772;--line:#dde3e9;--pane:#f6f8fa;"
+    "--page:#fff;--good:#176639;--bad:#b3261e;--proven:#1f7a4d;--tls:#5b9bd5;--clear:#d1a11f;"
+    "--refused:#b3261e;--other:#8a939c}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#dde3e9;--dim:#93a1ae;--line:#2c3843;"
+    "--pane:#1b242e;--page:#12181f;--good:#6fcf97;--bad:#f2857d;--proven:#3fa873;--clear:#d9b44a;"
+    "--refused:#e5635a}}"
+    "body{font:15px/1.5 system-ui,sans-serif;margin:1.5rem auto;max-width:64rem;padding:0 1rem;"
+    "color:var(--ink);background:var(--page)}"
+    "h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:1.6rem 0 .5rem}p{margin:.3rem 0}"
+    ".sub,small{color:var(--dim);font-size:.87rem}small{margin-left:.4rem}"
+    ".state{font-size:.95rem;font-weight:600;padding:.15rem .7rem;border-radius:1rem;"
+    "margin-left:.6rem;border:1px solid currentColor;white-space:nowrap}"
+    ".good{color:var(--good)}.bad{color:var(--bad);font-weight:600}"
+    ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.6rem;"
+    "margin:.5rem 0}.figures div{background:var(--pane);border-radius:.4rem;padding:.5rem "
+    ".8rem;overflow-wrap:anywhere;min-width:0;"
+    "font-size:.92rem}.figures b{font-size:1.5rem;line-height:1.25}.now b{display:block}"
+    "i{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.45em}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;"
+    "padding:.22rem .9rem .22rem 0;border-bottom:1px solid var(--line)}th{font-weight:600}"
+    "td.n,th.n{text-align:right;padding-right:0;font-variant-numeric:tabular-nums}"
+    "td{overflow-wrap:anywhere}"
+    ".pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:0 2.5rem}"
+    "svg{width:100%;height:auto;background:var(--pane);border-radius:.4rem}"
+    "text{font-size:11px;fill:var(--dim)}.line{stroke:var(--line);fill:none}"
+    "i.proven{background:var(--proven)}i.tls{background:var(--tls)}"
+    "i.clear{background:var(--clear)}i.refused{background:var(--refused)}"
+    "i.other{background:var(--other)}rect.proven{fill:var(--proven)}rect.tls{fill:var(--tls)}"
+    "rect.clear{fill:var(--clear)}rect.refused{fill:var(--refused)}rect.other{fill:var(--other)}"
+    "a{color:inherit}#stale{display:none}.stale #stale{display:block}.stale main{opacity:.5}";
 
-/* Without it the page is loaded anew as a whole; with it only what has changed is put in place. */
+/* Without it the page is loaded anew as a whole; with it only what has changed is put in place, and
+ * a gateway that does not answer any more is no page that looks well. */
 static const char script[] =
-    "setInterval(async()=>{try{const r=await fetch(location.href);if(!r.ok)return;"
-    "const d=new DOMParser().parseFromString(await r.text(),'text/html');"
-    "document.querySelector('main').replaceWith(d.querySelector('main'))}catch(e){}},5000)";
+    "setInterval(async()=>{const c=document.body.classList;try{const r=await fetch(location.href,"
+    "{signal:AbortSignal.timeout(4000)});"
+    "const d=new DOMParser().parseFromString(await r.text(),'text/html').querySelector('main');"
+    "document.querySelector('main').replaceWith(d);c.remove('stale')}catch(e){c.add('stale')}},5000"
+    ")";
 
 void
 html_text(FILE *out, const char *text)
@@ -91,8 +101,6 @@ put_moment(FILE *out, int64_t at_s)
     fputs(text, out);
 }
 
-/* ---- figures ---- */
-
 static void
 put_figure(FILE *out, const char *title, uint64_t number)
 {
@@ -100,89 +108,17 @@ put_figure(FILE *out, const char *title, uint64_t number)
 }
 
 static void
-put_figures(const struct status_state *s, const struct status_totals *totals, int64_t now_s,
-            FILE *out)
+put_now(const struct gateway_facts *facts, const struct status_totals *totals, FILE *out)
 {
-    uint64_t day[STATUS_CLASSES] = { 0 };
-
-    for (unsigned back = 0; back < STATUS_SLOTS; back++) {
-        const uint64_t *counts = status_slot(s, now_s, back);
-
-        for (unsigned i = 0; counts && i < STATUS_CLASSES; i++)
-            day[i] += counts[i];
-    }
-    fputs("<h2>Now</h2><div class=\"figures\">", out);
+    fputs("<h2>Now</h2><div class=\"figures now\">", out);
     put_figure(out, "sessions", totals->open);
     put_figure(out, "relayed untouched", totals->relayed);
     put_figure(out, "workers serving", totals->serving);
-    fputs("</div><h2>Recipients of the last 24 hours</h2><div class=\"figures\">", out);
-    for (unsigned i = 0; i < STATUS_CLASSES; i++)
-        put_figure(out, classes[i].title, day[i]);
+    if (totals->draining)
+        put_figure(out, "workers draining", totals->draining);
+    if (facts && facts->warming)
+        put_figure(out, "domains to be looked up", facts->warming);
     fputs("</div>\n", out);
-}
-
-/* ---- the plot ---- */
-
-static uint64_t
-sum_of(const uint64_t counts[STATUS_CLASSES])
-{
-    uint64_t sum = 0;
-
-    for (unsigned i = 0; counts && i < STATUS_CLASSES; i++)
-        sum += counts[i];
-    return sum;
-}
-
-/* One slot as a stack; refusals lie at the bottom, where they are seen. */
-static void
-put_bar(FILE *out, const uint64_t counts[STATUS_CLASSES], unsigned x, uint64_t highest)
-{
-    static const enum status_class order[STATUS_CLASSES] = { STATUS_REFUSED, STATUS_CLEAR,
-                                                             STATUS_OTHER, STATUS_TLS,
-                                                             STATUS_PROVEN };
-    double y = PLOT_HEIGHT;
-
-    for (unsigned i = 0; i < STATUS_CLASSES; i++) {
-        enum status_class class = order[i];
-        double height = (double)counts[class] * PLOT_HEIGHT / (double)highest;
-
-        if (!counts[class])
-            continue;
-        y -= height;
-        fprintf(out, "<rect class=\"%s\" x=\"%u\" y=\"%.2f\" width=\"%u\" height=\"%.2f\"/>",
-                classes[class].css, x, y, BAR_WIDTH - 1, height);
-    }
-}
-
-static void
-put_plot(const struct status_state *s, int64_t now_s, FILE *out)
-{
-    uint64_t highest = 1;
-
-    for (unsigned back = 0; back < STATUS_SLOTS; back++) {
-        uint64_t sum = sum_of(status_slot(s, now_s, back));
-
-        if (sum > highest)
-            highest = sum;
-    }
-    fprintf(out,
-            "<svg viewBox=\"0 0 %u %u\" role=\"img\" aria-label=\"Recipients per ten minutes over "
-            "the last day, at most %" PRIu64 "\">",
-            STATUS_SLOTS * BAR_WIDTH, PLOT_HEIGHT, highest);
-    for (unsigned back = 0; back < STATUS_SLOTS; back++) {
-        const uint64_t *counts = status_slot(s, now_s, back);
-
-        if (counts)
-            put_bar(out, counts, (STATUS_SLOTS - 1 - back) * BAR_WIDTH, highest);
-    }
-    fputs("</svg><p>", out);
-    for (unsigned i = 0; i < STATUS_CLASSES; i++)
-        fprintf(out,
-                "<span class=\"key\"><svg viewBox=\"0 0 8 8\" aria-hidden=\"true\"><rect "
-                "class=\"%s\" width=\"8\" height=\"8\"/></svg> %s</span>",
-                classes[i].css, classes[i].title);
-    fprintf(out, "Bars of ten minutes, the last one is now; the highest is %" PRIu64 ".</p>\n",
-            highest);
 }
 
 /* ---- tables ---- */
@@ -195,7 +131,7 @@ put_refused(const struct status_state *s, int64_t now_s, FILE *out)
     status_refused(s, now_s, &top);
     fputs("<h2>Refused most, last 24 hours</h2>", out);
     if (top.count == 0) {
-        fputs("<p>Nobody was refused.</p>\n", out);
+        fputs("<p class=\"good\">Nobody was refused.</p>\n", out);
         return;
     }
     fputs("<table><tr><th>Domain<th>Reply<th>Reason<th class=\"n\">Times</tr>", out);
@@ -229,7 +165,7 @@ put_policies(const struct gateway_facts *facts, const struct status_totals *tota
 
     for (unsigned i = STAT_FETCH_DNS; i <= STAT_FETCH_OTHER; i++)
         failed += stats[i];
-    fputs("<h2>Policies</h2><table>", out);
+    fputs("<section><h2>Policies</h2><table>", out);
     put_row(out, "in force, mode enforce", facts->cached[STS_CLASS_ENFORCE]);
     put_row(out, "in force, mode testing", facts->cached[STS_CLASS_TESTING]);
     put_row(out, "in force, mode none", facts->cached[STS_CLASS_NONE]);
@@ -242,13 +178,13 @@ put_policies(const struct gateway_facts *facts, const struct status_totals *tota
     put_row(out, "kept in force because a fresh one could not be had", stats[STAT_KEPT]);
     put_row(out, "about to run out unrefreshed", stats[STAT_EXPIRY_ALERTS]);
     put_row(out, "lost for want of room, mode enforce", stats[STAT_EVICTED_ENFORCE]);
-    fputs("</table>\n", out);
+    fputs("</table></section>\n", out);
 }
 
 static void
 put_state(FILE *out, const char *what, bool good, const char *state)
 {
-    fprintf(out, "<tr><td>%s<td class=\"%s\">%s</tr>", what, good ? "good" : "bad", state);
+    fprintf(out, "<tr><td>%s<td class=\"n %s\">%s</tr>", what, good ? "good" : "bad", state);
 }
 
 static void
@@ -257,7 +193,7 @@ put_health(const struct gateway_facts *facts, const struct status_totals *totals
     bool blind = facts->dane && facts->stats[STAT_DANE_BLIND];
     const uint64_t *records = totals->counters.records;
 
-    fputs("<h2>Health</h2><table>", out);
+    fputs("<section><h2>Health</h2><table>", out);
     put_state(out, "Records", totals->records_ready && !records[COUNTED_LOST],
               !totals->records_ready  ? "cannot be written"
               : records[COUNTED_LOST] ? "written, but some were lost"
@@ -272,7 +208,14 @@ put_health(const struct gateway_facts *facts, const struct status_totals *totals
               !facts->dane ? "DANE is off"
               : blind      ? "blind: the self-test fails, see the log"
                            : "works");
-    fputs("</table>\n", out);
+    put_state(out, "Event loops", totals->lag_ms < LAG_BAD_MS && totals->busy_percent < BUSY_BAD,
+              totals->lag_ms >= LAG_BAD_MS       ? "a worker is late"
+              : totals->busy_percent >= BUSY_BAD ? "a worker is busy all the time"
+                                                 : "keep up");
+    put_row(out, "busiest worker, percent of a CPU", totals->busy_percent);
+    put_row(out, "TLS reports sent", totals->stats[STAT_TLSRPT_SENT]);
+    put_row(out, "TLS reports given up", totals->stats[STAT_TLSRPT_FAILED]);
+    fputs("</table></section>\n", out);
 }
 
 static void
@@ -306,9 +249,9 @@ put_title(const struct gateway_facts *facts, const char *problem, int64_t now_s,
 {
     if (!problem && facts && facts->dane && facts->stats[STAT_DANE_BLIND])
         problem = "DNSSEC validation fails";
-    fprintf(out, "<h1>stsgate <span class=\"%s\">", problem ? "bad" : "good");
+    fprintf(out, "<h1>stsgate<span class=\"state %s\">", problem ? "bad" : "good");
     html_text(out, problem ? problem : "all is well");
-    fputs("</span></h1><p>Version " STSGATE_VERSION, out);
+    fputs("</span></h1><p class=\"sub\">Version " STSGATE_VERSION, out);
     if (facts) {
         fputs(", up ", out);
         put_span(out, now_s - facts->started_s);
@@ -334,19 +277,26 @@ status_page_write(const struct status_state *s, const char *nonce, int64_t now_m
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>stsgate</title>"
         "<meta name=\"viewport\" content=\"width=device-width\">"
         "<noscript><meta http-equiv=\"refresh\" content=\"%d\"></noscript>"
-        "<style nonce=\"%s\">%s</style></head>\n<body><main>",
+        "<style nonce=\"%s\">%s</style></head>\n<body>"
+        "<p id=\"stale\" class=\"bad\">The gateway does not answer: this is what it said last.</p>"
+        "<main>",
         STATUS_PAGE_REFRESH_S, nonce, style);
     put_title(facts, status_problem(s, now_ms), now_s, out);
-    put_figures(s, &totals, now_s, out);
-    put_plot(s, now_s, out);
+    put_now(facts, &totals, out);
+    fputs("<h2>Recipients of the last 24 hours</h2>", out);
+    status_plot_sums(s, now_s, out);
+    status_plot(s, now_s, out);
     put_refused(s, now_s, out);
     if (facts) {
+        put_overrides(facts, now_s, out);
+        fputs("<div class=\"pair\">", out);
         put_health(facts, &totals, out);
         put_policies(facts, &totals, out);
-        put_overrides(facts, now_s, out);
+        fputs("</div>", out);
     }
     fprintf(out,
-            "</main><p><a href=\"/metrics\">/metrics</a> <a href=\"/healthz\">/healthz</a></p>"
+            "</main><p class=\"sub\"><a href=\"/metrics\">/metrics</a> &#183; "
+            "<a href=\"/healthz\">/healthz</a></p>"
             "<script nonce=\"%s\">%s</script></body></html>\n",
             nonce, script);
 }
