@@ -221,7 +221,8 @@ test_shared_address(void **state)
     expect_names("c.a.example", MX_MATCH_ADDRESS, "c.a.example a.a.example b.a.example");
 }
 
-/* PRX-018, TC-MX-16, TC-GW-11: addresses are remembered for a day beyond their time; fresh ones count first.
+/* PRX-018, TC-MX-16, TC-GW-11: addresses are remembered for a day beyond their time; fresh ones
+ * count first.
  */
 static void
 test_rotating_addresses(void **state)
