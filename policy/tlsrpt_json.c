@@ -8,7 +8,6 @@
 #include <time.h>
 
 struct writer {
-    struct tlsrpt_store *store;
     const struct tlsrpt_head *head;
     json_t *policies; /* owned */
     json_t *details;  /* of the policy in hand; owned */
@@ -153,14 +152,14 @@ set_policy(struct writer *w, json_t *element, const struct tlsrpt_policy *policy
 {
     json_t *object = json_object();
 
-    set_text(w, object, "policy-type", tls_report_type_name(policy->type));
+    set_text(w, object, "policy-type", tls_report_type_name(policy->kind.type));
     if (policy->text.len)
         set(w, object, "policy-string", lines_json(w, policy->text));
-    else if (policy->strings.count)
-        set(w, object, "policy-string", list_json(w, &policy->strings));
-    set_text(w, object, "policy-domain", policy->policy_domain);
-    if (policy->mx.count) /* an array always (RPT-057) */
-        set(w, object, "mx-host", list_json(w, &policy->mx));
+    else if (policy->kind.strings.count)
+        set(w, object, "policy-string", list_json(w, &policy->kind.strings));
+    set_text(w, object, "policy-domain", policy->kind.policy_domain);
+    if (policy->kind.mx.count) /* an array always (RPT-057) */
+        set(w, object, "mx-host", list_json(w, &policy->kind.mx));
     set(w, element, "policy", object);
 }
 
@@ -179,14 +178,11 @@ add_policy(void *arg, const struct tlsrpt_policy *policy)
 {
     struct writer *w = arg;
     json_t *element = json_object();
-    enum result res;
 
     set_policy(w, element, policy);
     set_summary(w, element, policy);
     w->details = json_array();
-    res = tlsrpt_read_details(w->store, policy->id, add_detail, w);
-    if (w->res == RES_OK)
-        w->res = res;
+    tlsrpt_policy_details(policy, add_detail, w);
     if (json_array_size(w->details))
         set(w, element, "failure-details", w->details);
     else
@@ -230,7 +226,7 @@ enum result
 tlsrpt_json(struct tlsrpt_store *store, int64_t day_s, const char *domain,
             const struct tlsrpt_head *head, char **out)
 {
-    struct writer w = { .store = store, .head = head, .policies = json_array(), .res = RES_OK };
+    struct writer w = { .head = head, .policies = json_array(), .res = RES_OK };
     json_t *report = head_json(&w, day_s);
     enum result res = tlsrpt_read_policies(store, day_s, domain, add_policy, &w);
 

@@ -189,7 +189,7 @@ drop_counts(struct tlsrpt_store *store, int64_t id)
 
     if (res != RES_OK)
         return res;
-    stmt = prepare(store, &res, "DELETE FROM policy WHERE domain = ?1", "i", id);
+    stmt = prepare(store, &res, "DELETE FROM kind WHERE domain = ?1", "i", id);
     tlsrpt_store_rows_gone(store);
     return stmt ? run(store, stmt, NULL) : res;
 }

@@ -1,5 +1,6 @@
 #include "policy/tlsrpt_read.h"
 
+#include "base/tls_report_msg.h"
 #include "policy/sqlite_file.h"
 
 enum result
@@ -29,116 +30,85 @@ tlsrpt_read_domains(struct tlsrpt_store *s, int64_t day_s, const char *after,
     return res;
 }
 
+/* The kinds of a domain's day: rows of encoding and count. */
 static enum result
-split(const unsigned char *lines, struct name_list *list)
+add_kinds(struct tlsrpt_store *s, sqlite3_stmt *stmt, struct tlsrpt_elements *elements)
 {
-    struct span rest = span_of(lines ? (const char *)lines : "");
     enum result res = RES_OK;
+    int rc = SQLITE_DONE;
 
-    while (rest.len && res == RES_OK) {
-        struct span line = span_first(rest, span_find(rest, '\n'));
+    while (res == RES_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *bytes = sqlite3_column_blob(stmt, 0);
+        int64_t count = sqlite3_column_int64(stmt, 1);
+        struct tls_report kind;
+        struct pack_reader r;
 
-        res = name_list_add(list, line);
-        rest = span_from(rest, line.len + 1);
+        pack_reader_init(&r, span_make(bytes, (size_t)sqlite3_column_bytes(stmt, 0)));
+        res = tls_report_decode(&r, &kind);
+        if (res == RES_OK)
+            res = tlsrpt_elements_add(elements, &kind, count > 0 ? (uint64_t)count : 0);
     }
+    return res == RES_OK ? sqlite_file_result(tlsrpt_store_file(s), rc) : res;
+}
+
+static enum result
+read_kinds(struct tlsrpt_store *s, int64_t day_s, const char *domain,
+           struct tlsrpt_elements *elements)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum result res = sqlite_file_prepare(
+        tlsrpt_store_file(s),
+        "SELECT k.report, t.count FROM domain d JOIN kind k ON k.domain = d.id"
+        " JOIN tally t ON t.kind = k.id WHERE d.day = ?1 AND d.name = ?2 ORDER BY k.id",
+        &stmt);
+
+    if (res != RES_OK)
+        return res;
+    (void)sqlite3_bind_int64(stmt, 1, day_s);
+    (void)sqlite3_bind_text(stmt, 2, domain, -1, SQLITE_STATIC);
+    res = add_kinds(s, stmt, elements);
+    (void)sqlite3_finalize(stmt);
     return res;
 }
 
-/* A row of the query below. */
+/* With the policy's text, while the statement holds it. */
 static enum result
-read_policy(sqlite3_stmt *stmt, struct tlsrpt_policy *p)
+give(struct tlsrpt_store *s, struct tlsrpt_policy *policy, tlsrpt_each_policy *each, void *arg,
+     bool *out_more)
 {
-    enum result res;
+    sqlite3_stmt *stmt = NULL;
+    enum result res =
+        sqlite_file_prepare(tlsrpt_store_file(s), "SELECT body FROM text WHERE sha256 = ?1", &stmt);
+    int rc;
 
-    *p = (struct tlsrpt_policy){
-        .id = sqlite3_column_int64(stmt, 0),
-        .type = (enum tls_report_type)(sqlite3_column_int64(stmt, 1) & 3),
-        .policy_domain = (const char *)sqlite3_column_text(stmt, 2),
-        .succeeded = (uint64_t)sqlite3_column_int64(stmt, 5),
-        .failed = (uint64_t)sqlite3_column_int64(stmt, 6),
-        .text = span_make(sqlite3_column_blob(stmt, 7), (size_t)sqlite3_column_bytes(stmt, 7)),
-    };
-    if (!p->policy_domain || p->type > TLS_REPORT_TLSA)
-        return RES_SYNTAX;
-    res = split(sqlite3_column_text(stmt, 3), &p->strings);
-    return res == RES_OK ? split(sqlite3_column_text(stmt, 4), &p->mx) : res;
+    if (res != RES_OK)
+        return res;
+    (void)sqlite3_bind_blob(stmt, 1, policy->kind.text_sha256, sizeof policy->kind.text_sha256,
+                            SQLITE_STATIC);
+    rc = policy->kind.type == TLS_REPORT_STS ? sqlite3_step(stmt) : SQLITE_DONE;
+    if (rc == SQLITE_ROW)
+        policy->text =
+            span_make(sqlite3_column_blob(stmt, 0), (size_t)sqlite3_column_bytes(stmt, 0));
+    res = sqlite_file_result(tlsrpt_store_file(s), rc);
+    if (res == RES_OK)
+        *out_more = each(arg, policy);
+    policy->text = span_make(NULL, 0);
+    (void)sqlite3_finalize(stmt);
+    return res;
 }
 
 enum result
 tlsrpt_read_policies(struct tlsrpt_store *s, int64_t day_s, const char *domain,
                      tlsrpt_each_policy *each, void *arg)
 {
-    sqlite3_stmt *stmt = NULL;
+    struct tlsrpt_elements elements = { .count = 0 };
     enum result res = tlsrpt_store_flush(s);
     bool more = true;
 
     if (res == RES_OK)
-        res = sqlite_file_prepare(
-            tlsrpt_store_file(s),
-            "SELECT p.id, p.type, p.policy_domain, p.strings, p.mx, p.succeeded, p.failed, t.body"
-            " FROM policy p JOIN domain d ON d.id = p.domain LEFT JOIN text t ON t.sha256 ="
-            " p.text_sha256 WHERE d.day = ?1 AND d.name = ?2 ORDER BY p.id",
-            &stmt);
-    if (res != RES_OK)
-        return res;
-    (void)sqlite3_bind_int64(stmt, 1, day_s);
-    (void)sqlite3_bind_text(stmt, 2, domain, -1, SQLITE_STATIC);
-    while (res == RES_OK && more) {
-        struct tlsrpt_policy policy;
-        int rc = sqlite3_step(stmt);
-
-        if (rc != SQLITE_ROW) {
-            res = sqlite_file_result(tlsrpt_store_file(s), rc);
-            break;
-        }
-        res = read_policy(stmt, &policy);
-        more = res == RES_OK && each(arg, &policy);
-        name_list_clear(&policy.strings);
-        name_list_clear(&policy.mx);
-    }
-    (void)sqlite3_finalize(stmt);
-    return res;
-}
-
-static const char *
-column(sqlite3_stmt *stmt, int at)
-{
-    const unsigned char *text = sqlite3_column_text(stmt, at);
-
-    return text ? (const char *)text : "";
-}
-
-enum result
-tlsrpt_read_details(struct tlsrpt_store *s, int64_t policy_id, tlsrpt_each_detail *each, void *arg)
-{
-    sqlite3_stmt *stmt = NULL;
-    enum result res = sqlite_file_prepare(
-        tlsrpt_store_file(s),
-        "SELECT result, reason, sending, receiving, mx_host, helo, count FROM detail"
-        " WHERE policy = ?1 ORDER BY count DESC, result, reason, sending, receiving, mx_host, helo",
-        &stmt);
-    int rc;
-
-    if (res != RES_OK)
-        return res;
-    (void)sqlite3_bind_int64(stmt, 1, policy_id);
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        int64_t result = sqlite3_column_int64(stmt, 0);
-        const struct tlsrpt_detail detail = {
-            .result = result > 0 && result < RESULT_TYPES ? (enum result_type)result
-                                                          : RESULT_VALIDATION_FAILURE,
-            .reason = column(stmt, 1),
-            .sending = column(stmt, 2),
-            .receiving = column(stmt, 3),
-            .mx_host = column(stmt, 4),
-            .helo = column(stmt, 5),
-            .count = (uint64_t)sqlite3_column_int64(stmt, 6),
-        };
-
-        if (!each(arg, &detail))
-            break;
-    }
-    res = sqlite_file_result(tlsrpt_store_file(s), rc);
-    (void)sqlite3_finalize(stmt);
+        res = read_kinds(s, day_s, domain, &elements);
+    for (size_t i = 0; i < elements.count && res == RES_OK && more; i++)
+        res = give(s, elements.policies[i], each, arg, &more);
+    tlsrpt_elements_clear(&elements);
     return res;
 }

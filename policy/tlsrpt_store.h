@@ -1,9 +1,10 @@
 /* policy/tlsrpt_store.h: what TLSRPT counts, by UTC day and domain, until it has been reported (RFC
- * 8460 4; RPT-020 ... RPT-035): a fold over struct tls_report. Sums are kept in an SQLite file, so
- * that they outlive the process; equal reports of the last moments are added up in memory first.
- * Bounded: a flood of domains or of kinds of failure costs detail, never the count of a failure.
- * Context: policy process; `stsgate report --from-log` with ":memory:". Calls may block for as long
- * as a disk takes. */
+ * 8460 4; RPT-020 ... RPT-035): how often each kind of struct tls_report was told. Kept in an
+ * SQLite file, so that it outlives the process; what is equal is counted in memory first, and
+ * written in one transaction. policy/tlsrpt_read.c adds it up to reports. Bounded: a flood of
+ * domains or of kinds of failure costs detail, never the count of a failure. Context: policy
+ * process; `stsgate report --from-log` with ":memory:". Calls may block for as long as a disk
+ * takes. */
 #ifndef STSGATE_POLICY_TLSRPT_STORE_H
 #define STSGATE_POLICY_TLSRPT_STORE_H
 
@@ -12,11 +13,11 @@
 #include <stdint.h>
 
 #define TLSRPT_DAY_S 86400
-#define TLSRPT_PENDING_MAX 20000u  /* different reports in memory; then they are written at once */
+#define TLSRPT_PENDING_MAX 20000u  /* new kinds in memory; then they are written at once */
 #define TLSRPT_DOMAINS_MAX 100000u /* of one day (RPT-034) */
-#define TLSRPT_POLICIES_MAX 64u    /* of one domain and day */
-#define TLSRPT_DETAILS_MAX 256u    /* of one policy; the rest is one entry for each result-type */
-#define TLSRPT_OVERFLOW_REASON "other-hosts-and-reasons" /* of that entry */
+#define TLSRPT_KINDS_MAX 1024u     /* of one domain and day; of further ones the details go */
+#define TLSRPT_REDUCED_MAX 1024u   /* of those; beyond them nothing is counted */
+#define TLSRPT_OVERFLOW_REASON "other-hosts-and-reasons" /* in place of details */
 
 struct tlsrpt_store;
 

@@ -60,7 +60,7 @@ struct told {
     struct tlsrpt_store *store;
     char text[8192];
     size_t len;
-    unsigned details;
+    unsigned details, policies;
 };
 
 static void
@@ -100,17 +100,20 @@ tell_policy(void *arg, const struct tlsrpt_policy *p)
 {
     struct told *t = arg;
 
-    say(t, tls_report_type_name(p->type));
-    say(t, p->policy_domain);
-    for (size_t i = 0; i < p->strings.count; i++)
-        say(t, p->strings.names[i]);
-    for (size_t i = 0; i < p->mx.count; i++)
-        say(t, p->mx.names[i]);
+    t->policies++;
+    if (t->policies > 8)
+        return true;
+    say(t, tls_report_type_name(p->kind.type));
+    say(t, p->kind.policy_domain);
+    for (size_t i = 0; i < p->kind.strings.count; i++)
+        say(t, p->kind.strings.names[i]);
+    for (size_t i = 0; i < p->kind.mx.count; i++)
+        say(t, p->kind.mx.names[i]);
     if (p->text.len)
         say(t, "text");
     say_number(t, p->succeeded);
     say_number(t, p->failed);
-    assert_int_equal(tlsrpt_read_details(t->store, p->id, tell_detail, t), RES_OK);
+    tlsrpt_policy_details(p, tell_detail, t);
     say(t, "|");
     return true;
 }
@@ -292,7 +295,7 @@ test_flood_of_details(void **state)
     tlsrpt_store_close(store);
 }
 
-/* A policy that changes with every look ends somewhere, too; what has no room is told. */
+/* RPT-034: a policy that changes with every look ends somewhere, too. */
 static void
 test_flood_of_policies(void **state)
 {
@@ -307,7 +310,57 @@ test_flood_of_policies(void **state)
         count(store, &r, 1);
     }
     assert_int_equal(tlsrpt_read_policies(store, DAY_S, "example.com", tell_policy, &t), RES_OK);
-    assert_int_equal(tlsrpt_store_lost(store), 5);
+    assert_int_equal(t.policies, TLSRPT_POLICIES_MAX);
+    tls_report_clear(&r);
+    tlsrpt_store_close(store);
+}
+
+/* RPT-034 TC-RPT-21: kinds without end make no file without end. Details give way first, so that
+ * failures of one policy are all counted; of policies without end some are not, and it is told. */
+static void
+test_flood_of_kinds(void **state)
+{
+    struct tlsrpt_store *store = open_store(":memory:");
+    struct told t = { .store = store };
+    struct tls_report r;
+
+    (void)state;
+    make(&r, "example.com", true);
+    for (unsigned i = 0; i < 3 * TLSRPT_KINDS_MAX; i++) {
+        snprintf(r.helo, sizeof r.helo, "mx%u.example.com", i);
+        count(store, &r, 1);
+    }
+    assert_int_equal(tlsrpt_read_policies(store, DAY_S, "example.com", tell_policy, &t), RES_OK);
+    assert_non_null(strstr(t.text, "sts example.com *.example.com 0 3072 certificate-expired "));
+    assert_int_equal(tlsrpt_store_lost(store), 0);
+    for (unsigned i = 0; i < TLSRPT_REDUCED_MAX + 4; i++) {
+        memcpy(r.text_sha256 + 4, &i, sizeof i);
+        count(store, &r, 1);
+    }
+    assert_int_equal(tlsrpt_store_flush(store), RES_OK);
+    assert_int_equal(tlsrpt_store_lost(store), 4); /* one is the policy that was there */
+    tls_report_clear(&r);
+    tlsrpt_store_close(store);
+}
+
+/* RPT-056: the text of a policy that has long been in force stays with the days that tell of it. */
+static void
+test_text_of_an_old_policy(void **state)
+{
+    struct tlsrpt_store *store = open_store(":memory:");
+    struct tls_report r;
+
+    (void)state;
+    make(&r, "example.com", false);
+    assert_int_equal(tlsrpt_store_text(store, r.text_sha256, span_of("version: STSv1\n"),
+                                       DAY_S - 20 * TLSRPT_DAY_S),
+                     RES_OK);
+    count(store, &r, 1);
+    assert_int_equal(tlsrpt_store_flush(store), RES_OK);
+    assert_int_equal(tlsrpt_store_drop_before(store, DAY_S), RES_OK);
+    assert_true(tlsrpt_store_has_text(store, r.text_sha256));
+    assert_int_equal(tlsrpt_store_drop_before(store, DAY_S + 1), RES_OK);
+    assert_false(tlsrpt_store_has_text(store, r.text_sha256));
     tls_report_clear(&r);
     tlsrpt_store_close(store);
 }
@@ -338,6 +391,8 @@ main(void)
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_flood_of_details),
         cmocka_unit_test(test_flood_of_policies),
+        cmocka_unit_test(test_flood_of_kinds),
+        cmocka_unit_test(test_text_of_an_old_policy),
         cmocka_unit_test(test_wrong_file),
     };
 
