@@ -13,7 +13,7 @@
 
 #define EVENTS 1000000u
 #define DOMAINS 100000u
-#define FLUSH_NS INT64_C(2000000000) /* TLSRPT_FLUSH_S */
+#define FLUSH_NS INT64_C(100000000) /* TLSRPT_FLUSH_MS */
 #define DAY_S 1700006400
 #define SET(field, ...) snprintf(field, sizeof(field), __VA_ARGS__)
 

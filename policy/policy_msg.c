@@ -217,31 +217,61 @@ policy_list_decode(struct span message, struct policy_list *out)
 }
 
 enum result
-policy_report_encode(const struct tls_report *report, struct buffer *out)
+policy_report_encode(const struct policy_report *report, struct buffer *out)
+{
+    struct pack_writer w;
+
+    pack_begin(&w, out);
+    pack_array(&w, 5);
+    pack_uint(&w, POLICY_MSG_VERSION);
+    pack_uint(&w, POLICY_MSG_REPORT);
+    pack_uint(&w, report->source);
+    pack_uint(&w, report->number);
+    tls_report_encode(&report->report, &w);
+    return pack_end(&w);
+}
+
+enum result
+policy_report_decode(struct span message, struct policy_report *out)
+{
+    struct pack_reader r;
+    enum result res;
+
+    *out = (struct policy_report){ .source = 0 };
+    pack_reader_init(&r, message);
+    read_head(&r, POLICY_MSG_REPORT, 5);
+    out->source = pack_read_uint(&r, UINT64_MAX);
+    out->number = pack_read_uint(&r, INT64_MAX);
+    if (out->source == 0 || out->number == 0)
+        pack_reader_fail(&r, RES_SYNTAX);
+    res = r.res == RES_OK ? tls_report_decode(&r, &out->report) : r.res;
+    if (res == RES_OK)
+        res = pack_reader_end(&r);
+    if (res != RES_OK)
+        tls_report_clear(&out->report);
+    return res;
+}
+
+enum result
+policy_counted_encode(uint64_t number, struct buffer *out)
 {
     struct pack_writer w;
 
     pack_begin(&w, out);
     pack_array(&w, 3);
     pack_uint(&w, POLICY_MSG_VERSION);
-    pack_uint(&w, POLICY_MSG_REPORT);
-    tls_report_encode(report, &w);
+    pack_uint(&w, POLICY_MSG_COUNTED);
+    pack_uint(&w, number);
     return pack_end(&w);
 }
 
 enum result
-policy_report_decode(struct span message, struct tls_report *out)
+policy_counted_decode(struct span message, uint64_t *out_number)
 {
     struct pack_reader r;
-    enum result res;
 
-    *out = (struct tls_report){ .at_s = 0 };
     pack_reader_init(&r, message);
-    read_head(&r, POLICY_MSG_REPORT, 3);
-    res = r.res == RES_OK ? tls_report_decode(&r, out) : r.res;
-    if (res == RES_OK)
-        res = pack_reader_end(&r);
-    if (res != RES_OK)
-        tls_report_clear(out);
-    return res;
+    read_head(&r, POLICY_MSG_COUNTED, 3);
+    *out_number = pack_read_uint(&r, INT64_MAX);
+    return pack_reader_end(&r);
 }

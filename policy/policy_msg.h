@@ -9,7 +9,7 @@
 #include "base/requirement.h"
 #include "base/tls_report.h"
 
-#define POLICY_MSG_VERSION 3u
+#define POLICY_MSG_VERSION 4u
 
 enum policy_msg_type {
     POLICY_MSG_REQUEST = 1, /* worker to policy process */
@@ -18,6 +18,7 @@ enum policy_msg_type {
     POLICY_MSG_LIST = 4,    /* worker to policy process, and on to the other workers: what a
                              * destination listed under TLS (PRX-029) */
     POLICY_MSG_REPORT = 5,  /* worker to policy process: to be counted */
+    POLICY_MSG_COUNTED = 6, /* policy process to worker: reports that are in the store */
     POLICY_MSG_OTHERS = 16, /* from here on the types of proxy/status_msg.h, with the same head */
 };
 
@@ -43,6 +44,12 @@ struct policy_list {
                        * end with CRLF; of a message that was read borrowed from it */
 };
 
+struct policy_report {
+    uint64_t source; /* of the worker, never 0; its numbers rise */
+    uint64_t number; /* 1 .. INT64_MAX */
+    struct tls_report report;
+};
+
 /** Of a whole message; 0: none of ours, or another version. */
 unsigned policy_msg_type(struct span message);
 
@@ -66,9 +73,13 @@ MUST_CHECK enum result policy_forget_decode(struct span message, char domain[HOS
 
 MUST_CHECK enum result policy_list_encode(const struct policy_list *list, struct buffer *out);
 MUST_CHECK enum result policy_list_decode(struct span message, struct policy_list *out);
-MUST_CHECK enum result policy_report_encode(const struct tls_report *report, struct buffer *out);
 
-/** out: on RES_OK the caller clears it; otherwise empty. */
-MUST_CHECK enum result policy_report_decode(struct span message, struct tls_report *out);
+/** out: on RES_OK the caller clears out->report; otherwise that is empty. */
+MUST_CHECK enum result policy_report_encode(const struct policy_report *report, struct buffer *out);
+MUST_CHECK enum result policy_report_decode(struct span message, struct policy_report *out);
+
+/** number: of the last report of the worker's that is in the store, and all before it are. */
+MUST_CHECK enum result policy_counted_encode(uint64_t number, struct buffer *out);
+MUST_CHECK enum result policy_counted_decode(struct span message, uint64_t *out_number);
 
 #endif

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define WORKERS_MAX 64u /* proxy/config.h */
+#define WORKERS_MAX 64u     /* proxy/config.h */
+#define LAST_MESSAGES 4096u /* of one worker, at the end */
 
 /* A worker's link. It lives until the last of its questions has been answered. */
 struct peer {
@@ -15,6 +16,7 @@ struct peer {
     unsigned worker;
     struct msg_link *link; /* owned; NULL once it is closed */
     unsigned open;         /* questions without answer */
+    uint64_t source;       /* of its reports; 0: there was none */
     ev_io readable, writable;
 };
 
@@ -144,16 +146,42 @@ pass_list_on(struct peer *from, struct span message)
     return res;
 }
 
+/* A worker is one source. */
 static enum result
-take_report(struct policy_server *server, struct span message)
+take_report(struct peer *peer, struct span message)
 {
-    struct tls_report report;
+    const struct policy_server *server = peer->server;
+    struct policy_report report;
     enum result res = policy_report_decode(message, &report);
 
-    if (res == RES_OK && server->on_report)
-        server->on_report(server->report_arg, &report);
-    tls_report_clear(&report);
+    if (res == RES_OK && peer->source != 0 && peer->source != report.source)
+        res = RES_SYNTAX;
+    if (res == RES_OK) {
+        peer->source = report.source;
+        if (server->on_report)
+            server->on_report(server->report_arg, &report);
+    }
+    tls_report_clear(&report.report);
     return res;
+}
+
+void
+policy_server_counted(struct policy_server *server, uint64_t source, uint64_t number)
+{
+    struct buffer message;
+
+    buffer_init(&message, MSG_LINK_MAX_BYTES);
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        struct peer *peer = server->peers[i];
+
+        if (!peer || peer->source != source || policy_counted_encode(number, &message) != RES_OK)
+            continue;
+        /* One that is not told hears it with the next. */
+        if (msg_link_send(peer->link, buffer_span(&message)) == RES_OK)
+            watch(peer);
+        break;
+    }
+    buffer_clear(&message);
 }
 
 static enum result
@@ -163,36 +191,54 @@ take_message(struct peer *peer, struct span message)
     case POLICY_MSG_LIST:
         return pass_list_on(peer, message);
     case POLICY_MSG_REPORT:
-        return take_report(peer->server, message);
+        return take_report(peer, message);
     default:
         return take_request(peer, message);
     }
 }
 
-static void
-on_readable(struct ev_loop *loop, ev_io *w, int revents)
+/* False: there is none, or the link is closed now. */
+static bool
+read_message(struct peer *peer)
 {
-    struct peer *peer = w->data;
     struct policy_server *server = peer->server;
     struct span message;
     enum result res;
     unsigned type;
 
-    (void)loop, (void)revents;
-    res = msg_link_recv(peer->link, &message); /* one an event, so that no worker starves another */
+    res = msg_link_recv(peer->link, &message);
     if (res == RES_AGAIN)
-        return;
+        return false;
     type = res == RES_OK ? policy_msg_type(message) : 0;
     if (type >= POLICY_MSG_OTHERS && server->take)
         res = server->take(server->take_arg, peer->worker, type, message);
     else if (res == RES_OK)
         res = take_message(peer, message);
     if (res == RES_OK)
-        return;
+        return true;
     /* A worker that is done closes its end, and nobody owes it an answer. */
     log_line(res == RES_TEMPFAIL && peer->open == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
              "event=link-closed worker=%u reason=%s", peer->worker, result_name(res));
     close_peer(peer);
+    return false;
+}
+
+static void
+on_readable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    (void)loop, (void)revents;
+    (void)read_message(w->data); /* one an event, so that no worker starves another */
+}
+
+void
+policy_server_read_all(struct policy_server *server)
+{
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        unsigned left = LAST_MESSAGES;
+
+        while (server->peers[i] && left-- > 0 && read_message(server->peers[i]))
+            continue;
+    }
 }
 
 static void

@@ -4,6 +4,7 @@
 #define STSGATE_POLICY_POLICY_SERVER_H
 
 #include "policy/lookup.h"
+#include "policy/policy_msg.h"
 
 #define POLICY_OPEN_MAX 20000u /* questions of one worker without answer: then it is not read */
 
@@ -13,9 +14,15 @@ struct policy_server;
 /** loop and config: borrowed until policy_server_free(). NULL: no memory. */
 struct policy_server *policy_server_new(struct ev_loop *loop, const struct lookup_config *config);
 
+/** Read now what the workers have sent before their end, thousands of messages at most. */
+void policy_server_read_all(struct policy_server *server);
+
 /** What workers tell of their sessions, for TLSRPT; until this is called it is passed over. */
-typedef void policy_server_report(void *arg, const struct tls_report *report);
+typedef void policy_server_report(void *arg, const struct policy_report *report);
 void policy_server_on_report(struct policy_server *server, policy_server_report *each, void *arg);
+
+/** Tell the worker whose source it is that its reports up to number are in the store. */
+void policy_server_counted(struct policy_server *server, uint64_t source, uint64_t number);
 
 /** Hand messages that are no questions (POLICY_MSG_OTHERS and above) to take, borrowed for the
  * call; anything but RES_OK of it closes the link. Before the first link. */

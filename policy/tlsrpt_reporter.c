@@ -94,15 +94,17 @@ keep_text_of(struct tlsrpt_reporter *r, const struct tls_report *report)
 }
 
 void
-tlsrpt_reporter_count(struct tlsrpt_reporter *r, const struct tls_report *report)
+tlsrpt_reporter_count(struct tlsrpt_reporter *r, uint64_t source, uint64_t number,
+                      const struct tls_report *report)
 {
     policy_stats_add(r->config.stats, STAT_TLSRPT_COUNTED);
     keep_text_of(r, report);
-    (void)tlsrpt_store_count(r->store, report); /* told by tlsrpt_store_lost() */
+    /* What is lost tlsrpt_store_lost() tells. */
+    (void)tlsrpt_store_count_once(r->store, source, number, report);
 }
 
-static void
-flush(struct tlsrpt_reporter *r)
+void
+tlsrpt_reporter_flush(struct tlsrpt_reporter *r)
 {
     uint64_t lost;
 
@@ -551,8 +553,8 @@ tlsrpt_reporter_tick(struct tlsrpt_reporter *r, bool sends)
     int64_t now_ms = clock_mono_ms(&r->config.clock);
 
     if (now_ms >= r->flush_at_ms) {
-        flush(r);
-        r->flush_at_ms = now_ms + TLSRPT_FLUSH_S * 1000;
+        tlsrpt_reporter_flush(r);
+        r->flush_at_ms = now_ms + TLSRPT_FLUSH_RETRY_S * 1000;
     }
     if (!sends)
         return;
@@ -592,6 +594,8 @@ tlsrpt_reporter_new(const struct tlsrpt_reporter_config *config, struct tlsrpt_r
         return RES_NOMEM;
     r->config = *config;
     res = open_store(config->store_file, &r->store, error, error_size);
+    if (res == RES_OK)
+        tlsrpt_store_on_counted(r->store, config->counted, config->counted_arg);
     if (res == RES_OK && *config->organization) {
         r->sender = tlsrpt_sender_new(&config->sender);
         res = r->sender ? RES_OK : RES_NOMEM;

@@ -11,7 +11,8 @@
 #include "policy/tlsrpt_sender.h"
 #include "policy/tlsrpt_store.h"
 
-#define TLSRPT_FLUSH_S 2                        /* what is counted is written so often (RPT-032) */
+#define TLSRPT_FLUSH_MS 100                     /* what is counted is written by then (RPT-032) */
+#define TLSRPT_FLUSH_RETRY_S 2                  /* and where that fails, again */
 #define TLSRPT_JOBS_MAX 16u                     /* reports on their way at a time */
 #define TLSRPT_REPORT_MAX (64u * 1024u * 1024u) /* octets of one, as JSON */
 #define TLSRPT_LARGE_BYTES 10000000u            /* gzip: receivers' usual limit (RPT-064) */
@@ -24,6 +25,8 @@ struct tlsrpt_reporter_config {
     struct sts_cache *cache;    /* where texts of policies are found */
     struct policy_stats *stats; /* may be NULL */
     struct clock clock;
+    tlsrpt_source_counted *counted; /* told what is in the store for good */
+    void *counted_arg;
     const char *store_file;
     const char *organization, *contact; /* "": reports are counted, not sent */
     struct ip_addr public4, public6;
@@ -42,7 +45,12 @@ MUST_CHECK enum result tlsrpt_reporter_new(const struct tlsrpt_reporter_config *
 /** What is counted is written; what is on its way is sent again later. NULL is allowed. */
 void tlsrpt_reporter_free(struct tlsrpt_reporter *reporter);
 
-void tlsrpt_reporter_count(struct tlsrpt_reporter *reporter, const struct tls_report *report);
+/** Number and source as tlsrpt_store_count_once() has them. */
+void tlsrpt_reporter_count(struct tlsrpt_reporter *reporter, uint64_t source, uint64_t number,
+                           const struct tls_report *report);
+
+/** Write what was counted; at most TLSRPT_FLUSH_MS after it was. */
+void tlsrpt_reporter_flush(struct tlsrpt_reporter *reporter);
 
 /** A policy that came in force (RPT-056). */
 void tlsrpt_reporter_text(struct tlsrpt_reporter *reporter, const uint8_t sha256[32],

@@ -33,6 +33,14 @@ void tlsrpt_store_close(struct tlsrpt_store *store);
  * the next flush that works; tlsrpt_store_lost() tells. */
 enum result tlsrpt_store_count(struct tlsrpt_store *store, const struct tls_report *report);
 
+/** The same for report number of source, unless it was counted before; numbers of a source only
+ * rise. What is told twice counts once, also over a crash: what is in the file of a source is told
+ * to counted after each flush. */
+enum result tlsrpt_store_count_once(struct tlsrpt_store *store, uint64_t source, uint64_t number,
+                                    const struct tls_report *report);
+typedef void tlsrpt_source_counted(void *arg, uint64_t source, uint64_t number);
+void tlsrpt_store_on_counted(struct tlsrpt_store *store, tlsrpt_source_counted *counted, void *arg);
+
 /** The text that a report's text_sha256 stands for (RPT-056): kept as long as a report of its day
  * may be made. Cheap when it is known already. */
 enum result tlsrpt_store_text(struct tlsrpt_store *store, const uint8_t sha256[32],

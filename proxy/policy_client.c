@@ -4,11 +4,15 @@
 #include "base/log.h"
 #include "base/msg_link.h"
 #include "policy/policy_msg.h"
+#include "proxy/report_queue.h"
 
 #include <ev.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <uthash.h>
+
+#define REPORTS_IN_BACKLOG 64u /* of messages that the socket has not taken */
 
 /* A policy_subject that stays. Zeroed before it is filled: the padding is part of the key. */
 struct cache_key {
@@ -44,18 +48,9 @@ struct policy_client {
     struct cached *cache;     /* in the order of last use */
     policy_list_heard *heard; /* may be NULL */
     void *heard_arg;
-    struct waiting_report *reports, **reports_last; /* owned list: there is no link */
-    unsigned report_count;
-    uint64_t reports_lost;
+    struct report_queue reports;
     policy_client_take *take; /* of other messages; NULL: none is expected */
     void *take_arg;
-};
-
-/* One whole message. */
-struct waiting_report {
-    struct waiting_report *next;
-    size_t len;
-    char bytes[];
 };
 
 static struct cache_key
@@ -75,11 +70,15 @@ struct policy_client *
 policy_client_new(struct ev_loop *loop, const struct clock *clock)
 {
     struct policy_client *client = calloc(1, sizeof *client);
+    uint64_t source = 0;
 
-    if (client) {
-        client->loop = loop;
-        client->clock = *clock;
-    }
+    if (!client)
+        return NULL;
+    client->loop = loop;
+    client->clock = *clock;
+    if (getrandom(&source, sizeof source, 0) != sizeof source)
+        source = (uint64_t)clock->wall_ns(clock->arg);
+    report_queue_init(&client->reports, source);
     return client;
 }
 
@@ -247,6 +246,15 @@ read_list(struct policy_client *client, struct span message)
 }
 
 static enum result
+read_counted(struct policy_client *client, struct span message)
+{
+    uint64_t number;
+    enum result res = policy_counted_decode(message, &number);
+
+    return res == RES_OK ? report_queue_counted(&client->reports, number) : res;
+}
+
+static enum result
 read_message(struct policy_client *client, struct span message)
 {
     switch (policy_msg_type(message)) {
@@ -254,6 +262,8 @@ read_message(struct policy_client *client, struct span message)
         return read_forget(client, message);
     case POLICY_MSG_LIST:
         return read_list(client, message);
+    case POLICY_MSG_COUNTED:
+        return read_counted(client, message);
     default:
         return read_answer(client, message);
     }
@@ -280,6 +290,38 @@ on_readable(struct ev_loop *loop, ev_io *w, int revents)
         lose_link(client);
 }
 
+/* ---- reports ---- */
+
+/* What they ask for is more urgent: few of them wait for the socket. */
+static void
+send_reports(struct policy_client *client)
+{
+    struct span message;
+
+    while (client->link && msg_link_backlog(client->link) < REPORTS_IN_BACKLOG &&
+           report_queue_next(&client->reports, &message)) {
+        if (msg_link_send(client->link, message) != RES_OK)
+            break; /* what is wrong with the link its reader finds */
+        report_queue_sent(&client->reports);
+    }
+    if (client->link)
+        watch_backlog(client);
+}
+
+void
+policy_client_report(struct policy_client *client, const struct tls_report *report)
+{
+    uint64_t lost;
+
+    if (report_queue_add(&client->reports, report) != RES_OK) {
+        /* The first time, and then at each power of two: it may be many. */
+        lost = client->reports.lost;
+        if ((lost & (lost - 1)) == 0)
+            log_warn("event=reports-lost count=%" PRIu64, lost);
+    }
+    send_reports(client);
+}
+
 static void
 on_writable(struct ev_loop *loop, ev_io *w, int revents)
 {
@@ -289,79 +331,7 @@ on_writable(struct ev_loop *loop, ev_io *w, int revents)
     if (msg_link_flush(client->link) == RES_TEMPFAIL)
         lose_link(client);
     else
-        watch_backlog(client);
-}
-
-/* ---- reports ---- */
-
-/* The first time, and then at each power of two: it may be many. */
-static void
-lose_report(struct policy_client *client)
-{
-    client->reports_lost++;
-    if ((client->reports_lost & (client->reports_lost - 1)) == 0)
-        log_warn("event=reports-lost count=%" PRIu64, client->reports_lost);
-}
-
-static void
-keep_report(struct policy_client *client, struct span message)
-{
-    struct waiting_report *report = NULL;
-
-    if (client->report_count < POLICY_REPORTS_MAX)
-        report = malloc(sizeof *report + message.len);
-    if (!report) {
-        lose_report(client);
-        return;
-    }
-    report->next = NULL;
-    report->len = message.len;
-    memcpy(report->bytes, message.ptr, message.len);
-    if (!client->reports)
-        client->reports_last = &client->reports;
-    *client->reports_last = report;
-    client->reports_last = &report->next;
-    client->report_count++;
-}
-
-/* Messages that wait for the socket count as well: what they ask for is more urgent. */
-static void
-send_report(struct policy_client *client, struct span message)
-{
-    if (msg_link_backlog(client->link) >= POLICY_REPORTS_MAX ||
-        msg_link_send(client->link, message) != RES_OK)
-        lose_report(client);
-    else
-        watch_backlog(client);
-}
-
-static void
-send_kept_reports(struct policy_client *client)
-{
-    while (client->reports) {
-        struct waiting_report *report = client->reports;
-
-        client->reports = report->next;
-        client->report_count--;
-        if (client->link)
-            send_report(client, span_make(report->bytes, report->len));
-        free(report);
-    }
-}
-
-void
-policy_client_report(struct policy_client *client, const struct tls_report *report)
-{
-    struct buffer message;
-
-    buffer_init(&message, MSG_LINK_MAX_BYTES);
-    if (policy_report_encode(report, &message) != RES_OK)
-        lose_report(client);
-    else if (client->link)
-        send_report(client, buffer_span(&message));
-    else
-        keep_report(client, buffer_span(&message));
-    buffer_clear(&message);
+        send_reports(client);
 }
 
 void
@@ -377,7 +347,8 @@ policy_client_link(struct policy_client *client, int fd)
     ev_io_init(&client->writable, on_writable, msg_link_fd(client->link), EV_WRITE);
     client->readable.data = client->writable.data = client;
     ev_io_start(client->loop, &client->readable);
-    send_kept_reports(client);
+    report_queue_restart(&client->reports);
+    send_reports(client);
 }
 
 struct policy_question *
@@ -489,7 +460,7 @@ policy_client_free(struct policy_client *client)
         return;
     HASH_ITER(hh, client->questions, question, next) { question->answered = NULL; }
     lose_link(client);
-    send_kept_reports(client);
+    report_queue_clear(&client->reports);
     HASH_ITER(hh, client->cache, entry, after) { drop_cached(client, entry); }
     free(client);
 }

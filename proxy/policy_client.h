@@ -53,9 +53,9 @@ void policy_client_tell_list(struct policy_client *client, const struct policy_l
 /** What others have told; each borrowed for the call. */
 typedef void policy_list_heard(void *arg, const struct policy_list *list);
 void policy_client_on_list(struct policy_client *client, policy_list_heard *heard, void *arg);
-/** Tell what TLSRPT is to count of a session. While there is no link it waits for the next one.
- * Never waits, and loses what there is no room for: mail comes first. */
-#define POLICY_REPORTS_MAX 4096u /* that wait to be told */
+
+/** Tell what TLSRPT is to count of a session, by proxy/report_queue. Never waits, and loses what
+ * there is no room for: mail comes first. */
 void policy_client_report(struct policy_client *client, const struct tls_report *report);
 
 /** Hand messages that answer no question (POLICY_MSG_OTHERS and above) to take, borrowed for the

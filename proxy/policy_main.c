@@ -18,7 +18,6 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#define LAST_RUNS 4          /* messages that a worker may have left on its link */
 #define FETCHES_PARALLEL 64u /* STS-032: at once over all domains */
 
 struct policy_process {
@@ -48,7 +47,7 @@ struct policy_process {
     struct command_server *commands;  /* NULL: there is no control socket */
     ev_io control;
     ev_signal term;
-    ev_timer tick;
+    ev_timer tick, flush; /* the latter of the reporter */
 };
 
 /* ---- what the operator commands ---- */
@@ -377,12 +376,34 @@ open_probe(struct policy_process *p)
     return p->probe != NULL;
 }
 
+/* The first since the last flush starts the time to the next. */
 static void
-on_report(void *arg, const struct tls_report *report)
+on_report(void *arg, const struct policy_report *report)
 {
     struct policy_process *p = arg;
 
-    tlsrpt_reporter_count(p->reporter, report);
+    tlsrpt_reporter_count(p->reporter, report->source, report->number, &report->report);
+    if (!ev_is_active(&p->flush)) {
+        ev_timer_set(&p->flush, TLSRPT_FLUSH_MS / 1000., 0.);
+        ev_timer_start(p->loop, &p->flush);
+    }
+}
+
+static void
+on_flush(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct policy_process *p = w->data;
+
+    (void)loop, (void)revents;
+    tlsrpt_reporter_flush(p->reporter);
+}
+
+static void
+on_counted(void *arg, uint64_t source, uint64_t number)
+{
+    struct policy_process *p = arg;
+
+    policy_server_counted(p->server, source, number);
 }
 
 /* Without a store no report is made; mail goes on, and the log says so. */
@@ -394,6 +415,8 @@ open_reporter(struct policy_process *p)
 
     if (!*c->tlsrpt_store_file)
         return;
+    ev_init(&p->flush, on_flush);
+    p->flush.data = p;
     if (tlsrpt_reporter_new(
             &(struct tlsrpt_reporter_config){
                 .sender = { .loop = p->loop,
@@ -409,6 +432,8 @@ open_reporter(struct policy_process *p)
                 .cache = p->cache,
                 .stats = &p->stats,
                 .clock = clock_system(),
+                .counted = on_counted,
+                .counted_arg = p,
                 .store_file = c->tlsrpt_store_file,
                 .organization = c->tlsrpt_organization,
                 .contact = c->tlsrpt_contact,
@@ -530,6 +555,7 @@ stop_all(struct policy_process *p)
     ev_io_stop(p->loop, &p->control);
     ev_signal_stop(p->loop, &p->term);
     ev_timer_stop(p->loop, &p->tick);
+    ev_timer_stop(p->loop, &p->flush);
     /* At once, and not when the last records are written: a supervisor that was started in place of
      * a dead one takes the socket over when nobody answers there. */
     if (p->commands)
@@ -544,8 +570,8 @@ close_all(struct policy_process *p)
     gateway_status_free(p->status);
     if (p->keeper)
         sts_keeper_stop(p->keeper);
+    tlsrpt_reporter_free(p->reporter); /* the server's workers hear what is in the store */
     policy_server_free(p->server);
-    tlsrpt_reporter_free(p->reporter);
     resolver_free(p->resolver);
     resolver_free(p->uncached);
     fetcher_free(p->fetcher);
@@ -605,8 +631,7 @@ main(int argc, char **argv)
         goto done;
     ev_run(p.loop, 0);
     stop_all(&p);
-    for (int i = 0; i < LAST_RUNS; i++) /* what the workers said at their end (counters) */
-        ev_run(p.loop, EVRUN_NOWAIT);
+    policy_server_read_all(p.server); /* what the workers said at their end */
     status = 0;
 done:
     close_all(&p);

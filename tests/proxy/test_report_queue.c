@@ -1,0 +1,186 @@
+/* tests/proxy/test_report_queue.c: what a worker tells of its sessions, through the crash of the
+ * process that counts: nothing lost, nothing twice (RPT-020, RPT-032). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "policy/policy_msg.h"
+#include "proxy/report_queue.h"
+
+#define SOURCE UINT64_C(0xfedcba9876543210)
+
+static struct report_queue queue;
+
+static int
+set_up(void **state)
+{
+    (void)state;
+    report_queue_init(&queue, SOURCE);
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    (void)state;
+    report_queue_clear(&queue);
+    return 0;
+}
+
+static void
+add(unsigned times)
+{
+    struct tls_report report = { .at_s = 1, .type = TLS_REPORT_NO_POLICY };
+
+    snprintf(report.domain, sizeof report.domain, "example.com");
+    snprintf(report.policy_domain, sizeof report.policy_domain, "example.com");
+    while (times--)
+        assert_int_equal(report_queue_add(&queue, &report), RES_OK);
+}
+
+/* Sends all that wait; the number of the first, and how many. */
+static uint64_t
+send_all(unsigned *out_count)
+{
+    struct policy_report told;
+    uint64_t first = 0;
+    struct span message;
+
+    *out_count = 0;
+    while (report_queue_next(&queue, &message)) {
+        assert_int_equal(policy_report_decode(message, &told), RES_OK);
+        assert_true(told.source == SOURCE);
+        if (first == 0)
+            first = told.number;
+        assert_true(told.number == first + *out_count);
+        tls_report_clear(&told.report);
+        report_queue_sent(&queue);
+        ++*out_count;
+    }
+    return first;
+}
+
+static void
+test_sent_once(void **state)
+{
+    unsigned count;
+
+    (void)state;
+    add(3);
+    assert_true(send_all(&count) == 1 && count == 3);
+    assert_true(send_all(&count) == 0 && count == 0);
+    add(1);
+    assert_true(send_all(&count) == 4 && count == 1);
+}
+
+static void
+test_told_again(void **state)
+{
+    unsigned count;
+
+    (void)state;
+    add(5);
+    assert_true(send_all(&count) == 1);
+    assert_int_equal(report_queue_counted(&queue, 2), RES_OK);
+    report_queue_restart(&queue);
+    add(1);
+    assert_true(send_all(&count) == 3 && count == 4);
+    assert_int_equal(report_queue_counted(&queue, 6), RES_OK);
+    assert_int_equal(queue.count, 0);
+    assert_int_equal(queue.bytes, 0);
+    report_queue_restart(&queue);
+    assert_true(send_all(&count) == 0);
+}
+
+/* An old word comes late. */
+static void
+test_counted_before(void **state)
+{
+    unsigned count;
+
+    (void)state;
+    add(2);
+    assert_true(send_all(&count) == 1);
+    assert_int_equal(report_queue_counted(&queue, 2), RES_OK);
+    assert_int_equal(report_queue_counted(&queue, 1), RES_OK);
+    assert_int_equal(report_queue_counted(&queue, 0), RES_OK);
+}
+
+static void
+test_word_of_what_was_not_sent(void **state)
+{
+    unsigned count;
+
+    (void)state;
+    assert_int_equal(report_queue_counted(&queue, 1), RES_SYNTAX);
+    add(2);
+    assert_int_equal(report_queue_counted(&queue, 1), RES_SYNTAX);
+    assert_true(send_all(&count) == 1);
+    add(1);
+    assert_int_equal(report_queue_counted(&queue, 3), RES_SYNTAX);
+    assert_int_equal(queue.count, 3);
+}
+
+/* Without a link the new one goes; what was sent gives way before. */
+static void
+test_bound(void **state)
+{
+    struct tls_report report = { .at_s = 1, .type = TLS_REPORT_NO_POLICY };
+    unsigned count;
+
+    (void)state;
+    add(REPORT_QUEUE_MAX);
+    assert_int_equal(report_queue_add(&queue, &report), RES_LIMIT);
+    assert_int_equal(queue.lost, 1);
+    assert_true(send_all(&count) == 1 && count == REPORT_QUEUE_MAX);
+    add(1);
+    assert_int_equal(queue.count, REPORT_QUEUE_MAX);
+    assert_int_equal(queue.lost, 1);
+    assert_true(send_all(&count) == REPORT_QUEUE_MAX + 2 && count == 1);
+}
+
+static void
+test_messages(void **state)
+{
+    struct policy_report report = { .source = 0, .number = 1 }, out;
+    struct buffer bytes;
+    uint64_t number;
+
+    (void)state;
+    snprintf(report.report.domain, sizeof report.report.domain, "example.com");
+    snprintf(report.report.policy_domain, sizeof report.report.policy_domain, "example.com");
+    buffer_init(&bytes, 4096);
+    assert_int_equal(policy_report_encode(&report, &bytes), RES_OK);
+    assert_int_equal(policy_report_decode(buffer_span(&bytes), &out), RES_SYNTAX); /* nobody's */
+    buffer_clear(&bytes);
+    report.source = 1;
+    report.number = UINT64_MAX;
+    assert_int_equal(policy_report_encode(&report, &bytes), RES_OK);
+    assert_int_not_equal(policy_report_decode(buffer_span(&bytes), &out), RES_OK);
+    buffer_clear(&bytes);
+    assert_int_equal(policy_counted_encode(77, &bytes), RES_OK);
+    assert_int_equal(policy_msg_type(buffer_span(&bytes)), POLICY_MSG_COUNTED);
+    assert_int_equal(policy_counted_decode(buffer_span(&bytes), &number), RES_OK);
+    assert_int_equal(number, 77);
+    assert_int_not_equal(policy_counted_decode(span_first(buffer_span(&bytes), 2), &number),
+                         RES_OK);
+    buffer_clear(&bytes);
+}
+
+int
+main(void)
+{
+#define ROW(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    static const struct CMUnitTest tests[] = {
+        ROW(test_sent_once),      ROW(test_told_again),
+        ROW(test_counted_before), ROW(test_word_of_what_was_not_sent),
+        ROW(test_bound),          ROW(test_messages),
+    };
+
+    return cmocka_run_group_tests_name("report_queue", tests, NULL, NULL);
+}
