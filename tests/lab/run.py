@@ -35,6 +35,7 @@ import cases_report
 import cases_session
 import cases_smtp
 import cases_status
+import cases_summary
 import cases_tls
 import cases_zones
 import certs
@@ -50,7 +51,7 @@ MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smt
            cases_proof, cases_session, cases_zones, cases_tls, cases_extensions, cases_gateway,
            cases_client, cases_records, cases_report, cases_dane, cases_dane_dns,
            cases_interop, cases_loss, cases_rare,
-           cases_appliance, cases_check, cases_status, cases_blackbox)
+           cases_appliance, cases_check, cases_status, cases_blackbox, cases_summary)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS, LONG_CASE_SECONDS = 120, 3600
