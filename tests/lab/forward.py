@@ -2,10 +2,18 @@
 it acknowledges. What it keeps of a message are the records' bytes."""
 
 import contextlib
+import json
 import os
+import pathlib
+import shutil
 import socket
 import struct
+import subprocess
 import threading
+
+from lab import wait_for
+
+NPM_PACKAGE = "@fluent-org/logger@1.0.10"
 
 
 class Cut(Exception):
@@ -50,10 +58,15 @@ def unpack(data, at=0):
 
 
 class Receiver:
-    """Listens on a UNIX socket. Use as a context manager; may be started again at the same path."""
+    """Listens on a UNIX socket. Use as a context manager; may be started again at the same path.
 
-    def __init__(self, path, acknowledges=True):
+    reads   False: takes connections and nothing else, until wake()"""
+
+    def __init__(self, path, acknowledges=True, reads=True):
         self.path, self.acknowledges = str(path), acknowledges
+        self._awake = threading.Event()
+        if reads:
+            self._awake.set()
         self.records = b""      # of acknowledged messages
         self.entries = 0        # their number, as the messages say
         self.messages = 0       # seen, acknowledged or not
@@ -77,6 +90,9 @@ class Receiver:
             with contextlib.suppress(OSError):
                 peer.shutdown(socket.SHUT_RDWR)
 
+    def wake(self):
+        self._awake.set()
+
     def _accept(self, listener):
         with contextlib.suppress(OSError):
             while True:
@@ -86,6 +102,7 @@ class Receiver:
 
     def _serve(self, peer):
         data = b""
+        self._awake.wait()
         with contextlib.suppress(OSError):
             while more := peer.recv(1 << 16):
                 data += more
@@ -99,3 +116,40 @@ class Receiver:
                         self.entries += options[b"size"]
                         chunk = options[b"chunk"]
                         peer.sendall(b"\x81\xa3ack" + bytes([0xA0 | len(chunk)]) + chunk)
+
+
+class NpmServer:
+    """A receiver that is not ours (tests/lab/fluent_server.js), at the same path. Needs npm and a registry;
+    what it installs stays in a folder of the lab."""
+
+    def __init__(self, path, folder):
+        assert shutil.which("node") and shutil.which("npm"), "needs node and npm"
+        self.path, self.output = str(path), folder / "fluent.json"
+        self.modules = folder / "npm"
+        self.modules.mkdir()
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", self.modules, NPM_PACKAGE],
+                       check=True, capture_output=True, timeout=300)
+        self._process = None
+
+    def __enter__(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        begun = self._lines().count("ready")
+        program = pathlib.Path(__file__).with_name("fluent_server.js")
+        self._process = subprocess.Popen(["node", program, self.path, self.output],
+                                         env={**os.environ, "NODE_PATH": str(self.modules / "node_modules")})
+        wait_for(lambda: self._lines().count("ready") > begun, "the npm server", 30)
+        return self
+
+    def __exit__(self, *exc):
+        self._process.kill()
+        self._process.wait()
+
+    def _lines(self):
+        """A line that is being written counts for nothing yet."""
+        if not self.output.exists():
+            return []
+        return [json.loads(line) for line in self.output.read_text().split("\n")[:-1]]
+
+    def entries_seen(self):
+        return [line for line in self._lines() if line != "ready"]
