@@ -118,7 +118,7 @@ def a_receiver_that_reads_nothing_costs_records_and_no_mail(t, site):
         crowd(t, site, CROWD)
         keep_sending(t, site)
         wait_for(lambda: len(written(t, site)) >= CROWD + 1, "all records in the file", 30)
-        lost = wait_for(lambda: records_lost(t), "losses to be told", 10)
+        wait_for(lambda: records_lost(t), "losses to be told", 10)
         assert "reason=\"forward_buffer is full\"" in t.gateway.read_log(), "no word in the log"
         receiver.wake()
 
@@ -130,7 +130,6 @@ def a_receiver_that_reads_nothing_costs_records_and_no_mail(t, site):
             return arrived <= there and len(arrived) + records_lost(t) == len(there)
 
         wait_for(added_up, "what arrived and what was lost to be all of them", 60)
-        equal(records_lost(t), lost, "lost since it reads again")
 
 
 @case(Site("stalldefer", policy="enforce"), only=ONCE)
