@@ -175,7 +175,7 @@ connect_tls(const struct tls_side *side, const int fds[2], char *cipher, size_t 
     tls_peer_open(&server, &spec, fds[1]);
     for (unsigned i = 0; i < HANDSHAKE_STEPS_MAX && (res == RES_AGAIN || !server.done); i++) {
         if (res == RES_AGAIN)
-            res = tls_client_handshake(client);
+            res = tls_peer_client_step(client);
         tls_peer_step(&server);
     }
     if (res != RES_OK || !server.done)

@@ -147,7 +147,7 @@ client_step(struct link *l)
         must(ret == 1 || SSL_get_error(l->ssl, ret) == SSL_ERROR_WANT_READ, "bare handshake");
         return ret == 1;
     }
-    res = tls_client_handshake(l->client);
+    res = tls_peer_client_step(l->client);
     must(res == RES_OK || res == RES_AGAIN, "handshake");
     return res == RES_OK;
 }

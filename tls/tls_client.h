@@ -64,8 +64,10 @@ void tls_client_keep_tickets(struct tls_client *client);
 /** The verdict rests on a resumed session and is not good: no ticket of this peer is of use. */
 void tls_client_drop_tickets(struct tls_client *client);
 
-/** Go on with the handshake. RES_OK: done. RES_AGAIN: call again when the socket is readable, or
- * writable if tls_client_queued() > 0. RES_TEMPFAIL: failed; tls_client_observe() says why. */
+/** Go on with the handshake. RES_OK: done, and our last flight may be queued still: it goes with
+ * tls_client_flush(), behind it what is written first. RES_AGAIN: call again when the socket is
+ * readable, or writable if tls_client_queued() > 0. RES_TEMPFAIL: failed; tls_client_observe() says
+ * why. */
 MUST_CHECK enum result tls_client_handshake(struct tls_client *client);
 
 /** Fill stage, failure, failure_reason, alert, sni, floor, version, cipher, group, ticket_offered,

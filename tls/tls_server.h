@@ -35,8 +35,10 @@ MUST_CHECK enum result tls_server_new(struct tls_server_context *ctx, int fd,
 /** Wipes the secrets. Does not send a close_notify: tls_server_close() does. NULL is allowed. */
 void tls_server_free(struct tls_server *server);
 
-/** Go on with the handshake. RES_OK: done. RES_AGAIN: call again when the socket is readable, or
- * writable if tls_server_queued() > 0. RES_TEMPFAIL: failed; tls_server_facts() says why. */
+/** Go on with the handshake. RES_OK: done, and our last flight may be queued still: it goes with
+ * tls_server_flush(), behind it what is written first. RES_AGAIN: call again when the socket is
+ * readable, or writable if tls_server_queued() > 0. RES_TEMPFAIL: failed; tls_server_facts() says
+ * why. */
 MUST_CHECK enum result tls_server_handshake(struct tls_server *server);
 
 /* Of the handshake. */

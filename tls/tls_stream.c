@@ -23,6 +23,7 @@ tls_stream_init(struct tls_stream *s, SSL_CTX *ctx, const BIO_METHOD *method, in
 
     s->floor = floor;
     transport_init(&s->transport, fd, QUEUE_LIMIT_BYTES);
+    s->transport.in_turn = true;
     s->ssl = SSL_new(ctx);
     bio = s->ssl ? transport_bio_new(method, &s->transport) : NULL;
     if (!bio)
@@ -93,7 +94,7 @@ describe_socket_error(struct tls_stream *s)
 static enum result
 fail(struct tls_stream *s, int ssl_error)
 {
-    bool in_handshake = s->state == TLS_STREAM_HANDSHAKE || s->state == TLS_STREAM_LAST_SEND;
+    bool in_handshake = s->state == TLS_STREAM_HANDSHAKE;
     uint32_t error = take_error();
 
     if (ssl_error == SSL_ERROR_SSL && error && (in_handshake || !s->has_read))
@@ -114,7 +115,9 @@ handshake_step(struct tls_stream *s)
     ret = SSL_do_handshake(s->ssl);
     if (ret == 1) {
         SSL_set_msg_callback(s->ssl, NULL); /* it would be called for every record */
-        s->state = TLS_STREAM_LAST_SEND;
+        s->transport.in_turn = false;
+        s->state = TLS_STREAM_OPEN;
+        s->established = true;
         return RES_OK;
     }
     ssl_error = SSL_get_error(s->ssl, ret);
@@ -124,24 +127,17 @@ handshake_step(struct tls_stream *s)
 enum result
 tls_stream_handshake(struct tls_stream *s)
 {
-    enum result res = RES_OK, sent;
+    enum result res, sent;
 
-    if (s->state == TLS_STREAM_DEAD)
-        return RES_TEMPFAIL;
-    if (s->state == TLS_STREAM_HANDSHAKE)
-        res = handshake_step(s);
+    if (s->state != TLS_STREAM_HANDSHAKE)
+        return s->state == TLS_STREAM_DEAD ? RES_TEMPFAIL : RES_OK;
+    res = handshake_step(s);
+    if (res == RES_OK)
+        return res;                        /* our last flight goes with what the owner says next */
     sent = transport_flush(&s->transport); /* after a failure: our alert, if it can go */
     if (sent == RES_TEMPFAIL && res == RES_AGAIN)
         res = handshake_step(s); /* the peer may have said why it closed */
-    if (res == RES_TEMPFAIL)
-        return res;
-    if (sent == RES_TEMPFAIL)
-        return fail(s, SSL_ERROR_SYSCALL);
-    if (res == RES_OK && sent == RES_OK && s->state == TLS_STREAM_LAST_SEND) {
-        s->state = TLS_STREAM_OPEN;
-        s->established = true;
-    }
-    return res == RES_OK ? sent : res;
+    return res == RES_AGAIN && sent == RES_TEMPFAIL ? fail(s, SSL_ERROR_SYSCALL) : res;
 }
 
 /* What goes now goes; the connection is over, so the result changes nothing. */

@@ -14,7 +14,6 @@
 
 enum tls_stream_state {
     TLS_STREAM_HANDSHAKE, /* the library wants more of the peer's messages */
-    TLS_STREAM_LAST_SEND, /* done, but our last flight is not sent yet */
     TLS_STREAM_OPEN,
     TLS_STREAM_ENDED, /* close_notify received; we may still write */
     TLS_STREAM_DEAD,

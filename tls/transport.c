@@ -61,7 +61,7 @@ on_read(BIO *bio, char *dst, int cap)
     if (want && buffer_len(&t->ahead))
         return take_ahead(t, dst, want);
     want = smaller(want, t->allowance);
-    if (want == 0) {
+    if (want == 0 || (t->in_turn && buffer_len(&t->queue) && !t->error)) {
         BIO_set_retry_read(bio);
         return -1;
     }

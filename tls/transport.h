@@ -13,9 +13,10 @@ struct transport {
     struct buffer queue; /* ciphertext */
     struct buffer ahead; /* read, but not asked for yet: no readiness of the socket tells of it */
     size_t allowance;    /* bytes that may still be read in this call */
-    bool trap;           /* what the library writes is dropped: somebody else writes */
-    size_t trapped;      /* bytes of that kind, none as long as all is well */
-    int error;           /* errno of the last failure, 0 for none */
+    bool in_turn;   /* the two ends speak in turn: what is queued goes before anything is read */
+    bool trap;      /* what the library writes is dropped: somebody else writes */
+    size_t trapped; /* bytes of that kind, none as long as all is well */
+    int error;      /* errno of the last failure, 0 for none */
 };
 
 /** The method that all the BIOs of a context share. New; BIO_meth_free(). NULL: no memory. */

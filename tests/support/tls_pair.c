@@ -98,7 +98,7 @@ tls_pair_shake_hands(struct tls_pair *p)
 
     for (int i = 0; i < TLS_PAIR_STEPS_MAX; i++) {
         if (res == RES_AGAIN)
-            res = tls_client_handshake(p->client);
+            res = tls_peer_client_step(p->client);
         tls_peer_step(&p->peer);
         if (res == RES_TEMPFAIL || (res == RES_OK && (p->peer.done || p->peer.failed)))
             break;

@@ -3,7 +3,10 @@
 #ifndef STSGATE_TESTS_SUPPORT_TLS_PEER_H
 #define STSGATE_TESTS_SUPPORT_TLS_PEER_H
 
+#include "base/result.h"
 #include "tests/support/certs.h"
+
+struct tls_client;
 
 #define TLS_PEER_CHAIN_MAX 4u
 
@@ -31,6 +34,9 @@ void tls_peer_close(struct tls_peer *peer);
 
 /** Go on with the handshake as far as the bytes there are allow. */
 void tls_peer_step(struct tls_peer *peer);
+
+/** tls_client_handshake(), and what is queued at its end is sent, as owners do. */
+enum result tls_peer_client_step(struct tls_client *client);
 
 /** A connected pair of non-blocking stream sockets. */
 void tls_peer_pair(int fds[2]);

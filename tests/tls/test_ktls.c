@@ -105,7 +105,7 @@ open_pair(struct tls_pair *p, uint16_t version, const char *suites)
         tls_client_new(world.ctx, p->fds[0], TLS_PAIR_HOST, TLS_VERSION_1_2, &p->client), RES_OK);
     tls_peer_open(&p->peer, &spec, p->fds[1]);
     for (int i = 0; i < TURNS_MAX && !p->peer.done; i++) {
-        enum result res = tls_client_handshake(p->client);
+        enum result res = tls_peer_client_step(p->client);
 
         assert_true(res == RES_OK || res == RES_AGAIN);
         tls_peer_step(&p->peer);

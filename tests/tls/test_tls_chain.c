@@ -208,7 +208,7 @@ shake_hands(struct tls_client *client, struct tls_peer *peer)
 
     for (int i = 0; i < STEPS_MAX && (res == RES_AGAIN || !peer->done); i++) {
         if (res == RES_AGAIN)
-            res = tls_client_handshake(client);
+            res = tls_peer_client_step(client);
         tls_peer_step(peer);
     }
     assert_int_equal(res, RES_OK);

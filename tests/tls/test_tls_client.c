@@ -185,7 +185,7 @@ test_raw(void **state)
     if (c->then == CLOSES)
         tls_pair_close_peer(&p);
     for (int i = 0; i < TLS_PAIR_STEPS_MAX && res == RES_AGAIN; i++)
-        res = tls_client_handshake(p.client);
+        res = tls_peer_client_step(p.client);
     assert_int_equal(res, c->failure == TLS_FAILURE_TIMEOUT ? RES_AGAIN : RES_TEMPFAIL);
     assert_int_equal(tls_client_observe(p.client, CERTS_NOW, p.obs), RES_OK);
     if (c->reason)

@@ -25,7 +25,7 @@
 #include <cmocka.h>
 
 #include "base/requirement.h"
-#include "tests/support/certs.h"
+#include "tests/support/tls_peer.h"
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
 #define HOST "mx.example.com"
@@ -379,7 +379,7 @@ test_peer(void **state)
         skip();
     fd = connect_to(server.port);
     assert_int_equal(tls_client_new(world.ctx, fd, HOST, c->floor, &client), RES_OK);
-    while ((res = tls_client_handshake(client)) == RES_AGAIN)
+    while ((res = tls_peer_client_step(client)) == RES_AGAIN)
         wait_for_socket(fd, client);
     check_facts(c, client);
     assert_int_equal(res, c->failure ? RES_TEMPFAIL : RES_OK);

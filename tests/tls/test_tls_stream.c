@@ -68,7 +68,7 @@ run_by_octets(uint16_t version)
     tls_peer_open(&p.peer, &spec, far[1]);
     for (int i = 0; i < 20000 && !(res == RES_OK && p.peer.done); i++) {
         if (res == RES_AGAIN)
-            res = tls_client_handshake(p.client);
+            res = tls_peer_client_step(p.client);
         tls_peer_step(&p.peer);
         carried += carry_octet(p.fds[1], far[0]) + carry_octet(far[0], p.fds[1]);
     }
