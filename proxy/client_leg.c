@@ -153,6 +153,12 @@ client_leg_is_quiet(const struct client_leg *leg)
     return !client_leg_has_pending(leg) && recv(leg->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
+bool
+client_leg_is_clear(const struct client_leg *leg)
+{
+    return !leg->tls;
+}
+
 /* False: there is more than anybody sends by mistake. */
 static bool
 drop_input(struct client_leg *leg, char *scratch, size_t size)

@@ -38,6 +38,9 @@ MUST_CHECK enum result client_leg_read(struct client_leg *leg, char *dst, size_t
 /** Nothing to read now, neither on the socket nor within TLS. */
 bool client_leg_is_quiet(const struct client_leg *leg);
 
+/** Is there no TLS on it, nor about to be? */
+bool client_leg_is_clear(const struct client_leg *leg);
+
 /** Is plain text buffered inside, which no readiness of the socket will announce? */
 bool client_leg_has_pending(const struct client_leg *leg);
 

@@ -11,15 +11,13 @@
 #include "proxy/session_view.h"
 #include "proxy/status_msg.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define CLIENT_HIGH_WATER (64u * 1024u)   /* beyond it the client is not read */
 #define COMMAND_READ_BYTES (16u * 1024u)  /* of pipelined commands at a time */
 #define CONTENT_READ_BYTES (192u * 1024u) /* 12 records: one gathered send (DESIGN 5) */
+#define HOLD_S 0.05                       /* a reply waits for others of its group, at most */
 #define LINGER_S 2.                       /* for the client to read the last reply */
 #define LINGER_BYTES_MAX (1024u * 1024u)  /* of what it still sends meanwhile */
 
@@ -37,6 +35,7 @@ struct connection {
     bool passed_on; /* the relay has its place now */
     struct mx_side side;
     ev_io readable, writable;
+    ev_timer hold; /* runs while replies to a group wait for the rest of it */
 };
 
 static struct connection *
@@ -185,6 +184,7 @@ retire(struct connection *c)
     c->over = true;
     ev_io_stop(shared->world.loop, &c->readable);
     ev_io_stop(shared->world.loop, &c->writable);
+    ev_timer_stop(shared->world.loop, &c->hold);
     mx_side_close(&c->side, HANG_UP_ABORT);
     *c->link = c->next;
     if (c->next)
@@ -198,19 +198,31 @@ retire(struct connection *c)
 }
 
 static void
-watch(struct connection *c, ev_io *w, bool wanted)
+watch_writable(struct connection *c)
 {
-    if (wanted)
-        ev_io_start(c->shared->world.loop, w);
+    if (client_leg_backlog(&c->client) && !c->client.broken)
+        ev_io_start(c->shared->world.loop, &c->writable);
     else
-        ev_io_stop(c->shared->world.loop, w);
+        ev_io_stop(c->shared->world.loop, &c->writable);
+}
+
+/* Behind QUIT a client says no more. */
+static bool
+has_said_all(const struct connection *c)
+{
+    return session_has_quit(c->session) && client_leg_is_clear(&c->client) &&
+           client_leg_is_quiet(&c->client);
 }
 
 /* The last reply must reach the client: a close with unread bytes would reset the connection and
  * take the reply with it. So we say that nothing more comes, and read away what it still sends. */
 static void
-linger(struct connection *c)
+take_leave(struct connection *c)
 {
+    if (has_said_all(c)) {
+        retire(c);
+        return;
+    }
     c->lingering = true;
     client_leg_end(&c->client);
     mx_side_set_timer(&c->side, LINGER_S);
@@ -238,11 +250,44 @@ hand_over(struct connection *c)
 static bool
 wants_to_read(const struct connection *c)
 {
-    if (client_leg_is_handshaking(&c->client))
+    if (client_leg_is_handshaking(&c->client) || c->lingering)
         return true;
     return !c->closing && session_wants_client(c->session) &&
            client_leg_backlog(&c->client) < CLIENT_HIGH_WATER &&
            mx_leg_backlog(&c->side.leg) < MX_LEG_HIGH_WATER;
+}
+
+/* Replies to a pipelined group leave in one write (PIPE-006), if the rest of it comes soon. */
+static bool
+is_held_back(const struct connection *c)
+{
+    return !c->closing && client_leg_backlog(&c->client) > 0 && !ev_is_active(&c->writable) &&
+           session_replies_may_wait(c->session);
+}
+
+static void
+send_replies(struct connection *c)
+{
+    if (is_held_back(c)) {
+        if (!ev_is_active(&c->hold))
+            ev_timer_again(c->shared->world.loop, &c->hold);
+        return;
+    }
+    ev_timer_stop(c->shared->world.loop, &c->hold);
+    client_leg_flush(&c->client);
+    watch_writable(c);
+}
+
+/* Readiness that nobody wants is known when it comes: to stop and start the watcher around each
+ * command would be a call of the kernel each time. */
+static void
+watch_readable(struct connection *c)
+{
+    if (!wants_to_read(c))
+        return;
+    ev_io_start(c->shared->world.loop, &c->readable);
+    if (client_leg_has_pending(&c->client))
+        ev_feed_event(c->shared->world.loop, &c->readable, EV_READ); /* no readiness tells of it */
 }
 
 /* After every event: send what was said, read whom the session wants to hear. */
@@ -251,10 +296,12 @@ update(struct connection *c)
 {
     if (c->over)
         return;
-    client_leg_flush(&c->client);
+    send_replies(c);
     mx_leg_flush(&c->side.leg);
-    if (c->client.broken && !c->closing)
-        session_client_gone(c->session); /* may close it: what follows looks again */
+    if (c->client.broken && !c->closing) {
+        session_client_gone(c->session);
+        send_replies(c); /* none, or the session is over */
+    }
     if (c->passing && client_leg_backlog(&c->client) == 0) {
         hand_over(c);
         return;
@@ -264,14 +311,13 @@ update(struct connection *c)
         return;
     }
     if (c->closing && !c->lingering && client_leg_backlog(&c->client) == 0)
-        linger(c);
+        take_leave(c);
     else if (c->closing && !c->lingering && !mx_side_is_timed(&c->side))
         mx_side_set_timer(&c->side, LINGER_S); /* it does not take the last reply: not for ever */
-    watch(c, &c->writable, client_leg_backlog(&c->client) > 0);
+    if (c->over)
+        return;
     mx_leg_hold(&c->side.leg, client_leg_backlog(&c->client) >= CLIENT_HIGH_WATER);
-    watch(c, &c->readable, c->lingering || wants_to_read(c));
-    if (ev_is_active(&c->readable) && client_leg_has_pending(&c->client))
-        ev_feed_event(c->shared->world.loop, &c->readable, EV_READ); /* no readiness tells of it */
+    watch_readable(c);
 }
 
 static void
@@ -334,7 +380,11 @@ on_client_readable(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct connection *c = w->data;
 
-    (void)loop, (void)revents;
+    (void)revents;
+    if (!wants_to_read(c)) {
+        ev_io_stop(loop, w);
+        return;
+    }
     if (client_leg_is_handshaking(&c->client))
         shake_hands(c);
     else
@@ -393,10 +443,21 @@ static const struct mx_side_owner side_owner = {
 
 /* ---- life ---- */
 
+static void
+on_held(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct connection *c = w->data;
+
+    (void)revents;
+    ev_timer_stop(loop, w);
+    client_leg_flush(&c->client);
+    watch_writable(c); /* what does not go now is held back no more */
+    update(c);
+}
+
 enum result
 connection_start(struct connection_shared *shared, int fd, const struct record_session_info *info)
 {
-    static const int one = 1;
     struct connection *c = calloc(1, sizeof *c);
 
     if (c)
@@ -407,8 +468,6 @@ connection_start(struct connection_shared *shared, int fd, const struct record_s
         (void)close(fd);
         return RES_NOMEM;
     }
-    /* One write per group of replies, and none waits for an acknowledgement (DESIGN 5). */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->shared = shared;
     client_leg_init(&c->client, fd);
     mx_side_init(&c->side, &shared->world, &side_owner, c);
@@ -416,7 +475,9 @@ connection_start(struct connection_shared *shared, int fd, const struct record_s
     c->side.as_client = shared->config->upstream_as_client;
     ev_io_init(&c->readable, on_client_readable, fd, EV_READ);
     ev_io_init(&c->writable, on_client_writable, fd, EV_WRITE);
-    c->readable.data = c->writable.data = c;
+    ev_init(&c->hold, on_held);
+    c->hold.repeat = HOLD_S;
+    c->readable.data = c->writable.data = c->hold.data = c;
 
     c->next = shared->first;
     c->link = &shared->first;

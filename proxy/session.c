@@ -106,6 +106,19 @@ session_is_streaming(const struct session *s)
            s->state == SES_SWALLOW;
 }
 
+bool
+session_replies_may_wait(const struct session *s)
+{
+    return !s->reply_is_urgent &&
+           (s->state == SES_MAIL || s->state == SES_RCPT || s->state == SES_DATA);
+}
+
+bool
+session_has_quit(const struct session *s)
+{
+    return s->hand == SMTP_VERB_QUIT;
+}
+
 /* RFC 5321 4.5.3.2: how long each state may last, in ms; 0: no wait there. */
 static unsigned
 state_timeout_ms(const struct session *s)
@@ -220,6 +233,7 @@ serve_buffered(struct session *s)
 void
 session_client_input(struct session *s, struct span bytes)
 {
+    s->reply_is_urgent = false;
     if (buffer_len(&s->client_in) == 0) /* message text passes from the read buffer, not copied */
         bytes = span_from(bytes, session_serve(s, bytes));
     if (bytes.len == 0)
@@ -319,6 +333,7 @@ expects_reply(const struct session *s)
 void
 session_mx_input(struct session *s, struct span bytes)
 {
+    s->reply_is_urgent = false;
     while (bytes.len && s->mx_up) {
         bool unasked = !expects_reply(s) && !smtp_reply_is_partial(&s->reader);
         struct smtp_reply reply;

@@ -116,6 +116,14 @@ void session_drain(struct session *s, bool gently);
  * back-pressure on pipelining clients. */
 bool session_wants_client(const struct session *s);
 
+/** May replies that are queued for the client wait, for a moment, for the one that is due next?
+ * They answer MAIL and RCPT of a pipelined group, whose next command is with the MX (PIPE-006); no
+ * other reply ever waits (PIPE-005). */
+bool session_replies_may_wait(const struct session *s);
+
+/** Has the client said QUIT? Then it says nothing more. */
+bool session_has_quit(const struct session *s);
+
 /** Does message text stream through just now? (then large reads pay) */
 bool session_is_streaming(const struct session *s);
 

@@ -89,7 +89,7 @@ session_mail(struct session *s, const struct smtp_command *cmd)
     s->mail_open = true;
     s->mail_extensions = used;
     try_tls_anew(s);
-    session_reply(s, REPLY_SENDER_OK);
+    session_accept_sender(s);
 }
 
 /* The recipient is in hand from now on. RES_AGAIN: nobody could be told of it. */

@@ -72,6 +72,8 @@ struct session {
     bool helo;          /* the last one was HELO */
     char *client_name;  /* owned: its argument, for every EHLO upstream */
     unsigned announced; /* enum ehlo_keyword shown to the client */
+    bool
+        reply_is_urgent; /* among those of the event in hand is one that must not wait (PIPE-005) */
 
     /* MX leg. */
     bool mx_up;
@@ -203,8 +205,11 @@ bool session_land(struct session *s);   /* the first in flight is in hand again;
 /* session_outcome.c */
 void session_owe(struct session *s, enum reply_row row); /* as parting reply, for later */
 void session_say(struct session *s, struct span text);   /* to the client */
+void session_say_grouped(struct session *s,
+                         struct span text); /* the same, in reply to MAIL, RCPT */
 void session_tell_mx(struct session *s, struct span bytes);
 void session_reply(struct session *s, enum reply_row row); /* a reply of our own to the client */
+void session_accept_sender(struct session *s);             /* the one to MAIL */
 void session_forget_verdict(struct session *s); /* it points into the requirement it was about */
 enum session_event session_judge(struct session *s);
 enum session_event session_judge_ahead(struct session *s); /* by s->req; NULL: not at hand */

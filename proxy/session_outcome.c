@@ -54,10 +54,17 @@ write_reply(const struct session *s, enum reply_row row, char text[REPLY_MAX_BYT
 }
 
 void
-session_say(struct session *s, struct span text)
+session_say_grouped(struct session *s, struct span text)
 {
     s->ops->to_client(s->io, text);
     s->stats.bytes_to_client += text.len;
+}
+
+void
+session_say(struct session *s, struct span text)
+{
+    s->reply_is_urgent = true;
+    session_say_grouped(s, text);
 }
 
 void
@@ -74,6 +81,15 @@ session_reply(struct session *s, enum reply_row row)
     size_t len = write_reply(s, row, text);
 
     session_say(s, span_make(text, len));
+}
+
+void
+session_accept_sender(struct session *s)
+{
+    char text[REPLY_MAX_BYTES + 1];
+    size_t len = write_reply(s, REPLY_SENDER_OK, text);
+
+    session_say_grouped(s, span_make(text, len));
 }
 
 void

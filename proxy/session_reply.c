@@ -268,7 +268,7 @@ on_rcpt_reply(struct session *s, const struct smtp_reply *reply, enum session_ev
         session_step(s, SEV_MX_LOST);
         return;
     }
-    session_say(s, reply->text);
+    session_say_grouped(s, reply->text);
     if (event == SEV_REPLY_OK)
         session_recipient_accepted(s, reply->text);
     else

@@ -184,6 +184,28 @@ def replies_come_at_once_and_as_a_unit(t, site):
     equal(peer.sock.recv(65536).count(b"\r\n"), 4, "replies in one read")
 
 
+@case(Site("slow-data", policy="enforce"), only=ONCE)
+def a_reply_does_not_wait_for_a_slow_one(t, site):
+    """PIPE-004, PIPE-006: the MX says nothing to DATA until the client has its replies to the group."""
+    go = threading.Event()
+
+    def slow(connection, line):
+        del line
+        assert go.wait(20), "the client has no replies"
+        connection.send(b"354 Go on\r\n")
+        connection.read_content()
+        return b"250 2.0.0 OK\r\n"
+
+    t.mx(site, steps={"DATA": slow})
+    peer = t.ready(site)
+    peer.send(b"MAIL FROM:<a@b.test>\r\nRCPT TO:<u@slow-data.test>\r\nDATA\r\n")
+    equal([peer.reply().code for _ in range(2)], [250, 250], "replies before that to DATA")
+    go.set()
+    equal(peer.reply().code, 354, "DATA")
+    peer.send(b"text\r\n.\r\n")
+    equal(peer.reply().code, 250, "end of data")
+
+
 @case(Site("wide"), only=ONCE)
 def a_wide_group_does_not_lock(t, site):
     """PIPE-009: more commands and replies than any socket holds, each side busy with writing."""

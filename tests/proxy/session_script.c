@@ -711,6 +711,9 @@ do_look(struct script *s, char **words, size_t count)
     } else if (strcmp(verb, "state") == 0) {
         expect(s, strcmp(session_state_name(session_state(w->session)), words[1]) == 0,
                "another state");
+    } else if (strcmp(verb, "replies") == 0) { /* wait for others, or go at once */
+        expect(s, session_replies_may_wait(w->session) == (strcmp(words[1], "wait") == 0),
+               "replies do the other");
     } else if (strcmp(verb, "hung-up") == 0) {
         expect(s, w->hang_ups > 0, "nobody hung up on the MX");
         expect(s, (w->how == HANG_UP_POLITE) == (strcmp(words[1], "polite") == 0),
