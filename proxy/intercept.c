@@ -198,7 +198,8 @@ intercept_is_own(const struct ip_addr *addr)
 }
 
 const char *
-intercept_refuses(const struct ip_addr *addr, uint16_t port, const struct config *config)
+intercept_refuses(const struct ip_addr *addr, uint16_t port, bool known_foreign,
+                  const struct config *config)
 {
     bool port_is_listed = false;
 
@@ -208,7 +209,7 @@ intercept_refuses(const struct ip_addr *addr, uint16_t port, const struct config
         return "destination-unknown";
     if (ip_addr_is_undialable(addr))
         return "destination-undialable";
-    if (intercept_is_own(addr))
+    if (!known_foreign && intercept_is_own(addr))
         return "destination-own";
     return port_is_listed ? NULL : "destination-port";
 }

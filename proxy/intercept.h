@@ -32,8 +32,10 @@ bool intercept_is_own(const struct ip_addr *addr);
  * "destination-unknown"     none
  * "destination-own"         an address of this host: nothing was redirected, or it would loop
  * "destination-undialable"  loopback, link-local, multicast, unspecified, broadcast
- * "destination-port"        not in config->destination_ports */
-const char *intercept_refuses(const struct ip_addr *addr, uint16_t port,
+ * "destination-port"        not in config->destination_ports
+ *
+ * known_foreign: it is known not to be this host's; the kernel is not asked. */
+const char *intercept_refuses(const struct ip_addr *addr, uint16_t port, bool known_foreign,
                               const struct config *config);
 
 /** Begin to connect: non-blocking, closed on exec, TCP_NODELAY, SO_MARK unless mark is 0. The

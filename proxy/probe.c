@@ -343,7 +343,7 @@ probe_start(const struct probe_shared *shared, const char *domain,
     p->side.asks_anew = true;
     ev_init(&p->end, on_end);
     p->end.data = p;
-    forbidden = intercept_refuses(destination, port, shared->config);
+    forbidden = intercept_refuses(destination, port, false, shared->config);
     if (forbidden) {
         p->result.end = PROBE_FORBIDDEN;
         p->result.forbidden = forbidden;

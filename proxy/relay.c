@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <ev.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -254,7 +252,6 @@ static struct relay *
 new_relay(struct relay_shared *shared, int client_fd, int mx_fd,
           const struct record_session_info *info, const char *event)
 {
-    static const int one = 1;
     struct relay *r = calloc(1, sizeof *r);
 
     if (!r) {
@@ -263,7 +260,6 @@ new_relay(struct relay_shared *shared, int client_fd, int mx_fd,
         admission_leave(shared->admission, info);
         return NULL;
     }
-    (void)setsockopt(client_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     r->shared = shared;
     r->info = *info;
     r->event = event;

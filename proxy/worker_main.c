@@ -5,6 +5,7 @@
 #include "proxy/child_channel.h"
 #include "proxy/connection.h"
 #include "proxy/ehlo_memory.h"
+#include "proxy/foreign_memo.h"
 #include "proxy/intercept.h"
 #include "proxy/mx_leg.h"
 #include "proxy/mx_roots.h"
@@ -22,6 +23,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +53,7 @@ struct worker {
     struct proxy_intakes intakes; /* who have yet to say who they are */
     struct listener listeners[CONFIG_LISTEN_MAX];
     size_t listener_count;
+    struct foreign_memo foreign;
     uint64_t session_base, session_count;
     bool stopping, gently;
     ev_io control;
@@ -85,12 +89,26 @@ is_relayed(const struct worker *w, const struct record_session_info *info)
            (info->client_rule && info->client_rule->relay);
 }
 
+/* As intercept_refuses(). */
+static const char *
+refuses(struct worker *w, const struct record_session_info *info)
+{
+    int64_t now_ms = clock_mono_ms(&w->shared.world.clock);
+    bool known = foreign_memo_has(&w->foreign, &info->destination, now_ms);
+    const char *reason =
+        intercept_refuses(&info->destination, info->destination_port, known, w->config);
+
+    if (!reason && !known)
+        foreign_memo_keep(&w->foreign, &info->destination, now_ms);
+    return reason;
+}
+
 /* The connection's client and destination are known. */
 static void
 admit(struct worker *w, int fd, struct record_session_info *info, const char *reason)
 {
     if (!reason)
-        reason = intercept_refuses(&info->destination, info->destination_port, w->config);
+        reason = refuses(w, info);
     info->client_rule = client_rules_find(&w->config->clients, &info->client, &info->destination);
     if (!reason)
         reason = admission_enter(w->shared.admission, info);
@@ -419,10 +437,15 @@ open_all(struct worker *w)
 static void
 start_all(struct worker *w, const struct child_args *args)
 {
+    static const int one = 1;
+
     w->listener_count = args->listen_count;
     for (size_t i = 0; i < args->listen_count; i++) {
         struct listener *l = &w->listeners[i];
 
+        /* One write per group of replies, and none waits for an acknowledgement (DESIGN 5): those
+         * who are accepted here have it from their listener. */
+        (void)setsockopt(args->listen_fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         l->worker = w;
         l->kind = w->config->listen[i].kind;
         ev_io_init(&l->readable, on_acceptable, args->listen_fds[i], EV_READ);

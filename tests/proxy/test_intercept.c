@@ -363,7 +363,7 @@ test_refuses(void **state)
         NEEDS_NETWORK(state);
     if (*c->addr)
         addr = addr_of(c->addr);
-    got = intercept_refuses(&addr, c->port, &config);
+    got = intercept_refuses(&addr, c->port, false, &config);
     if (c->want) {
         assert_non_null(got);
         assert_string_equal(got, c->want);
