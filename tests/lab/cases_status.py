@@ -3,6 +3,8 @@ TC-OPS-04, TC-OPS-07, FAULTS H6 ... H8)."""
 
 import contextlib
 import json
+import os
+import random
 import re
 import signal
 import socket
@@ -176,7 +178,15 @@ def a_dead_status_process_costs_no_mail_and_comes_back(t, site):
 
 @case(only=ONCE)
 def the_control_socket_holds_out(t):
-    """FAULTS H6, TC-OPS-02: its mode, lines without an end, lines of 1 MB, a thousand clients."""
+    """FAULTS H6, TC-OPS-02: its mode, lines without an end, lines of 1 MB, noise, ten thousand
+    clients; and what it costs the policy process that serves them."""
+    pid, = t.gateway.children("stsgate-policy")
+
+    def files():
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    before = files()
+    dice = random.Random(7)
     equal(stat.S_IMODE(t.gateway.control_socket.stat().st_mode), 0o600, "mode of the socket")
 
     def dial():
@@ -185,16 +195,25 @@ def the_control_socket_holds_out(t):
         s.connect(str(t.gateway.control_socket))
         return s
 
+    for size in (1, 7, 64, 319, 4096, 65536):
+        with dial() as s, contextlib.suppress(ConnectionError):
+            s.sendall(dice.randbytes(size) + b"\n")
+            s.sendall(b"status\n")  # and an honest command behind it
+            s.shutdown(socket.SHUT_WR)
+            while s.recv(65536):
+                pass
     with dial() as s:
         s.sendall(b"stat")  # and no more
         with dial() as other:
             with contextlib.suppress(OSError):
                 other.sendall(b"x" * 1000000)
-        for _ in range(1000):
+        for _ in range(10000):
             with contextlib.suppress(BlockingIOError):  # the queue is full: not even accepted
                 dial().close()
         wait_for(lambda: t.gateway.command("status").returncode == 0, "an answer", 20)
         equal(s.recv(1), b"", "the end of a client that says no more")
+    wait_for(lambda: files() <= before, "its descriptors to be closed", 20)
+    equal(t.gateway.children("stsgate-policy"), [pid], "the policy process")
 
 
 @case(only=ONCE)
