@@ -23,6 +23,7 @@ import cases_delivery
 import cases_extensions
 import cases_gateway
 import cases_faults
+import cases_followed
 import cases_identity
 import cases_interop
 import cases_loss
@@ -51,7 +52,8 @@ MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smt
            cases_proof, cases_session, cases_zones, cases_tls, cases_extensions, cases_gateway,
            cases_client, cases_records, cases_report, cases_dane, cases_dane_dns,
            cases_interop, cases_loss, cases_rare,
-           cases_appliance, cases_check, cases_status, cases_blackbox, cases_summary)
+           cases_appliance, cases_check, cases_status, cases_blackbox, cases_summary,
+           cases_followed)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS, LONG_CASE_SECONDS = 120, 3600

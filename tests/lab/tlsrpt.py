@@ -1,7 +1,8 @@
 """Reports of TLSRPT from the outside: a place to POST them to, and a check against RFC 8460 written
 from its text alone (sections 4.4, 5.1 and 5.3).
 
-Rows of the list: RPT-050, RPT-092."""
+Names, types and numbers as they have to be, no name twice (RPT-050); subject, headers and file name as
+the JSON says (RPT-092)."""
 
 import contextlib
 import email

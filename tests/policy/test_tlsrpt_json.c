@@ -1,8 +1,8 @@
 /* tests/policy/test_tlsrpt_json.c: reports as RFC 8460 4.4 has them: SEEDS S3's report out of 702
- * sessions, every kind of element, and hostile text (RPT-050 ... RPT-059, 078, 079, 091, TC-RPT-06
- * ... 11, 22, 23).
- * Rows of the list: RPT-051, RPT-052, RPT-055, RPT-056, RPT-057, RPT-058, TC-RPT-08, TC-RPT-09,
- * TC-RPT-10, TC-RPT-22, TC-RPT-23. */
+ * sessions, every kind of element, and hostile text (RPT-050, RPT-055 ... RPT-059, 078, 079, 091,
+ * TC-RPT-06, 07, 10). Each report is compared whole: names and types at the top (RPT-051), the day
+ * (RPT-052), contact-info (TC-RPT-23), policy-domain (RPT-055), the policy's lines as they are
+ * (RPT-056, TC-RPT-08), arrays of patterns (RPT-057, TC-RPT-10), both totals (RPT-058). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* tests/policy/test_tlsrpt_mail.c: a report's mail, octet for octet (RPT-060 ... RPT-064, RTLS-008,
- * TC-RPT-15). A MIME library reads it in tests/lab/cases_report.py.
- * Rows of the list: RPT-061, RPT-062, RPT-063. */
+ * TC-RPT-15): Subject (RPT-061), parts (RPT-062), file name (RPT-063). A MIME library reads it in
+ * tests/lab/cases_report.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

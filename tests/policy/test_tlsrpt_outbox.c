@@ -1,7 +1,5 @@
 /* tests/policy/test_tlsrpt_outbox.c: when reports leave, what is kept over a crash, and
- * destinations that rest (RPT-009, RPT-054, RPT-076 ... RPT-079, TC-RPT-14, TC-RPT-20), with real
- * SQLite.
- * Rows of the list: RPT-077. */
+ * destinations that rest (RPT-009, RPT-054, RPT-076, TC-RPT-14, TC-RPT-20), with real SQLite. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

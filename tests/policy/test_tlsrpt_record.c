@@ -1,5 +1,4 @@
-/* tests/policy/test_tlsrpt_record.c: TXT records of RFC 8460 3, one test per row.
- * Rows of the list: RPT-002. */
+/* tests/policy/test_tlsrpt_record.c: TXT records of RFC 8460 3, one test per row. */
 #include "policy/tlsrpt_record.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* tests/proxy/test_log_command.c: `stsgate log`: golden lines, and files that are cut, torn,
- * damaged or made by an attacker (FAULTS H2, H3, H5). */
+ * damaged or made by an attacker, unknown keys and events (TC-OPS-05, FAULTS H2, H3, H5). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

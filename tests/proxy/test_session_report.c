@@ -1,6 +1,6 @@
 /* tests/proxy/test_session_report.c: what TLSRPT counts of a verdict (RPT-020 ... RPT-033, RPT-040,
- * TC-RPT-05, 06, 07, 11): each row is judged by judge() first.
- * Rows of the list: RPT-010, RPT-024, TC-RPT-06, TC-RPT-07, TC-RPT-11. */
+ * TC-RPT-05, TC-RPT-06, TC-RPT-07, TC-RPT-11): each row is judged by judge() first. The domain is
+ * the requirement's (RPT-010); a failure may have a second detail (RPT-024). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
