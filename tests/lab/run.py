@@ -33,6 +33,7 @@ import cases_proof
 import cases_rare
 import cases_records
 import cases_report
+import cases_resolver
 import cases_session
 import cases_smtp
 import cases_status
@@ -53,7 +54,7 @@ MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smt
            cases_client, cases_records, cases_report, cases_dane, cases_dane_dns,
            cases_interop, cases_loss, cases_rare,
            cases_appliance, cases_check, cases_status, cases_blackbox, cases_summary,
-           cases_followed)
+           cases_followed, cases_resolver)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS, LONG_CASE_SECONDS = 120, 3600
