@@ -142,13 +142,31 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
         session_step(s, announce(s, reply) ? SEV_REPLY_OK : SEV_MX_LOST);
 }
 
+/* One line, whatever the MX has added: behind a client's EHLO more would be keywords. False: no
+ * memory. */
+static bool
+say_helo(struct session *s, const struct smtp_reply *reply)
+{
+    struct buffer line;
+    enum result res;
+
+    buffer_init(&line, SMTP_REPLY_MAX_BYTES);
+    res = ehlo_as_helo(reply, &line);
+    if (res == RES_OK)
+        session_say(s, buffer_span(&line));
+    buffer_clear(&line);
+    return res == RES_OK;
+}
+
 /* The MX speaks no ESMTP: no keywords, and no TLS (PRX-047). */
 static void
 on_helo(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
-    if (event != SEV_REPLY_MORE) /* no reply to HELO */
-        session_say(s, reply->text);
     if (event == SEV_REPLY_OK) {
+        if (!say_helo(s, reply)) {
+            session_step(s, SEV_MX_LOST);
+            return;
+        }
         if (s->obs->stage == TLS_STAGE_CLEAR)
             s->obs->starttls_offered = false; /* whatever an earlier EHLO was told */
         s->mx_keywords = 0;
@@ -157,6 +175,8 @@ on_helo(struct session *s, const struct smtp_reply *reply, enum session_event ev
         s->greeted = true;
         s->mx_mail_open = false;
         session_end_transaction(s);
+    } else if (event != SEV_REPLY_MORE) { /* no reply to HELO */
+        session_say(s, reply->text);
     }
     session_step(s, event);
 }
