@@ -24,6 +24,7 @@ import cases_extensions
 import cases_gateway
 import cases_faults
 import cases_followed
+import cases_huge
 import cases_identity
 import cases_interop
 import cases_loss
@@ -52,7 +53,7 @@ from case import Trial
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
            cases_proof, cases_session, cases_zones, cases_tls, cases_extensions, cases_gateway,
            cases_client, cases_records, cases_report, cases_dane, cases_dane_dns,
-           cases_interop, cases_loss, cases_rare,
+           cases_huge, cases_interop, cases_loss, cases_rare,
            cases_appliance, cases_check, cases_status, cases_blackbox, cases_summary,
            cases_followed, cases_resolver)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
