@@ -358,14 +358,17 @@ wants_recheck(const struct session *s)
            s->rcpt_recheck == RECHECK_NONE;
 }
 
-/* The verdict allows this MX: what it lists is worth telling, and how much so (PRX-029). */
+/* The verdict allows this MX, or only misses a keyword of it (RTLS-001): what it lists is worth
+ * telling, and how much so (PRX-029). */
 static void
 tell_list(struct session *s)
 {
+    bool proven = s->verdict.proven || s->verdict.reply == REPLY_REQUIRETLS_MISSING;
+
     if (buffer_len(&s->mx_list) == 0)
         return;
-    s->ops->learn_list(s->io, buffer_span(&s->mx_list), s->verdict.proven);
-    if (s->verdict.proven)
+    s->ops->learn_list(s->io, buffer_span(&s->mx_list), proven);
+    if (proven)
         buffer_clear(&s->mx_list);
 }
 
@@ -502,6 +505,8 @@ session_judge(struct session *s)
         }
         settle(s);
         remember_requirement(s);
+        if (s->verdict.reply == REPLY_REQUIRETLS_MISSING)
+            tell_list(s);
         session_refuse_recipient(s, s->verdict.reply);
         return is_closing(s, s->verdict.reply) ? SEV_GIVE_UP : SEV_REFUSE;
     case VERDICT_START_TLS:
