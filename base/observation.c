@@ -75,6 +75,12 @@ tls_version_reply_name(uint16_t version)
     }
 }
 
+bool
+observation_is_weak(const struct observation *obs)
+{
+    return obs->stage == TLS_STAGE_DONE && obs->version < TLS_VERSION_1_2;
+}
+
 const char *
 tls_stage_name(enum tls_stage stage)
 {

@@ -113,4 +113,7 @@ const char *chain_state_name(enum chain_state chain);
 /** "unchecked", "unusable", "no-match", "ta-broken", "ta-expired", "ta-misnamed", "matched". */
 const char *dane_match_name(enum dane_match match);
 
+/** Is the connection under TLS below 1.2, which only an opportunistic recipient gets (TLS-021)? */
+bool observation_is_weak(const struct observation *obs);
+
 #endif

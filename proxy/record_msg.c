@@ -17,7 +17,7 @@
 #define DANE_PAIRS 16u
 #define DANE_HOST_PAIRS 6u
 #define OVERRIDE_PAIRS 5u
-#define TLS_PAIRS 17u
+#define TLS_PAIRS 18u
 #define CERTIFICATE_PAIRS 7u
 #define REPORT_PAIRS 8u
 #define REPORT_DETAIL_PAIRS 3u
@@ -324,6 +324,7 @@ put_tls(struct pack_writer *w, const struct observation *obs)
     put_uint(w, "trust", obs->trust);
     put_text(w, "floor", tls_version_name(obs->floor));
     put_text(w, "version", tls_version_name(obs->version));
+    put_bool(w, "weak", observation_is_weak(obs));
     put_text(w, "cipher", obs->cipher);
     put_text(w, "group", obs->group);
     put_bool(w, "ticket_offered", obs->ticket_offered);

@@ -96,7 +96,9 @@ printed_clear(struct printed *p)
     "offered\":false,"                                                                             \
     "\"bound\":false,\"failure\":\"none\",\"failure_reason\":\"\",\"fallback\":false,"             \
     "\"alert\":\"\",\"sni\":\"mx1.example.com\",\"trust\":0,"                                      \
-    "\"floor\":\"TLSv1.2\",\"version\":\"TLSv1.3\",\"cipher\":\"TLS_AES_128_GCM_SHA256\","         \
+    "\"floor\":\"TLSv1.2\",\"version\":\"TLSv1.3\",\"weak\":false,"                                \
+    "\"cipher\":\"TLS_AES_128_GCM_"                                                                \
+    "SHA256\","                                                                                    \
     "\"group\":\"X25519\",\"ticket_offered\":false,\"resumed\":false,\"chain\":\"expired\","       \
     "\"chain_error\":\"X509_V_ERR_CERT_HAS_EXPIRED\","                                             \
     "\"chain_reason\":\"certificate has expired\",\"san\":[\"mx1.example.com\"],\"san_count\":1,"  \
