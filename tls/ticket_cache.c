@@ -15,6 +15,7 @@ struct peer {
 
 struct ticket_cache {
     struct peer *peers;
+    size_t count; /* tickets of them all */
 };
 
 struct ticket_cache *
@@ -43,6 +44,7 @@ static void
 drop(struct ticket_cache *cache, struct peer *peer)
 {
     HASH_DEL(cache->peers, peer);
+    cache->count -= peer->count;
     peer_free(peer);
 }
 
@@ -72,6 +74,7 @@ enter(struct ticket_cache *cache, struct peer *peer)
     HASH_ADD(hh, cache->peers, key, sizeof peer->key, peer);
     if (HASH_ENTERED(peer))
         return true;
+    cache->count -= peer->count;
     peer_free(peer);
     return false;
 }
@@ -96,8 +99,9 @@ find_or_add(struct ticket_cache *cache, const struct ticket_key *key)
 }
 
 static void
-remove_at(struct peer *peer, size_t i)
+remove_at(struct ticket_cache *cache, struct peer *peer, size_t i)
 {
+    cache->count--;
     peer->count--;
     memmove(&peer->tickets[i], &peer->tickets[i + 1], (peer->count - i) * sizeof *peer->tickets);
     peer->tickets[peer->count] = (struct ticket){ 0 };
@@ -126,9 +130,12 @@ ticket_cache_put(struct ticket_cache *cache, const struct ticket_key *key, struc
     }
     if (peer->count == TICKETS_PER_PEER) {
         ticket_clear(&peer->tickets[0]);
-        remove_at(peer, 0);
+        remove_at(cache, peer, 0);
     }
+    while (cache->count >= TICKET_CACHE_TICKETS) /* the first is another: no peer has so many */
+        drop(cache, cache->peers);
     peer->tickets[peer->count++] = ticket;
+    cache->count++;
 }
 
 /* The server's own limit counts, too; the library knows it and offers nothing that is over. */
@@ -159,7 +166,7 @@ ticket_cache_take(struct ticket_cache *cache, const struct ticket_key *key, int6
     }
     *out = *newest;
     if (SSL_SESSION_should_be_single_use(newest->session)) {
-        remove_at(peer, peer->count - 1);
+        remove_at(cache, peer, peer->count - 1);
     } else {
         SSL_SESSION_up_ref(out->session);
         out->certs = peer_chain_ref(out->certs);

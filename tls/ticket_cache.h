@@ -10,7 +10,8 @@
 #include "tls/bssl_compat.h"
 
 #define TICKET_CACHE_PEERS 1024u             /* then the one used least lately goes */
-#define TICKETS_PER_PEER 4u                  /* connections side by side; the oldest goes */
+#define TICKETS_PER_PEER 16u                 /* connections side by side; the oldest goes */
+#define TICKET_CACHE_TICKETS 4096u           /* of all peers; then again a peer goes */
 #define TICKET_BYTES_MAX 4096u               /* of a ticket; a larger one is not kept */
 #define TICKET_CHAIN_BYTES_MAX (16u * 1024u) /* of DER; with a longer chain nothing is kept */
 /* From the full handshake on, however often it is resumed: the longer, the older the chain that is

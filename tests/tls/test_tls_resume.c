@@ -381,6 +381,29 @@ test_bounds(void **state)
     ticket_cache_free(cache);
 }
 
+/* As many as busy peers bring: those of the one that was met longest ago make room. */
+static void
+test_bound_of_all(void **state)
+{
+    struct ticket_cache *cache = ticket_cache_new();
+    const unsigned peers = TICKET_CACHE_TICKETS / TICKETS_PER_PEER;
+
+    (void)state;
+    for (unsigned i = 0; i < peers; i++)
+        for (unsigned k = 0; k < TICKETS_PER_PEER; k++)
+            put(cache, i, make_ticket(TLS_VERSION_1_3, 8, 8));
+    put(cache, 0, make_ticket(TLS_VERSION_1_3, 8, 8)); /* in place of its own oldest */
+    assert_true(is_there(cache, 1));
+    put(cache, peers, make_ticket(TLS_VERSION_1_3, 8, 8)); /* which that one has made room for */
+    assert_true(is_there(cache, 1));
+    put(cache, peers, make_ticket(TLS_VERSION_1_3, 8, 8));
+    put(cache, peers, make_ticket(TLS_VERSION_1_3, 8, 8));
+    assert_false(is_there(cache, 1));
+    assert_true(is_there(cache, 2));
+    assert_true(is_there(cache, 0));
+    ticket_cache_free(cache);
+}
+
 int
 main(void)
 {
@@ -392,6 +415,7 @@ main(void)
         cmocka_unit_test(test_kept_before_they_came),
         cmocka_unit_test(test_failure_drops_tickets),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_bound_of_all),
     };
     struct CMUnitTest tests[ROWS(cases) + ROWS(others)] = { 0 };
     int failed;
