@@ -18,10 +18,16 @@
 #define READ_AHEAD_BYTES                                                                           \
     (64u * 1024u) /* several records per recv(): the sink must not be the limit */
 
+/* Of sessions side by side each needs its own: one of TLS 1.3 serves once, and OpenSSL sees to
+ * that. */
+#define TICKETS_MAX 256u
+
 struct stream_tls {
     SSL_CTX *ctx;
-    const char *host;     /* client only; borrowed */
-    SSL_SESSION *session; /* client with resume: the latest ticket; owned */
+    const char *host; /* client only; borrowed */
+    SSL_SESSION
+        *tickets[TICKETS_MAX]; /* client with resume: not used yet, the latest last; owned */
+    size_t ticket_count;
     bool resume;
 };
 
@@ -32,8 +38,9 @@ on_new_session(SSL *ssl, SSL_SESSION *session)
 {
     struct stream_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 
-    SSL_SESSION_free(tls->session);
-    tls->session = session; /* takes it */
+    if (tls->ticket_count == TICKETS_MAX)
+        return 0;
+    tls->tickets[tls->ticket_count++] = session; /* takes it */
     return 1;
 }
 
@@ -95,7 +102,8 @@ stream_tls_free(struct stream_tls *tls)
 {
     if (!tls)
         return;
-    SSL_SESSION_free(tls->session);
+    while (tls->ticket_count)
+        SSL_SESSION_free(tls->tickets[--tls->ticket_count]);
     SSL_CTX_free(tls->ctx);
     free(tls);
 }
@@ -125,6 +133,19 @@ stream_close(struct stream *s)
     *s = (struct stream){ .fd = -1 };
 }
 
+static void
+use_ticket(SSL *ssl, struct stream_tls *tls)
+{
+    SSL_SESSION *ticket = tls->ticket_count ? tls->tickets[tls->ticket_count - 1] : NULL;
+
+    if (!ticket || SSL_set_session(ssl, ticket) != 1)
+        return;
+    if (SSL_SESSION_get_protocol_version(ticket) == TLS1_3_VERSION) {
+        tls->ticket_count--;
+        SSL_SESSION_free(ticket); /* ssl has a reference of its own */
+    }
+}
+
 enum result
 stream_start_tls(struct stream *s, struct stream_tls *tls)
 {
@@ -138,8 +159,7 @@ stream_start_tls(struct stream *s, struct stream_tls *tls)
         SSL_set_connect_state(ssl);
         if (SSL_set_tlsext_host_name(ssl, tls->host) != 1 || SSL_set1_host(ssl, tls->host) != 1)
             goto failed;
-        if (tls->session)
-            (void)SSL_set_session(ssl, tls->session); /* else a full handshake */
+        use_ticket(ssl, tls); /* none: a full handshake */
     }
     s->ssl = ssl;
     return RES_OK;
