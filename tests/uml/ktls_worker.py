@@ -11,6 +11,7 @@ import pathlib
 import ssl
 import subprocess
 import sys
+import threading
 import traceback
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "lab"))
@@ -123,19 +124,21 @@ class Stage:
         assert peer.greet().code == 250, "EHLO"
         return peer
 
-    def send(self, peer, content=MAIL):
-        """One mail; the reply to it."""
+    def send(self, peer, half_way=None):
+        """One mail; the reply to it. half_way: an Event that is waited for in the middle."""
         for line in (f"MAIL FROM:<a@{self.site.domain}>", f"RCPT TO:<b@{self.site.domain}>"):
             reply = peer.cmd(line)
             assert reply.code == 250, f"{line}: {reply}"
         assert peer.cmd("DATA").code == 354, "DATA"
-        peer.send(content + b".\r\n")
+        peer.send(MAIL[:HALF])
+        assert half_way is None or half_way.wait(PATIENCE_S), "what was to happen half way"
+        peer.send(MAIL[HALF:] + b".\r\n")
         return peer.reply()
 
-    def deliver(self, server, peer):
+    def deliver(self, server, peer, half_way=None):
         """One mail, the same octets at the MX."""
         before = len(server.mailbox)
-        reply = self.send(peer)
+        reply = self.send(peer, half_way)
         assert reply.code == 250, f"end of data: {reply}"
         assert len(server.mailbox) == before + 1, "one mail more"
         assert server.mailbox[-1].content + b"\r\n" == MAIL, "the same octets"
@@ -209,14 +212,16 @@ def tls_1_2_aes_256(stage):
               tune=lambda context: context.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384"))
 
 
-def updating(kind):
-    """A step DATA that sends a KeyUpdate when half of the content is there."""
+def updating(kind, done):
+    """A step DATA that sends a KeyUpdate in the middle of the content, and then says so. The other half
+    is more than the gateway reads at a time, so it hears of the KeyUpdate before the last of it."""
     def step(connection, _line):
         connection.send(b"354 Go on\r\n")
-        while len(connection._buffer) < HALF:
+        while len(connection._buffer) < HALF // 2:
             if not connection.receive():
                 raise Close
         LIBRARY.update_key(connection.sock, kind)
+        done.set()
         connection._take(connection.read_content())
         return b""
     return step
@@ -224,18 +229,20 @@ def updating(kind):
 
 def the_peer_changes_its_own_key(stage):
     """Its replies are under another key; ours is not concerned."""
-    with stage.mx(steps={"DATA": updating(Library.UPDATE_NOT_REQUESTED)}) as server:
+    done = threading.Event()
+    with stage.mx(steps={"DATA": updating(Library.UPDATE_NOT_REQUESTED, done)}) as server:
         peer = stage.ready()
-        stage.deliver(server, peer)
+        stage.deliver(server, peer, done)
         expect(engines(stage.records(peer)), {("ktls", "")}, "engines")
 
 
 def the_peer_asks_for_a_new_key(stage):
     """FAULTS D5: this kernel cannot give one. The mail is not half delivered, the client hears to try
     again, and from then on the worker keeps to the library."""
-    with stage.mx(steps={"DATA": [updating(Library.UPDATE_REQUESTED), b"354 Go on\r\n"]}) as server:
+    done = threading.Event()
+    with stage.mx(steps={"DATA": updating(Library.UPDATE_REQUESTED, done)}) as server:
         peer = stage.ready()
-        reply = stage.send(peer)
+        reply = stage.send(peer, done)
         expect(reply.code, 451, f"end of data, {reply}")
         expect(server.mailbox, [], "mails")
         expect(engines(stage.records(peer)), {("ktls", "rekey-unsupported")}, "engines")
