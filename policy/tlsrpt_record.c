@@ -237,6 +237,8 @@ take_uri(struct span uri, struct tlsrpt_record *out)
 {
     if (uri.len > TLSRPT_URI_MAX_BYTES || !is_visible(uri))
         return RES_OK;
+    if (span_find(uri, '!') < uri.len) /* must be encoded; DMARC's "!10m" is of another standard */
+        return RES_OK;
     if (span_starts_nocase(uri, span_of("mailto:")))
         return take_mailto(span_from(uri, strlen("mailto:")), &out->mail);
     if (span_starts_nocase(uri, span_of("https://")))
