@@ -162,7 +162,10 @@ add_tlsa(struct session_report *out, const struct session_report_facts *f)
     set_outcome(r, &f->verdict->tlsa, f->obs);
     if (at < req->dane.host_count)
         return set_host(r, &req->dane.hosts[at]);
-    return *r->mx_host ? name_list_add(&r->mx, span_of(r->mx_host)) : RES_OK;
+    if (!*r->mx_host)
+        return RES_OK;
+    SET(r->policy_domain, r->mx_host); /* where its records were looked for (RPT-055) */
+    return name_list_add(&r->mx, span_of(r->mx_host));
 }
 
 /* Any TLS will do (RPT-021); what kept the session in clear is a failure, also where the mail went

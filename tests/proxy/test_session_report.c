@@ -349,9 +349,9 @@ static struct report_case cases[] = {
     { "tlsa unusable", tlsa_unusable, NULL,
       "tlsa mx.example.com failed tlsa-invalid/all-TLSA-records-unusable mx" },
     { "tlsa, no STARTTLS", tlsa, clear, "tlsa mx.example.com failed starttls-not-supported/ mx" },
-    { "dnssec", bogus, NULL, "tlsa example.com failed dnssec-invalid/tlsa bogus mx" },
+    { "dnssec", bogus, NULL, "tlsa mx.example.com failed dnssec-invalid/tlsa bogus mx" },
     { "a DNS failure says nothing of the MX", dns_failed, NULL, "" },
-    { "dane demanded", dane_demanded, NULL, "tlsa example.com failed dane-required/ mx" },
+    { "dane demanded", dane_demanded, NULL, "tlsa mx.example.com failed dane-required/ mx" },
     { "RPT-022 both", both, NULL, "sts example.com ok mx, tlsa mx.example.com ok mx" },
     { "RPT-022 both, each with its own outcome", both_no_match, NULL,
       "sts example.com ok mx, tlsa mx.example.com failed tlsa-invalid/X509_V_ERR_DANE_NO_MATCH "
