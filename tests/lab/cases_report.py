@@ -9,17 +9,20 @@ TC-RPT-07), contact-info (TC-RPT-23); copies in a folder (RPT-093). The sink's c
 another host (RPT-073). In tlsrpt.parse_mail(): RPT-061, RPT-062, RPT-063. Reports by mail are not
 counted (RPT-029, RPT-081, TC-RPT-17). Destinations: TC-RPT-19, TC-RPT-20."""
 
+import base64
 import contextlib
 import gzip
 import json
 import os
 import signal
+import sqlite3
+import time
 
 import tlsrpt
 from case import ONCE, case, equal, marker, message
 from cases_status import metrics, total
-from lab import wait_for
-from postfix import mailbox
+from lab import run, wait_for
+from postfix import MILTER_PORT, mailbox
 from tlsrpt import SINK_PORT, Sink
 from world import GATEWAY_OUTSIDE, Site
 
@@ -29,7 +32,7 @@ HTTPS = ('_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=https://reports.{domain}:
 
 
 @contextlib.contextmanager
-def reporting(t, more=""):
+def reporting(t, more="", retry_max=5):
     """The gateway reports, with seconds in place of hours; the folder for copies."""
     copies = t.gateway.folder / "copies"
     copies.mkdir(exist_ok=True)
@@ -38,7 +41,7 @@ tlsrpt_contact = "{CONTACT}"
 tlsrpt_directory = "{copies}"
 tlsrpt_spread = 1
 tlsrpt_retry = 1
-tlsrpt_retry_max = 5
+tlsrpt_retry_max = {retry_max}
 {more}""")
     t.gateway.reload()
     try:
@@ -75,9 +78,20 @@ def counted(t, site, total):
     return wait_for(enough, f"{total} sessions of {site.domain} in the store", 15)[0]
 
 
+def midnight(t):
+    """The day is over: what was counted today was counted yesterday."""
+    with contextlib.closing(sqlite3.connect(t.gateway.folder / "reports.sqlite", 20)) as store:
+        with store:
+            store.execute("UPDATE domain SET day = day - 86400 WHERE state = 0")
+
+
 def report_of(t, site, sink):
     done = t.gateway.command("report", "send", site.domain, "--day", "today")
     assert done.returncode == 0, done.stdout + done.stderr
+    return posted(site, sink)
+
+
+def posted(site, sink):
     _, headers, body, _ = sink.bodies(f"/{site.domain}")[-1]
     equal(headers["Content-Type"], "application/tlsrpt+gzip", "Content-Type (RPT-071)")
     equal(body[:2], b"\x1f\x8b", "gzip (RPT-064)")
@@ -91,7 +105,8 @@ def summary(element):
     counts = element["summary"]
     return (element["policy"]["policy-type"], counts["total-successful-session-count"],
             counts["total-failure-session-count"],
-            {(d["result-type"], d.get("failure-reason-code", "")): d["failed-session-count"]
+            {(d["result-type"], d.get("failure-reason-code", "").partition(": no keys")[0]):
+             d["failed-session-count"]
              for d in element.get("failure-details", [])})
 
 
@@ -110,6 +125,19 @@ BAD = Site("rp-bad", policy="enforce", rest=HTTPS)
 BROKEN = Site("rp-broken", policy="enforce", rest=HTTPS)
 TLSA = Site("rp-tlsa", tlsa=["3 1 1"], rest=HTTPS)
 MISMATCH = Site("rp-mismatch", policy="enforce", tlsa=["3 1 1 " + "00" * 32], rest=HTTPS)
+BOGUS = Site("rp-bogus", tlsa=[], rest=HTTPS + "\n_25._tcp.{mx}. IN CNAME x.bogus.test.")
+MUST = Site("rp-must", rest=HTTPS)
+INVALID = Site("rp-invalid", policy="enforce", rest=HTTPS)
+WEBPKI = Site("rp-webpki", rest=HTTPS + '\n_mta-sts.{domain}. IN TXT "v=STSv1; id=1;"\n'
+              "mta-sts.{domain}. IN A {web4}")
+MUST_HAVE_DANE = """override "must" {
+domain = {rp-must.test}
+action = dane
+reason = "test"
+until = 2099-12-31
+}
+"""
+UNKNOWN_POLICY = (FETCH, INVALID, WEBPKI)
 DAY = [
     (GOOD, {}, [("sts", 3, 0, {})], 3),
     (WRONG, {}, [("sts", 0, 2, {("certificate-host-mismatch", ""): 2})], 2),
@@ -126,26 +154,42 @@ DAY = [
     (TLSA, {}, [("tlsa", 1, 0, {})], 1),
     (MISMATCH, {}, [("sts", 1, 0, {}),
                     ("tlsa", 0, 1, {("tlsa-invalid", "X509_V_ERR_DANE_NO_MATCH"): 1})], 1),
+    (BOGUS, {}, [("tlsa", 0, 1, {("dnssec-invalid", "tlsa bogus"): 1})], 1),
+    (MUST, {}, [("tlsa", 0, 1, {("dane-required", ""): 1})], 1),
+    (INVALID, {}, [("sts", 0, 1, {("sts-policy-invalid", "line 0: mx missing"): 1})], 1),
+    (WEBPKI, {}, [("sts", 0, 1, {("sts-webpki-invalid", "X509_V_ERR_HOSTNAME_MISMATCH"): 1})], 1),
 ]
 
 
 @case(GOOD, WRONG, EXPIRED, UNKNOWN, CLEAR, UNLISTED, NOPOLICY, NOTLS, MODENONE, FETCH, TLSA,
-      MISMATCH, core=True, only=ONCE)
+      MISMATCH, BOGUS, MUST, INVALID, WEBPKI, core=True, only=ONCE)
 def a_days_traffic_becomes_reports(t, *_sites):
-    """TC-RPT-05 ... 07, 10, 11: each kind of session, in its domain's report as RFC 8460 has it."""
+    """TC-RPT-05 ... 07, 10, 11: each kind of session, with each result type of RFC 8460 4.3
+    (TC-RPT-11), in its domain's report, which leaves by itself when the day is over (RPT-076) and has
+    the form of tlsrpt.schema.json."""
     sink = Sink(t.lab, t.world.materials.web_pair)
     t.web.withdraw(FETCH)
+    t.web.publish_as(INVALID.domain, "version: STSv1\r\nmode: enforce\r\nmax_age: 86400\r\n")
+    t.web.publish_as(WEBPKI.domain, "version: STSv1\r\nmode: none\r\nmax_age: 86400\r\n")
     try:
-        with reporting(t) as copies:
+        with reporting(t, MUST_HAVE_DANE) as copies:
             for site, script, _, count in DAY:
                 send(t, site, count, rcpts=3 if site is GOOD else 1, **script)
             for site, _, wanted, count in DAY:
                 counted(t, site, count * len(wanted))
-                report = report_of(t, site, sink)
+            midnight(t)
+            yesterday = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86400))
+            for site, _, wanted, _ in DAY:
+                report = posted(site, sink)
+                equal(report["date-range"]["start-datetime"][:10], yesterday, "date-range")
                 equal(sorted(map(summary, report["policies"]), key=str), sorted(wanted, key=str),
                       site.domain)
                 equal(report["contact-info"], CONTACT, "contact-info")
                 check_policy(t, site, report)
+            tlsrpt.validate(t.gateway.folder, [gzip.decompress(body) for _, _, body, _ in
+                                               sink.posts])
+            seen = {result for *_, details in map(summary, every(sink)) for result, _ in details}
+            equal(seen, tlsrpt.RESULT_TYPES, "result types in all reports (RPT-040)")
             copied = [path.name for path in copies.iterdir() if ".tmp" not in path.name]
             assert any(GOOD.domain in name for name in copied), copied
             check_from_log(t, sink)
@@ -154,11 +198,17 @@ def a_days_traffic_becomes_reports(t, *_sites):
         t.web.publish(FETCH)
 
 
+def every(sink):
+    """The elements of all reports that came."""
+    return [element for _, _, body, _ in sink.posts
+            for element in json.loads(gzip.decompress(body))["policies"]]
+
+
 def check_policy(t, site, report):
     """RPT-055 ... 057, 059."""
     for element in report["policies"]:
         policy = element["policy"]
-        if policy["policy-type"] == "sts" and site is not FETCH:
+        if policy["policy-type"] == "sts" and site not in UNKNOWN_POLICY:
             equal(policy["policy-string"], site.policy_text().split("\r\n")[:-1], "policy-string")
             equal(policy["mx-host"], site.patterns, "mx-host")
             equal(policy["policy-domain"], site.domain, "policy-domain")
@@ -166,7 +216,7 @@ def check_policy(t, site, report):
             equal(policy["mx-host"], [site.mx], "mx-host")
             equal(policy["policy-domain"], site.mx, "policy-domain (RPT-055)")
         for detail in element.get("failure-details", []):
-            if site is FETCH:
+            if site in UNKNOWN_POLICY:
                 assert "receiving-ip" not in detail, detail
             else:
                 equal(detail["receiving-ip"], site.address(t.family), "receiving-ip")
@@ -189,19 +239,71 @@ def check_from_log(t, sink):
 MAIL = Site("rp-mailbox", postfix=True)
 
 
+SIGNED = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type",
+          "tls-report-domain", "tls-report-submitter")
+
+
+@contextlib.contextmanager
+def signing(t, domain):
+    """opendkim beside the site's server, as docs/tlsrpt.md has it; p= of its key's record."""
+    folder = t.gateway.folder / "dkim"
+    folder.mkdir(mode=0o700)
+    key = folder / "key"
+    run("openssl", "genrsa", "-out", str(key), "2048")
+    run("openssl", "rsa", "-in", str(key), "-pubout", "-outform", "DER", "-out", f"{key}.der")
+    (folder / "conf").write_text(f"""Mode s
+Domain {domain}
+Selector sel
+KeyFile {key}
+Socket inet:{MILTER_PORT}@127.0.0.1
+InternalHosts 0.0.0.0/0
+Canonicalization relaxed/relaxed
+SignatureAlgorithm rsa-sha256
+SignHeaders {",".join(SIGNED)}
+RequireSafeKeys no
+""")
+    daemon = t.lab.start("mx", "opendkim", "-f", "-x", str(folder / "conf"), log=folder / "log")
+
+    def listens():
+        with t.lab.socket("mx", 4) as probe:
+            return probe.connect_ex(("127.0.0.1", MILTER_PORT)) == 0
+
+    try:
+        wait_for(listens, "opendkim")
+        public = base64.b64encode((folder / "key.der").read_bytes()).decode()
+        yield f"p={public}"
+    finally:
+        t.lab.stop(daemon, signal.SIGTERM)
+
+
+def check_signature(raw, record, domain):
+    """RPT-065, RPT-066 (no l=), RPT-067 (what it covers), RPT-068 (the key record), TC-RPT-16."""
+    for service in ("s=tlsrpt; ", ""):  # a list of services is more than python3-dkim reads
+        good, tags = tlsrpt.verify_dkim(raw, f"v=DKIM1; k=rsa; {service}{record}")
+        assert good, f"the signature does not verify: {tags}"
+    equal(tags["d"], domain, "d=")
+    assert "l" not in tags, f"l= in {tags}"
+    assert set(SIGNED) <= {name.strip().lower() for name in tags["h"].split(":")}, tags["h"]
+    other = raw.replace(b"TLS-Report-Domain: rp-", b"TLS-Report-Domain: xp-")
+    assert other != raw and not tlsrpt.verify_dkim(
+        other, f"v=DKIM1; k=rsa; {record}")[0], "a changed header verifies"
+
+
 @case(Site("rp-mail", policy="testing", cert="wrong",
            rest='_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=mailto:box@rp-mailbox.test"'),
       MAIL, only=ONCE)
 def a_report_reaches_a_real_mailbox(t, site, mail):
-    """RPT-060 ... 063, RTLS-008, TC-RPT-15."""
-    with reporting(t, f'tlsrpt_relay = "{mail.address(4)}:25"\ntlsrpt_dkim = external\n'
-                      f'tlsrpt_from = "bounces@gate.test"'):
+    """RPT-060 ... 069, RTLS-008, TC-RPT-04 (a mailbox of another domain), TC-RPT-15, TC-RPT-16."""
+    with (signing(t, "gate.test") as key,
+          reporting(t, f'tlsrpt_relay = "{mail.address(4)}:587"\ntlsrpt_dkim = external\n'
+                       f'tlsrpt_from = "bounces@gate.test"')):
         send(t, site)
         counted(t, site, 1)
         equal(t.gateway.command("report", "send", "--day", "today", site.domain).returncode, 0,
               "report send")
         raw = wait_for(lambda: [m for m in mailbox(t.lab) if b"rp-mail.test" in m], "the mailbox",
                        30)[0]
+        check_signature(raw, key, "gate.test")
         report, parsed = tlsrpt.parse_mail(raw, CONTACT)
         equal(parsed["To"].addresses[0].addr_spec, "box@rp-mailbox.test", "To")
         equal(parsed["Return-Path"], "<bounces@gate.test>", "envelope sender (RPT-069)")
@@ -222,6 +324,66 @@ def is_told(t):
             and total(samples, "stsgate_tlsrpt_sessions_total", result="counted")
             and all(total(samples, "stsgate_tlsrpt_reports_total", result=result)
                     for result in ("made", "sent", "failed", "no_record")))
+
+
+@case(Site("rp-endless", rest=HTTPS), Site("rp-flood", rest=HTTPS), Site("rp-rebind", rest=HTTPS),
+      only=ONCE)
+def hostile_destinations_get_nowhere(t, endless, flood, rebind):
+    """RPT-075: an answer without end is not read, neither its body nor its header. RPT-074: a name
+    that moves inside between two attempts is not followed there."""
+    sink = Sink(t.lab, t.world.materials.web_pair,
+                {f"/{endless.domain}": "endless", f"/{flood.domain}": "flood",
+                 f"/{rebind.domain}": 503})
+
+    def entry(site):
+        done = t.gateway.command("report", "list", "--day", "today", "--json")
+        return next(line for line in map(json.loads, done.stdout.splitlines())
+                    if line["domain"] == site.domain)
+
+    def ends(site, problem):
+        wait_for(lambda: entry(site)["problem"] == problem, f"{problem} of {site.domain}", 40)
+
+    try:
+        with reporting(t, retry_max=600):
+            for site in (endless, flood, rebind):
+                send(t, site)
+            for site in (endless, flood, rebind):
+                counted(t, site, 1)
+                t.gateway.command("report", "send", "--day", "today", site.domain)
+            wait_for(lambda: entry(endless)["sent"], "2xx with a body that does not end", 20)
+            ends(flood, "protocol")
+            assert not entry(flood)["sent"], "a header that does not end is no acceptance"
+            sink.bodies(f"/{rebind.domain}")  # the first attempt
+            rebind.rest = HTTPS.replace("{web4}", "10.9.8.7")
+            t.dns.republish()
+            t.gateway.command("report", "send", "--day", "today", rebind.domain)
+            ends(rebind, "address-not-permitted")
+    finally:
+        sink.close()
+
+
+@case(Site("rp-relay"), Site("rp-smart", rest=HTTPS), Site("rp-other", rest=HTTPS), only=ONCE)
+def a_smart_host_gets_the_report(t, relay, smart, other):
+    """RPT-010: the policy domain of mail through a smart host is that host; the recipient's domain
+    hears nothing of it."""
+    sink = Sink(t.lab, t.world.materials.web_pair)
+    more = (f'smart_host "{smart.domain}" {{\n'
+            f"destination = {{{relay.address(4)}}}\n}}\n")
+    try:
+        with reporting(t, more):
+            t.mx(relay)
+            peer = t.ready(relay)
+            equal(peer.envelope(f"user@{other.domain}")[1].code, 250, "RCPT")
+            peer.content(message(marker()))
+            peer.quit()
+            counted(t, smart, 1)
+            report = report_of(t, smart, sink)
+            equal(summary(report["policies"][0]), ("no-policy-found", 1, 0, {}), "what it says")
+            equal(report["policies"][0]["policy"]["policy-domain"], smart.domain, "policy-domain")
+            listed = t.gateway.command("report", "list", "--day", "today", "--json").stdout
+            assert other.domain not in listed, listed
+    finally:
+        sink.close()
 
 
 @case(Site("rp-two", rest='_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=https://127.0.0.1/x , '
@@ -277,7 +439,8 @@ def destinations_are_tried_as_they_deserve(t, two, refused, moved, inside, silen
 
 @case(Site("rp-crash", policy="testing", cert="wrong", rest=HTTPS), only=ONCE)
 def counts_survive_a_crash(t, site):
-    """RPT-032, RPT-054: kill -9 of the policy process. RPT-033: no MX there, nothing to count."""
+    """RPT-032, RPT-054: kill -9 of the policy process. RPT-033, TC-RPT-12: no MX there, nothing to
+    count."""
     sink = Sink(t.lab, t.world.materials.web_pair)
     try:
         with reporting(t):

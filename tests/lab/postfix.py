@@ -35,6 +35,7 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
+MILTER_PORT = 8891
 MASTER = "/usr/lib/postfix/sbin/master"
 
 
@@ -142,6 +143,9 @@ def mx(lab, sites, certificates):
             where = f"[{address}]" if family == 6 else address
             services += (f"{where}:25 inet n - n - - smtpd -o smtpd_tls_chain_files={pem}"
                          f" -o myhostname={site.mx}\n")
+    # Submission, as a site's own server has it, which signs: opendkim is started by who needs it.
+    services += (f"587 inet n - n - - smtpd -o smtpd_milters=inet:127.0.0.1:{MILTER_PORT}"
+                 " -o milter_default_action=tempfail\n")
     return Postfix(lab, "mx", "mx", {
         "inet_interfaces": "all", "inet_protocols": "all", "mynetworks": "127.0.0.0/8",
         "virtual_mailbox_domains": " ".join(sorted(site.domain for site in sites)),

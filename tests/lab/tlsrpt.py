@@ -12,12 +12,16 @@ import http.server
 import json
 import re
 import ssl
+import subprocess
 import threading
+
+from pathlib import Path
 
 from lab import wait_for
 from world import WEB
 
 SINK_PORT = 8443
+SCHEMA = Path(__file__).with_name("tlsrpt.schema.json")
 RESULT_TYPES = {"starttls-not-supported", "certificate-host-mismatch", "certificate-expired",
                 "certificate-not-trusted", "validation-failure", "tlsa-invalid", "dnssec-invalid",
                 "dane-required", "sts-policy-fetch-error", "sts-policy-invalid",
@@ -40,7 +44,8 @@ ADDRESS = re.compile(r"[^@\s]+@[a-z0-9.-]+")
 
 
 class Sink:
-    """An https server that takes what is POSTed to it: path -> bodies. answer: status of a path."""
+    """An https server that takes what is POSTed to it: path -> bodies. answers: status of a path, or
+    "endless" for a body, "flood" for a header, that does not end."""
 
     def __init__(self, lab, pair, answers=None):
         self.posts, self.answers = [], answers or {}
@@ -51,12 +56,26 @@ class Sink:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status = sink.answers.get(self.path, 201)
                 sink.posts.append((self.path, dict(self.headers), body, status))
+                if status == "flood":
+                    self.flood(b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"x" * 1000 + b"\r\n")
+                    return
+                if status == "endless":
+                    self.flood(b"HTTP/1.1 200 OK\r\n\r\n", b"more " * 2000)
+                    return
                 self.send_response(status)
                 if status == 302:
                     self.send_header("Location", "/elsewhere")
                 self.end_headers()
                 with contextlib.suppress(OSError):  # nobody reads it all (RPT-075)
                     self.wfile.write(b"thank you" * 20000)
+
+            def flood(self, head, more):
+                """An answer without end, as long as somebody listens (RPT-075)."""
+                with contextlib.suppress(OSError):
+                    self.wfile.write(head)
+                    while True:
+                        self.wfile.write(more)
+                self.close_connection = True
 
             def log_message(self, *_args):
                 pass
@@ -120,6 +139,26 @@ def parse(text):
     for element in report["policies"]:
         check_element(element)
     return report
+
+
+def validate(folder, reports):
+    """Reports, as JSON text, against the schema, by python3-jsonschema of the system's Python."""
+    argv = ["/usr/bin/python3", "-m", "jsonschema"]
+    for n, text in enumerate(reports):
+        path = folder / f"report-{n}.json"
+        path.write_bytes(text)
+        argv += ["-i", str(path)]
+    done = subprocess.run([*argv, str(SCHEMA)], capture_output=True, text=True, timeout=120,
+                          check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+def verify_dkim(raw, record):
+    """(verifies, tags of the signature)"""
+    done = subprocess.run(["/usr/bin/python3", str(SCHEMA.with_name("dkim_check.py")), record],
+                          input=raw, capture_output=True, timeout=60, check=False)
+    assert done.stdout, done.stderr.decode()
+    return done.returncode == 0, json.loads(done.stdout)
 
 
 def check_element(element):
