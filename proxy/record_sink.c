@@ -75,6 +75,9 @@ record_sink_free(struct record_sink *sink)
                  forward_sink_waiting(sink->forward));
     forward_sink_free(sink->forward);
     record_file_close(sink->file);
+    if (buffer_len(&sink->kept))
+        log_error("event=records-lost bytes=%zu reason=\"the file did not take them to the end\"",
+                  buffer_len(&sink->kept));
     buffer_clear(&sink->kept);
     free(sink);
 }
@@ -157,6 +160,12 @@ record_sink_is_ready(const struct record_sink *sink)
     /* What waits for the receiver is safe only as long as it fits. */
     return !sink->forward || forward_sink_waiting(sink->forward) <
                                  ((size_t)sink->config->forward_buffer_mib << 20) / 2;
+}
+
+bool
+record_sink_keeps(const struct record_sink *sink)
+{
+    return buffer_len(&sink->kept) > 0;
 }
 
 uint64_t

@@ -33,6 +33,9 @@ void record_sink_write(struct record_sink *sink, struct span record);
 /** May mail pass? With record_loss = defer only while all records so far were taken. */
 bool record_sink_is_ready(const struct record_sink *sink);
 
+/** Are there records that the file has not taken yet, and will be offered again? */
+bool record_sink_keeps(const struct record_sink *sink);
+
 /** Records written, and lost, since the start. */
 uint64_t record_sink_written(const struct record_sink *sink);
 uint64_t record_sink_lost(const struct record_sink *sink);

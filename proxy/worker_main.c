@@ -322,7 +322,8 @@ on_term(struct ev_loop *loop, ev_signal *sig, int revents)
     stop(sig->data, false);
 }
 
-/* Before the loop waits: no connection's function is on the stack. */
+/* Before the loop waits: no connection's function is on the stack. Who has nothing left to do but
+ * records that a full disk does not take goes on trying, as long as the supervisor lets it. */
 static void
 on_prepare(struct ev_loop *loop, ev_prepare *p, int revents)
 {
@@ -330,7 +331,8 @@ on_prepare(struct ev_loop *loop, ev_prepare *p, int revents)
 
     (void)revents;
     connection_reap(&w->shared);
-    if (w->stopping && w->shared.open == 0 && w->relays.open == 0)
+    if (w->stopping && w->shared.open == 0 && w->relays.open == 0 &&
+        !record_sink_keeps(w->shared.records))
         ev_break(loop, EVBREAK_ALL);
 }
 
