@@ -169,6 +169,18 @@ print_held(const struct config *config, FILE *out)
             config->taken_mark);
 }
 
+/* The host's own mail has been routed to the host. Where no listener took it, a mail server of the
+ * host itself would: it would be given its own mail as if it were the MX. */
+static void
+print_own_unclaimed(const struct config *config, FILE *out)
+{
+    if (!config->own_mail)
+        return;
+    fprintf(out, "        iifname \"lo\" meta mark 0x%08" PRIx32 " ", config->taken_mark);
+    print_ports(config, out);
+    fputs(" counter name refused reject with tcp reset\n", out);
+}
+
 static void
 print_tproxy(const struct config *config, FILE *out)
 {
@@ -192,6 +204,7 @@ print_tproxy(const struct config *config, FILE *out)
         fprintf(out, " meta mark set 0x%08" PRIx32 " counter name taken accept\n",
                 config->taken_mark);
     }
+    print_own_unclaimed(config, out);
     fputs("    }\n\n", out);
 }
 

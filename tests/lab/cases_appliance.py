@@ -28,6 +28,26 @@ def deliver(t, site):
     return [reply.code for reply in replies]
 
 
+def children_of(parent, program):
+    """Process ids, by the program's name."""
+    found = []
+    for entry in pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            argv0 = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")[0]
+            if os.path.basename(argv0.decode()) == program:
+                found.append(int(entry))
+    return found
+
+
+@contextlib.contextmanager
+def passable(t):
+    """What leads to the lab's files may be passed through by others than root."""
+    for folder in [*t.gateway.folder.parents, t.gateway.folder, t.certificates.folder]:
+        if folder.stat().st_mode & 0o777 == 0o700:
+            folder.chmod(0o711)
+    yield
+
+
 @contextlib.contextmanager
 def as_nobody(t):
     """The gateway's children as another user, with a folder of that user's; afterwards as before."""

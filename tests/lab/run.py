@@ -27,6 +27,7 @@ import cases_followed
 import cases_huge
 import cases_identity
 import cases_interop
+import cases_lifecycle
 import cases_loss
 import cases_policy
 import cases_postfix
@@ -55,7 +56,7 @@ MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smt
            cases_client, cases_records, cases_report, cases_dane, cases_dane_dns,
            cases_huge, cases_interop, cases_loss, cases_rare,
            cases_appliance, cases_check, cases_status, cases_blackbox, cases_summary,
-           cases_followed, cases_resolver)
+           cases_followed, cases_resolver, cases_lifecycle)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),
                   ("redirect", 6)]
 CASE_SECONDS, LONG_CASE_SECONDS = 120, 3600
