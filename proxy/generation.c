@@ -53,7 +53,7 @@ struct generation {
     bool failed;
     uint32_t mode;       /* that the operator has set, or NO_MODE */
     unsigned stop_phase; /* 0 not stopping, 1 draining, 2 SIGTERM sent, 3 SIGKILL sent */
-    bool hurried;
+    bool hurried, retired;
     ev_timer drain;
     ev_timer over; /* nobody is left: told from the loop, so that it may be freed then */
 };
@@ -340,6 +340,8 @@ link_child(struct generation *g, struct child *child)
 {
     if (child->slot == POLICY_SLOT && g->mode != NO_MODE)
         tell(child, &(struct control_message){ .type = CONTROL_MODE, .value = g->mode }, -1);
+    if (child->slot == POLICY_SLOT && g->retired)
+        tell(child, &(struct control_message){ .type = CONTROL_RETIRE }, -1);
     if (child->slot != POLICY_SLOT)
         link_worker(g, child);
     else
@@ -478,6 +480,8 @@ generation_retire(struct generation *g)
 {
     if (g->stop_phase)
         return;
+    g->retired = true;
+    g->launcher.command_fd = -1; /* nor does one have it that is started anew */
     tell(&g->children[POLICY_SLOT], &(struct control_message){ .type = CONTROL_RETIRE }, -1);
 }
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import pwd
 import signal
+import socket
 import subprocess
 import threading
 
@@ -145,6 +146,7 @@ def the_hosts_own_mail_is_enforced_too(t, good, bad):
     t.mx(bad)
     with cases_appliance.own_rules(t, "own_mail = true"), \
             t.lab.socket("gateway", t.family) as mail_server:
+        mail_server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         mail_server.bind(("::" if t.family == 6 else "0.0.0.0", 25))  # as an MTA on the gateway would
         mail_server.listen(5)
         mail_server.setblocking(False)

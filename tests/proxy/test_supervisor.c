@@ -797,6 +797,32 @@ test_reload_during_reload(void **state)
     expect_log(f, "event=reloaded generation=2\n");
 }
 
+/* It must not answer operators, or write the store, in the newer one's place. */
+static void
+test_policy_of_old_generation_crashes(void **state)
+{
+    struct fixture *f = *state;
+    struct fake *old[3], *new[3], *again;
+
+    snprintf(f->control_path, sizeof f->control_path, "%s/control", f->dir);
+    start_ready(f, old);
+    assert_string_equal(old[0]->fds, "0,1,2,3,4,5"); /* with the control socket */
+    tell(old[0], "l");
+    meet_generation(f, new, true);
+    expect(f, old[0], "reloaded 1");
+    expect(f, old[0], "retire");
+    tell(old[0], "c");
+    again = meet_named(f, "policy");
+    expect(f, again, "retire");
+    assert_string_equal(again->fds, "0,1,2,3,4");
+    expect(f, again, "link 0");
+    expect(f, again, "link 1");
+    tell(new[0], "c"); /* the newer one's has it all the same */
+    again = meet_named(f, "policy");
+    assert_string_equal(again->fds, "0,1,2,3,4,5");
+    expect(f, again, "link 0");
+}
+
 static void
 test_hangup_during_reload(void **state)
 {
@@ -1112,6 +1138,8 @@ main(void)
         WITH_GATEWAY("reload: in vain", test_reload_in_vain),
         WITH_GATEWAY("reload: asked for again while one is under way", test_reload_during_reload),
         WITH_GATEWAY("reload: a second SIGHUP while one is under way", test_hangup_during_reload),
+        WITH_GATEWAY("reload: the older policy process crashes",
+                     test_policy_of_old_generation_crashes),
         WITH_GATEWAY("reload: no place for another generation", test_reload_without_a_place),
         WITH_GATEWAY("the mode survives the policy process", test_mode_is_kept),
         WITH_GATEWAY("crash while stopping", test_crash_while_stopping),
