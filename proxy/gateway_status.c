@@ -23,6 +23,49 @@ struct gateway_status {
     struct peer peers[STATUS_PEERS_MAX];
 };
 
+/* ---- what this process knows ---- */
+
+static void
+list_overrides(const struct config *config, int64_t now_s, struct gateway_facts *out)
+{
+    for (size_t i = 0; i < config->rules.rule_count && out->override_count < STATUS_OVERRIDES_MAX;
+         i++) {
+        const struct rule *rule = &config->rules.rules[i];
+        struct status_override *override = &out->overrides[out->override_count];
+
+        if (rule->until_s - now_s >= ENDING_S)
+            continue;
+        snprintf(override->id, sizeof override->id, "%s", rule->id);
+        override->until_s = rule->until_s;
+        out->override_count++;
+    }
+}
+
+static void
+gather(const struct gateway_status *g, struct gateway_facts *out)
+{
+    const struct gateway_status_config *c = &g->config;
+
+    *out = (struct gateway_facts){
+        .generation = c->generation,
+        .started_s = c->started_s,
+        .process_s = g->process_s,
+        .by_command = *c->by_command,
+        .dane = c->dane,
+        .store = *c->config->store_file,
+        .store_safe = sts_keeper_is_safe(c->keeper),
+        .records_ready = record_sink_is_ready(c->records),
+        .warming = policy_admin_warming(c->admin),
+    };
+    (void)rollout_text(c->rollout, out->rollout);
+    out->records[COUNTED_WRITTEN] = record_sink_written(c->records);
+    out->records[COUNTED_LOST] = record_sink_lost(c->records);
+    memcpy(out->stats, policy_admin_stats(c->admin)->counts, sizeof out->stats);
+    for (unsigned i = 0; i < STS_CLASSES; i++)
+        out->cached[i] = sts_cache_count_class(c->cache, (enum sts_class)i);
+    list_overrides(c->config, clock_wall_s(&c->clock), out);
+}
+
 /* ---- the status process ---- */
 
 static void
@@ -59,6 +102,37 @@ tell(struct gateway_status *g, struct span message)
         drop_link(g);
 }
 
+static void
+tell_facts(struct gateway_status *g)
+{
+    struct gateway_facts facts;
+    struct buffer message;
+
+    gather(g, &facts);
+    buffer_init(&message, MSG_LINK_MAX_BYTES);
+    if (gateway_facts_write(&facts, &message) == RES_OK)
+        tell(g, buffer_span(&message));
+    buffer_clear(&message);
+}
+
+/* What a worker said before there was anybody to hear. Its refusals are not told twice. */
+static void
+tell_peer(struct gateway_status *g, const struct peer *peer)
+{
+    struct worker_report *report = malloc(sizeof *report);
+    struct buffer message;
+
+    if (!report)
+        return; /* the next one is a second away */
+    *report = peer->report;
+    report->refused.count = 0;
+    buffer_init(&message, MSG_LINK_MAX_BYTES);
+    if (worker_report_write(report, &message) == RES_OK)
+        tell(g, buffer_span(&message));
+    buffer_clear(&message);
+    free(report);
+}
+
 void
 gateway_status_link(struct gateway_status *g, int fd)
 {
@@ -70,6 +144,11 @@ gateway_status_link(struct gateway_status *g, int fd)
     ev_io_init(&g->readable, on_readable, msg_link_fd(g->link), EV_READ);
     g->readable.data = g;
     ev_io_start(g->config.loop, &g->readable);
+    /* At once: after a reload nobody else is left to speak for the gateway. */
+    tell_facts(g);
+    for (unsigned i = 0; i < STATUS_PEERS_MAX; i++)
+        if (g->peers[i].heard_ms)
+            tell_peer(g, &g->peers[i]);
 }
 
 /* ---- the workers ---- */
@@ -123,62 +202,11 @@ gateway_status_ask(struct gateway_status *g, unsigned worker, const struct sessi
     return sent;
 }
 
-/* ---- what this process knows ---- */
-
-static void
-list_overrides(const struct config *config, int64_t now_s, struct gateway_facts *out)
-{
-    for (size_t i = 0; i < config->rules.rule_count && out->override_count < STATUS_OVERRIDES_MAX;
-         i++) {
-        const struct rule *rule = &config->rules.rules[i];
-        struct status_override *override = &out->overrides[out->override_count];
-
-        if (rule->until_s - now_s >= ENDING_S)
-            continue;
-        snprintf(override->id, sizeof override->id, "%s", rule->id);
-        override->until_s = rule->until_s;
-        out->override_count++;
-    }
-}
-
-static void
-gather(const struct gateway_status *g, struct gateway_facts *out)
-{
-    const struct gateway_status_config *c = &g->config;
-
-    *out = (struct gateway_facts){
-        .generation = c->generation,
-        .started_s = c->started_s,
-        .process_s = g->process_s,
-        .by_command = *c->by_command,
-        .dane = c->dane,
-        .store = *c->config->store_file,
-        .store_safe = sts_keeper_is_safe(c->keeper),
-        .records_ready = record_sink_is_ready(c->records),
-        .warming = policy_admin_warming(c->admin),
-    };
-    (void)rollout_text(c->rollout, out->rollout);
-    out->records[COUNTED_WRITTEN] = record_sink_written(c->records);
-    out->records[COUNTED_LOST] = record_sink_lost(c->records);
-    memcpy(out->stats, policy_admin_stats(c->admin)->counts, sizeof out->stats);
-    for (unsigned i = 0; i < STS_CLASSES; i++)
-        out->cached[i] = sts_cache_count_class(c->cache, (enum sts_class)i);
-    list_overrides(c->config, clock_wall_s(&c->clock), out);
-}
-
 void
 gateway_status_tick(struct gateway_status *g)
 {
-    struct gateway_facts facts;
-    struct buffer message;
-
-    if (!g->link)
-        return;
-    gather(g, &facts);
-    buffer_init(&message, MSG_LINK_MAX_BYTES);
-    if (gateway_facts_write(&facts, &message) == RES_OK)
-        tell(g, buffer_span(&message));
-    buffer_clear(&message);
+    if (g->link)
+        tell_facts(g);
 }
 
 /* ---- `stsgate status` ---- */

@@ -293,10 +293,12 @@ on_control(struct ev_loop *loop, ev_io *io, int revents)
     for (;;) {
         switch (child_channel_recv(&w->channel, &message, &fd)) {
         case RES_OK:
-            if (message.type == CONTROL_POLICY_LINK)
+            if (message.type == CONTROL_POLICY_LINK) {
                 policy_client_link(w->shared.world.policy, fd);
-            else
+                worker_status_tell(&w->status);
+            } else {
                 stop(w, message.value != 0);
+            }
             break;
         case RES_AGAIN:
             return;

@@ -131,6 +131,12 @@ worker_status_start(struct worker_status *s, unsigned worker, struct connection_
 }
 
 void
+worker_status_tell(struct worker_status *s)
+{
+    send_report(s);
+}
+
+void
 worker_status_stop(struct worker_status *s)
 {
     send_report(s);

@@ -23,6 +23,9 @@ struct worker_status {
 void worker_status_start(struct worker_status *s, unsigned worker, struct connection_shared *shared,
                          struct relay_shared *relays, const bool *draining);
 
+/** Report now, too: whoever is linked anew knows nothing yet. */
+void worker_status_tell(struct worker_status *s);
+
 /** The last report is sent. The counters stay where they are. */
 void worker_status_stop(struct worker_status *s);
 
