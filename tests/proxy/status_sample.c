@@ -154,8 +154,7 @@ print_hostile(int64_t now_s)
         "<script>document.title='owned'</script>",
         "\"><img src=x onerror=alert(1)>",
         "'-alert(1)-'",
-        "\xe2\x80\xae"
-        "gnp.exe",
+        "\xe2\x80\xae.gnp.exe",
         "</main></table><h1>all is well</h1>",
         "javascript:alert(1)//",
         "&lt;b&gt;&#60;script&#62;",
