@@ -58,15 +58,14 @@ connection_record_recipient(struct connection_shared *shared, const struct recor
 {
     struct buffer bytes;
 
-    log_info("event=recipient session=%s domain=%s mx=%s outcome=%s tls=%s weak=%s client_tls=%s "
-             "result=%s reply=%s",
+    log_info("event=recipient session=%s domain=%s mx=%s outcome=%s tls=%s client_tls=%s result=%s "
+             "reply=%s weak=%s",
              record->session->id, record->req->domain, record->verdict->mx, record->outcome,
              record->obs->stage == TLS_STAGE_DONE ? tls_version_name(record->obs->version) : "none",
-             observation_is_weak(record->obs) ? "yes" : "no",
              leg_name(&record->session->client_tls),
              record->verdict->result == RESULT_SUCCESS ? "success"
                                                        : result_type_name(record->verdict->result),
-             record->reply_id);
+             record->reply_id, observation_is_weak(record->obs) ? "yes" : "no");
     warn_of_unknown_address(record);
     count_recipient(shared, record);
     buffer_init(&bytes, RECORD_MAX_BYTES);
