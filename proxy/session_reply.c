@@ -201,6 +201,23 @@ may_follow(const struct session *s, struct span more)
            span_equal(span_first(more, 3), span_first(span_of("421"), more.len));
 }
 
+/* What the MX said to STARTTLS, the first line of it: code and text (RPT-040), in printable ASCII
+ * (RPT-041). */
+static void
+keep_refusal(struct observation *obs, struct span reply)
+{
+    size_t len = 0;
+
+    for (; len < reply.len && len < sizeof obs->failure_reason - 1; len++) {
+        char c = reply.ptr[len];
+
+        if (c == '\r' || c == '\n')
+            break;
+        obs->failure_reason[len] = c >= 0x20 && c < 0x7f ? c : '?';
+    }
+    obs->failure_reason[len] = '\0';
+}
+
 static void
 on_starttls(struct session *s, const struct smtp_reply *reply, enum session_event event,
             struct span more)
@@ -221,8 +238,7 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
     } else if (event != SEV_REPLY_READY) {
         s->obs->stage = TLS_STAGE_REFUSED;
         s->obs->failure = TLS_FAILURE_NONE;
-        snprintf(s->obs->failure_reason, sizeof s->obs->failure_reason, "starttls-reply-%u",
-                 reply->code);
+        keep_refusal(s->obs, reply->text);
     }
     session_step(s, event);
 }

@@ -83,7 +83,8 @@ def enforce_refuses_an_mx_without_starttls(t, site):
 def enforce_refuses_starttls_answered_454(t, site):
     _, record = refused(t, site, STARTTLS_MISSING, "REP-011", "starttls-not-supported",
                         steps={"STARTTLS": b"454 4.7.0 TLS not available\r\n"})
-    fields(record, tls__stage="refused", tls__starttls_code=454)
+    fields(record, tls__stage="refused", tls__starttls_code=454,
+           tls__failure_reason="454 4.7.0 TLS not available", reason="454 4.7.0 TLS not available")
 
 
 @case(Site("tls502", policy="enforce"), only=ONCE)

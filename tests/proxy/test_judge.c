@@ -153,7 +153,7 @@ fill_observation(const struct facts *f, const struct requirement *req, struct ob
     case REFUSED:
         obs->stage = TLS_STAGE_REFUSED;
         obs->starttls_code = 454;
-        snprintf(obs->failure_reason, sizeof obs->failure_reason, "starttls-reply-454");
+        snprintf(obs->failure_reason, sizeof obs->failure_reason, "454 4.7.0 not now");
         break;
     case DONE:
         fill_certificate(f, obs);
@@ -275,7 +275,7 @@ static const struct judge_case {
       REPLY_STS_STARTTLS_MISSING,
       RESULT_STARTTLS_NOT_SUPPORTED,
       "TLS-005",
-      "starttls-reply-454",
+      "454 4.7.0 not now",
       mx1 },
     { "STS-084: handshake failed",
       { .step = HANDSHAKE },

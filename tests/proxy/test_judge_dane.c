@@ -75,7 +75,7 @@ static const struct judge_case {
       .result = RESULT_STARTTLS_NOT_SUPPORTED, .rule = "DANE-025", .reason = "" },
     { "TC-DANE-18 REP-030 STARTTLS refused", .facts = { .step = REFUSED }, .action = VERDICT_REFUSE,
       .reply = REPLY_DANE_STARTTLS, .result = RESULT_STARTTLS_NOT_SUPPORTED, .rule = "DANE-025",
-      .reason = "starttls-reply-454" },
+      .reason = "454 4.7.0 not now" },
     { "REP-030 handshake failed", .facts = { .step = BROKEN }, .action = VERDICT_REFUSE,
       .reply = REPLY_DANE_STARTTLS, .result = RESULT_VALIDATION_FAILURE, .rule = "DANE-022",
       .reason = REASON },
@@ -349,7 +349,7 @@ fill_observation(const struct facts *f, const struct requirement *req, struct ob
     obs->ticket_offered = f->resumed;
     obs->resumed = f->resumed && f->step == DONE;
     if (f->step == REFUSED)
-        snprintf(obs->failure_reason, sizeof obs->failure_reason, "starttls-reply-454");
+        snprintf(obs->failure_reason, sizeof obs->failure_reason, "454 4.7.0 not now");
     if (f->step >= BROKEN) {
         obs->failure = f->step == INJECTED ? TLS_FAILURE_INJECTED : TLS_FAILURE_HANDSHAKE;
         snprintf(obs->failure_reason, sizeof obs->failure_reason, REASON);

@@ -225,7 +225,7 @@ refused(struct requirement *req, struct observation *obs)
     (void)req;
     obs->stage = TLS_STAGE_REFUSED;
     obs->starttls_code = 454;
-    SET(obs->failure_reason, "starttls-reply-454");
+    SET(obs->failure_reason, "454 4.7.0 not now");
 }
 
 static void
@@ -298,7 +298,7 @@ static struct report_case cases[] = {
     { "no policy, no STARTTLS", NULL, clear,
       "no-policy-found example.com failed starttls-not-supported/" },
     { "no policy, STARTTLS refused", NULL, refused,
-      "no-policy-found example.com failed starttls-not-supported/starttls-reply-454" },
+      "no-policy-found example.com failed starttls-not-supported/454 4.7.0 not now" },
     { "TLS-033 no policy, on in clear", NULL, fallen_back,
       "no-policy-found example.com failed validation-failure/sslv3 alert handshake failure" },
     { "no policy, attacked", NULL, injected,
@@ -310,7 +310,7 @@ static struct report_case cases[] = {
     { "sts, all is well", sts, NULL, "sts example.com ok mx" },
     { "sts, no STARTTLS", sts, clear, "sts example.com failed starttls-not-supported/ mx" },
     { "sts, STARTTLS refused", sts, refused,
-      "sts example.com failed starttls-not-supported/starttls-reply-454 mx" },
+      "sts example.com failed starttls-not-supported/454 4.7.0 not now mx" },
     { "sts, expired certificate", sts, old_certificate,
       "sts example.com failed certificate-expired/X509_V_ERR_CERT_HAS_EXPIRED mx" },
     { "sts, unknown CA", sts, unknown_ca,
