@@ -26,7 +26,7 @@ struct stream_tls {
     SSL_CTX *ctx;
     const char *host; /* client only; borrowed */
     SSL_SESSION
-        *tickets[TICKETS_MAX]; /* client with resume: not used yet, the latest last; owned */
+    *tickets[TICKETS_MAX]; /* client with resume: not used yet, the latest last; owned */
     size_t ticket_count;
     bool resume;
 };
