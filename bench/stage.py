@@ -138,7 +138,8 @@ class Stage:
         of its configuration; build: a folder with other programs than those of this stage."""
         made = gateway.Gateway(self.lab, build or self.build, "tproxy", self.certificates, self.zones)
         keys = {"log_level": "info", "dns_cache_max": 86400, "requirement_cache_max": 60,
-                "workers": max(2, len(self.proxy_cpus)), "sessions_max": 100000} | settings
+                "workers": max(2, len(self.proxy_cpus)), "sessions_max": 100000,
+                "client_sessions_max": 100000} | settings
         made.configure("".join(f"{key} = {value}\n" for key, value in keys.items()))
         if not self.has_rules:
             made.set_rules()
