@@ -59,7 +59,7 @@ if [ -z "$inside" ]; then
     control_groups enter
     STSGATE_PACKAGE_TEST=systemd:$folder/systemd timeout -s KILL 400 "${spaces[@]}" --cgroup \
         bash "$0" "$deb" >"$folder/console" 2>&1 || true # systemd powers off, which ends it by a signal
-    cat "$folder/shared/out"
+    cat "$folder/shared/out" || true # it may not have come that far
     [ -e "$folder/shared/verdict" ] || { cat "$folder/console" && die "under systemd"; }
     exit
 fi
@@ -114,7 +114,9 @@ if [ "${inside%%:*}" = systemd ]; then
     cp "$deb" "$shared/one.deb"
     dpkg-deb --root-owner-group -b "$folder/space/two" "$shared/two.deb" >/dev/null
     cp "$here/tests/package_systemd.sh" "$here/tests/package_load.py" "$shared/"
+    mkdir "$shared/upper"
     mount --bind "$shared" "$root/mnt"
+    mount --bind "$folder/space/upper" "$root/mnt/upper" # to look for what is left behind
     mkdir "$root/dev/pts" "$root/dev/shm"
     mount -t devpts devpts "$root/dev/pts" -o newinstance,ptmxmode=666
     ln -s pts/ptmx "$root/dev/ptmx"
@@ -139,7 +141,7 @@ Requires=basic.target
 After=basic.target
 [Service]
 Type=oneshot
-StandardOutput=file:/mnt/out
+StandardOutput=append:/mnt/out
 StandardError=inherit
 ExecStart=/bin/bash /mnt/package_systemd.sh
 ExecStopPost=-/bin/systemctl --force --force poweroff

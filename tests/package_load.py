@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Mail through a gateway, for package.sh: package_load.py mx ADDRESS QUEUE | clients ADDRESS ENDED OUT
+"""Mail through a gateway, for package.sh: package_load.py mx ADDRESS QUEUE | clients ADDRESS ENDED OUT |
+ask ADDRESS RECIPIENT
 
 mx: takes mail in clear, and writes each mail's number to QUEUE before it is answered. clients: send mails until the
-file ENDED is there: some in a session each, some one after the other in a session, some slowly. A client that is told 421 between two
-mails, as RFC 5321 3.8 has it, comes back. What no client may see is counted: a connection that is refused (or not
-answered), a session that ends in the middle of a mail. OUT gets the numbers of the mails that were accepted."""
+file ENDED is there: some in a session each, some one after the other in a session, some slowly. A client that is told
+421 behind a mail, as RFC 5321 3.8 has it, comes back; so does one that is put off by 421 before its first. What no client
+may see: a connection that is refused or not answered; a session that ends without a word, or in the middle of a mail.
+OUT gets the numbers of the mails that were accepted.
 
+ask: prints the code of the reply to one recipient, or "refused" if there is no connection."""
+
+import contextlib
 import itertools
 import pathlib
 import socket
@@ -57,7 +62,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class Goodbye(Exception):
-    """421 between two mails, or in the greeting's place."""
+    """421 while no mail is under way."""
 
 
 class Client(threading.Thread):
@@ -65,6 +70,7 @@ class Client(threading.Thread):
 
     def __init__(self, address, ended, mails, pause):
         super().__init__(daemon=True)
+        self.sock = None
         self.address, self.ended, self.mails, self.pause = address, ended, mails, pause
         self.accepted, self.refused, self.cut, self.goodbyes, self.deferred = [], [], [], 0, 0
 
@@ -74,30 +80,35 @@ class Client(threading.Thread):
             lines = self.stream.readline()
         return lines
 
-    def command(self, text, want):
+    def command(self, text, want, idle=False):
         self.stream.write(text)
         self.stream.flush()
+        self.expect(want, text[:20], idle)
+
+    def expect(self, want, where, idle=False):
+        """idle: no mail is under way, and 421 is in order."""
         got = self.reply()
+        if idle and got.startswith(b"421"):
+            raise Goodbye
         if not got.startswith(want):
-            raise OSError(f"{text[:20]!r}: {got!r}")
+            raise OSError(f"{where!r}: {got!r}")
+
+    def close(self):
+        if self.sock:
+            with contextlib.suppress(OSError):  # what could not be written any more
+                self.stream.close()
+            self.sock.close()
+            self.sock = None
 
     def begin(self):
         self.sock = socket.create_connection((self.address, 25), PATIENCE_S)
         self.stream = self.sock.makefile("rwb")
-        got = self.reply()
-        if got.startswith(b"421"):
-            raise Goodbye
-        if not got.startswith(b"220"):
-            raise OSError(f"greeting: {got!r}")
-        self.command(b"EHLO client.package.test\r\n", b"250")
+        self.expect(b"220", "greeting", idle=True)
+        self.command(b"EHLO client.package.test\r\n", b"250", idle=True)
 
     def mail(self):
         number = str(next(self.numbers))
-        self.stream.write(b"MAIL FROM:<a@client.package.test>\r\n")
-        self.stream.flush()
-        got = self.reply()
-        if not got or got.startswith(b"421"):
-            raise Goodbye  # nothing of a mail is under way
+        self.command(b"MAIL FROM:<a@client.package.test>\r\n", b"250", idle=True)
         self.command(b"RCPT TO:<b@domain.test>\r\n", b"250")
         self.command(b"DATA\r\n", b"354")
         self.stream.write(f"Subject: {number}\r\n\r\n".encode())
@@ -109,28 +120,25 @@ class Client(threading.Thread):
         self.accepted.append(number)
 
     def session(self):
+        before, begun = len(self.accepted), False
         try:
             self.begin()
-        except Goodbye:
-            self.deferred += 1
-            return
-        except OSError as error:
-            self.refused.append(str(error))
-            time.sleep(0.1)
-            return
-        try:
+            begun = True
             for _ in range(self.mails):
                 if self.ended.exists():
                     break
                 self.mail()
-            self.command(b"QUIT\r\n", b"221")
+            self.command(b"QUIT\r\n", b"221", idle=True)
         except Goodbye:
-            self.goodbyes += 1
+            if len(self.accepted) > before:
+                self.goodbyes += 1
+            else:
+                self.deferred += 1
         except OSError as error:
-            self.cut.append(str(error))
+            (self.cut if begun else self.refused).append(str(error))
+            time.sleep(0.1)
         finally:
-            self.stream.close()
-            self.sock.close()
+            self.close()
 
     def run(self):
         while not self.ended.exists():
@@ -156,11 +164,25 @@ def load(address, ended, out):
                     for what in ("refused", "cut"))
     pathlib.Path(out).write_text("".join(f"{number}\n" for number in accepted))
     print(f"{len(accepted)} mails, {len(refused)} refused, {len(cut)} cut, "
-          f"{sum(client.goodbyes for client in clients)} told to come back, "
-          f"{sum(client.deferred for client in clients)} put off at the greeting", *refused[:3], *cut[:3],
+          f"{sum(client.deferred for client in clients)} put off, "
+          f"{sum(client.goodbyes for client in clients)} told behind a mail to come back", *refused[:3], *cut[:3],
           flush=True)
     return 1 if refused or cut or not accepted else 0
 
 
+def ask(address, recipient):
+    client = Client(address, None, 0, 0)
+    try:
+        client.begin()
+        client.command(b"MAIL FROM:<a@client.package.test>\r\n", b"250")
+        client.stream.write(f"RCPT TO:<{recipient}>\r\n".encode())
+        client.stream.flush()
+        print(client.reply()[:3].decode())
+    except ConnectionRefusedError:
+        print("refused")
+    finally:
+        client.close()
+
+
 if __name__ == "__main__":
-    sys.exit(serve(*sys.argv[2:]) if sys.argv[1] == "mx" else load(*sys.argv[2:]))
+    sys.exit({"mx": serve, "clients": load, "ask": ask}[sys.argv[1]](*sys.argv[2:]))

@@ -50,6 +50,11 @@ start_load() {
     wait_until 20 more_mail 20
 }
 more_mail() { [ "$(wc -l <"$queue")" -ge $((sent + $1)) ]; }
+ask() { ip netns exec client python3 /mnt/package_load.py ask 198.51.100.2 "$1"; }
+is_enforced() {
+    [ "$(ask b@domain.test)" = 250 ] || die "$1: mail does not flow: $(ask b@domain.test)"
+    [ "$(ask b@tls.test)" = 451 ] || die "$1: not enforced: $(ask b@tls.test)"
+}
 end_load() { # WHAT
     sent=$(wc -l <"$queue")
     wait_until 60 more_mail 20 # it still flows
@@ -69,9 +74,18 @@ mx=$!
 
 quiet dpkg -i /mnt/one.deb
 wait_until 20 systemctl --quiet is-active stsgate.service
+[ -e /mnt/upper/usr/bin/stsgate ] || die "what it leaves behind would not be seen"
 ok "installed; systemd has started it"
 sed -i 's/^rollout = .*/rollout = enforce\ninside_interfaces = {c0}\ndane = false\nresolver_stub = "127.0.0.1"/;
     s/^log_level = .*/log_level = info/' /etc/stsgate/stsgate.conf
+cat >>/etc/stsgate/stsgate.conf <<'CONF'
+override "not in clear" {
+    domain = {tls.test}
+    action = require
+    reason = "test"
+    until = 2199-12-31
+}
+CONF
 quiet stsgate config check
 quiet systemctl reload stsgate.service
 stsgate rules | nft -f -
@@ -82,9 +96,10 @@ worker() { pgrep -xn stsgate-worker; }
 [ "$(ps -o user= -p "$(main)")" = stsgate ] || die "the supervisor is not stsgate"
 # The unit's sandbox and our own are on top of each other.
 grep -q '^Seccomp:.*2' "/proc/$(worker)/status" || die "no filter of system calls"
-ok "rules are in force"
+is_enforced "installed"
+ok "rules are in force, mail flows and is enforced"
 
-# --- the proof: an upgrade under load --------------------------------------------------------------
+# --- G9: an upgrade under load ---------------------------------------------------------------------
 
 supervisor=$(main)
 start_load
@@ -94,8 +109,10 @@ version=$(dpkg-query -f '${Version}' -W stsgate)
 readlink "/proc/$(worker)/exe" | grep -q deleted && die "the new worker is the old program"
 [ "$(main)" = "$supervisor" ] || die "the supervisor was restarted"
 end_load "upgraded under load"
+grep -q ' 0 put off' /tmp/load.out || die "clients were put off by the upgrade"
 stsgate log /var/log/stsgate/records.msgpack | grep '"event":"process"' | grep -q "${version%+*}" ||
     die "no record of a worker of the new version"
+is_enforced "upgraded"
 
 # --- restarts --------------------------------------------------------------------------------------
 
@@ -123,11 +140,20 @@ grep -q ' 0 refused' /tmp/load.out || die "killed: $(cat /tmp/load.out)"
 [ -z "$(sort /tmp/accepted | comm -23 - <(sort "$queue"))" ] || die "killed: a mail that was accepted is lost"
 ok "supervisor killed under load, the sockets at systemd: $(cat /tmp/load.out)"
 
+is_enforced "started again"
+
+# --- without it: closed by the rules, open without them (TC-GW-13) ----------------------------------
+
+quiet systemctl stop stsgate.socket stsgate.service
+[ "$(ask b@domain.test)" = refused ] || die "stopped, and not closed: $(ask b@domain.test)"
+stsgate rules --remove | sh
+[ "$(ask b@tls.test)" = 250 ] || die "without rules, and not open: $(ask b@tls.test)"
+kill "$mx"
+ok "stopped: closed with the rules, open without them"
+
 # --- remove, purge ---------------------------------------------------------------------------------
 
-stsgate rules --remove | sh
-kill "$mx"
-quiet systemctl stop stsgate.socket
+quiet systemctl start stsgate.service
 quiet dpkg -r stsgate
 ! systemctl --quiet is-active stsgate.service || die "it runs after the removal"
 ! pgrep stsgate || die "processes are left"
@@ -136,5 +162,7 @@ for trace in /etc/stsgate /var/lib/stsgate /var/log/stsgate /usr/libexec/stsgate
     /etc/systemd/system/multi-user.target.wants/stsgate.service; do
     [ ! -e "$trace" ] || die "$trace is left behind"
 done
-ok "removed, then purged, under systemd"
+left=$(find /mnt/upper -iname '*stsgate*' ! -type c)
+[ -z "$left" ] || die "left behind: $left"
+ok "removed, then purged without a trace, under systemd"
 touch /mnt/verdict

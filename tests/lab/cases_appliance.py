@@ -199,9 +199,23 @@ def refused(t, site):
     return False
 
 
+def passes_without_the_gateway(t, site, listed):
+    """By configuration what is listed, and it alone; without rules everything. Afterwards there are none."""
+    before = t.gateway.conf.read_text()
+    t.gateway.conf.write_text(before.replace(
+        "inside_interfaces", f'bypass_networks = {{"{listed.address(t.family)}"}}\ninside_interfaces'))
+    load(t)
+    equal(deliver(t, listed), [250, 250], "MAIL and RCPT to one that is listed")
+    equal(refused(t, site), True, "refused, since it is not listed")
+    t.gateway.conf.write_text(before)
+    in_gateway(t, "sh", text=rules(t, "--remove").stdout)
+    equal(deliver(t, site), [250, 250], "MAIL and RCPT without rules")
+
+
 @case(Site("ruled", policy="enforce"), Site("ruled-out", policy="enforce", cert="wrong"))
 def mail_flows_by_the_rules_that_are_printed(t, site, bad):
-    """And it is enforced; without the gateway nothing passes (fail closed)."""
+    """TC-GW-13: and it is enforced; without the gateway nothing passes (fail closed), unless the rules are taken away
+    or the client is listed in bypass_networks (fail open)."""
     server = t.mx(site)
     t.mx(bad)
     with own_rules(t):
@@ -215,6 +229,9 @@ def mail_flows_by_the_rules_that_are_printed(t, site, bad):
         kill_whole(t)
         equal([refused(t, site) for _ in range(3)], [True] * 3, "refusals without the gateway")
         equal(len(server.connections), before, "connections that reached the MX")
+        passes_without_the_gateway(t, site, bad)
+        load(t)
+        equal(refused(t, site), True, "refused again")
         t.gateway.launch(len(t.gateway.read_log()))
         equal(deliver(t, site), [250, 250], "MAIL and RCPT with the gateway")
 
