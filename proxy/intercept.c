@@ -80,6 +80,8 @@ advice(int error)
         return "; another program has the port";
     case EADDRNOTAVAIL:
         return "; this host has no such address";
+    case EAFNOSUPPORT:
+        return "; the kernel has no IPv6: listen on an address of IPv4, 0.0.0.0 for all";
     case ENOPROTOOPT:
         return "; the kernel lacks CONFIG_NETFILTER_XT_TARGET_TPROXY or IPv6";
     default:

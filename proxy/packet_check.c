@@ -18,6 +18,7 @@
 #define LINES_MAX 4096u
 #define LIST_OURS "nft list table " PACKET_RULES_TABLE
 #define EXIT_NO_NAMESPACE 125
+#define EXIT_NOT_FOUND 127 /* as sh has it */
 
 /* ---- running a command ---- */
 
@@ -170,6 +171,76 @@ compare(const struct listing *ours, struct listing *live, FILE *out)
     return faults;
 }
 
+/* ---- what the kernel lacks ---- */
+
+/* A part of our rules that a kernel may be built without. */
+struct need {
+    const char *words; /* in the rules that need it; "": in all */
+    const char *name;
+    const char *chain, *rule; /* the least that uses it */
+};
+
+static const struct need needs[] = {
+    { "", "nftables with tables of family inet", "type filter hook prerouting priority 0",
+      "accept" },
+    { " tproxy ", "tproxy (module nft_tproxy; listen_redirect does without)",
+      "type filter hook prerouting priority -150", "meta l4proto tcp tproxy ip to :1" },
+    { "socket transparent", "socket (module nft_socket; listen_redirect does without)",
+      "type filter hook prerouting priority -150", "meta l4proto tcp socket transparent 1" },
+    { "redirect to", "redirect (module nft_redir)", "type nat hook prerouting priority -100",
+      "meta l4proto tcp redirect to :1" },
+    { "fib daddr", "fib (module nft_fib_inet)", "type filter hook prerouting priority -150",
+      "fib daddr type local return" },
+    { "reject with", "reject (module nft_reject_inet)", "type filter hook forward priority 0",
+      "meta l4proto tcp reject with tcp reset" },
+};
+
+/* False: the kernel cannot do it. */
+static bool
+is_there(const struct need *need)
+{
+    struct buffer answer;
+    char command[256];
+    int status = 0;
+    enum result res;
+
+    snprintf(command, sizeof command,
+             "nft 'add table inet try; add chain inet try c { %s; }; add rule inet try c %s'",
+             need->chain, need->rule);
+    buffer_init(&answer, OUTPUT_MAX);
+    res = ask(&(struct job){ .command = command, .input = -1, .apart = true, .quiet = true },
+              &answer, &status);
+    buffer_clear(&answer);
+    return res != RES_OK || status == 0 || status == EXIT_NO_NAMESPACE;
+}
+
+/* On standard error: what of the rules it is that this kernel cannot do. Nothing: it is something
+ * else. Without the tables nothing else can be known. */
+static void
+explain(struct span rules)
+{
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++) {
+        const char *words = needs[i].words;
+
+        if (!memmem(rules.ptr, rules.len, words, strlen(words)) || is_there(&needs[i]))
+            continue;
+        fprintf(stderr, "stsgate: the rules need what this kernel lacks: %s\n", needs[i].name);
+        if (!*words)
+            break;
+    }
+}
+
+static void
+explain_refusal(int rules_fd)
+{
+    struct buffer rules;
+
+    buffer_init(&rules, OUTPUT_MAX);
+    if (lseek(rules_fd, 0, SEEK_SET) == 0 && read_all(rules_fd, &rules) == RES_OK)
+        explain(buffer_span(&rules));
+    buffer_clear(&rules);
+}
+
 /* ---- rules ---- */
 
 /* Our rules as nft lists them once they are loaded. */
@@ -187,10 +258,16 @@ list_ours(const struct config *config, struct buffer *out)
     if (res == RES_OK)
         res = ask(&(struct job){ .command = "nft -f - && " LIST_OURS, .input = fd, .apart = true },
                   out, &status);
+    if (res == RES_OK && status == EXIT_NO_NAMESPACE)
+        res = RES_DENIED;
+    else if (res == RES_OK && status == EXIT_NOT_FOUND)
+        res = RES_TEMPFAIL;
+    else if (res == RES_OK && status) {
+        explain_refusal(fd);
+        res = RES_SYNTAX;
+    }
     if (fd >= 0)
         close(fd);
-    if (res == RES_OK && status)
-        res = status == EXIT_NO_NAMESPACE ? RES_DENIED : RES_TEMPFAIL;
     return res;
 }
 

@@ -12,8 +12,9 @@
  * namespace, so that its ways of writing make no difference.
  *
  * out_faults: on RES_OK how many lines there were.
- * RES_DENIED: not root, or no network namespace may be made. RES_TEMPFAIL: nft or ip is missing, or
- * nft refuses our rules; it has said why. RES_NOMEM. */
+ * RES_DENIED: not root, or no network namespace may be made. RES_TEMPFAIL: nft is missing.
+ * RES_SYNTAX: nft or the kernel refuses our rules; nft has said why, and what the kernel lacks has
+ * been said, on standard error. RES_NOMEM. */
 MUST_CHECK enum result packet_check(const struct config *config, FILE *out, unsigned *out_faults);
 
 #endif

@@ -31,9 +31,12 @@ check(const struct config *config)
     case RES_DENIED:
         fputs("stsgate: --check needs root, and leave to make a network namespace\n", stderr);
         return EXIT_BLIND;
+    case RES_SYNTAX:
+        fputs("stsgate: --check could not look: nft and this kernel do not take the rules\n",
+              stderr);
+        return EXIT_BLIND;
     case RES_AGAIN:
     case RES_NOMEM:
-    case RES_SYNTAX:
     case RES_LIMIT:
     case RES_TEMPFAIL:
         break;

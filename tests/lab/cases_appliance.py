@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import pwd
+import shutil
 import signal
 import subprocess
 
@@ -262,6 +263,35 @@ def the_check_of_the_rules_finds_what_is_wrong(t):
         in_gateway(t, "sh", text=rules(t, "--remove").stdout)
         assert "missing: table inet stsgate" in complaints(t)
         in_gateway(t, "sh", text=rules(t, "--remove").stdout)  # any number of times
+
+
+NFT_WITHOUT_TPROXY = """#!/bin/sh
+text="$*"
+[ "$text" != "-f -" ] || text=$(cat)
+case $text in
+*" tproxy "*) echo "Error: Could not process rule: No such file or directory" >&2; exit 1 ;;
+esac
+printf '%s\\n' "$text" | exec {nft} -f -
+"""
+
+
+@case(only=ONCE)
+def a_kernel_without_tproxy_is_named(t):
+    """G15: by `rules --check`. The kernel's refusal is played, by a program in the place of nft."""
+    true, played = t.lab.folder / "nft", t.lab.folder / "nft-without-tproxy"
+    shutil.copy("/usr/sbin/nft", true)
+    played.write_text(NFT_WITHOUT_TPROXY.format(nft=true))
+    played.chmod(0o755)
+    with own_rules(t):
+        done = subprocess.run(
+            ["ip", "netns", "exec", t.lab.space("gateway"), "unshare", "--mount", "sh", "-c",
+             'mount --bind "$1" /usr/sbin/nft && shift && exec "$@"', "sh", str(played),
+             str(t.gateway.program), "rules", "--check", "-c", str(t.gateway.conf)],
+            timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    equal((done.returncode, done.stdout), (3, ""), f"exit status and output ({done.stderr})")
+    equal([line for line in done.stderr.splitlines() if line.startswith("stsgate:")],
+          ["stsgate: the rules need what this kernel lacks: tproxy (module nft_tproxy; listen_redirect does without)",
+           "stsgate: --check could not look: nft and this kernel do not take the rules"], "what is said")
 
 
 @case(Site("passed-by", policy="enforce", cert="wrong"), only=ONCE)
