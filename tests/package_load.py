@@ -5,7 +5,8 @@ ask ADDRESS RECIPIENT
 mx: takes mail in clear, and writes each mail's number to QUEUE before it is answered. clients: send mails until the
 file ENDED is there: some in a session each, some one after the other in a session, some slowly. A client that is told
 421 behind a mail, as RFC 5321 3.8 has it, comes back; so does one that is put off by 421 before its first. What no client
-may see: a connection that is refused or not answered; a session that ends without a word, or in the middle of a mail.
+may see: a connection that is refused, or not answered in time; a session that ends without a word, or in the middle of
+a mail.
 OUT gets the numbers of the mails that were accepted.
 
 ask: prints the code of the reply to one recipient, or "refused" if there is no connection."""
@@ -120,10 +121,9 @@ class Client(threading.Thread):
         self.accepted.append(number)
 
     def session(self):
-        before, begun = len(self.accepted), False
+        before = len(self.accepted)
         try:
             self.begin()
-            begun = True
             for _ in range(self.mails):
                 if self.ended.exists():
                     break
@@ -135,7 +135,8 @@ class Client(threading.Thread):
             else:
                 self.deferred += 1
         except OSError as error:
-            (self.cut if begun else self.refused).append(str(error))
+            answered = self.sock and not isinstance(error, TimeoutError)
+            (self.cut if answered else self.refused).append(str(error))
             time.sleep(0.1)
         finally:
             self.close()
