@@ -235,6 +235,7 @@ class Second:
         lab = self.t.lab
         lab.stop(self.process, signal.SIGTERM, 40)
         self._ip("gateway", f"route del {self.address}/32 via 10.99.0.2")
+        self._ip("second", "link del u2", "link del d2")  # with a namespace they would go some time later
         run("ip", "netns", "del", lab.space("second"))
 
     def records(self, event):

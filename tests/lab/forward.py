@@ -71,6 +71,7 @@ class Receiver:
         self.entries = 0        # their number, as the messages say
         self.messages = 0       # seen, acknowledged or not
         self._socket = None
+        self._lock = threading.Lock()  # each process of the gateway has a connection, and each a thread
 
     def __enter__(self):
         with contextlib.suppress(FileNotFoundError):
@@ -110,12 +111,17 @@ class Receiver:
                     (tag, records, options), end = unpack(data)
                     assert tag == b"stsgate" and end == len(data), (tag, end, len(data))
                     data = b""
-                    self.messages += 1
-                    if self.acknowledges:
-                        self.records += records
-                        self.entries += options[b"size"]
-                        chunk = options[b"chunk"]
-                        peer.sendall(b"\x81\xa3ack" + bytes([0xA0 | len(chunk)]) + chunk)
+                    self._take(peer, records, options)
+
+    def _take(self, peer, records, options):
+        with self._lock:
+            self.messages += 1
+            if self.acknowledges:
+                self.records += records
+                self.entries += options[b"size"]
+        if self.acknowledges:
+            chunk = options[b"chunk"]
+            peer.sendall(b"\x81\xa3ack" + bytes([0xA0 | len(chunk)]) + chunk)
 
 
 class NpmServer:
