@@ -161,9 +161,9 @@ def summary(t):
     rows = {line["domain"]: line for line in map(json.loads, lines.splitlines())}
     table = t.gateway.command("log", "--summary", str(t.gateway.record_file), check=True).stdout
     shown = {name: [int(n) for n in numbers.split()] for numbers, name in
-             re.findall(r"^((?: +\d+){8})  (\S*)$", table, re.M)}
+             re.findall(r"^((?: +\d+){8})  (\S+)$", table, re.M)}
     for domain, line in rows.items():
-        equal(shown[domain if domain is not None else "total"],
+        equal(shown["total" if domain is None else domain or "(none)"],
               [line[column] for column in COLUMNS] + [line["would_refuse"]], f"table, {domain}")
     for column in COLUMNS:
         equal(rows[None][column], sum(line[column] for domain, line in rows.items() if domain is not None),
