@@ -382,6 +382,8 @@ mx_says_line(struct session_model *m, struct span line)
     m->mx_code = last ? 0 : code;
     if (!last)
         return;
+    if (code == 421) /* it hears no more, and QUIT does not hurt (RFC 5321 3.8) */
+        m->mx_asks_auth = false;
     if (to == OWES_NOTHING) {
         m->mx_broken = true;
         return;
