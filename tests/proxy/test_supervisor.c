@@ -985,7 +985,7 @@ test_given_socket_must_be_transparent(void **state)
 
     make_given_socket(f);
     snprintf(more, sizeof more, "listen_tproxy = {\"127.0.0.1:%u\"}\n", f->port);
-    f->port++; /* of listen_redirect */
+    f->port = free_port(); /* of listen_redirect */
     write_conf(f, more);
     start(f, (char *[]){ "stsgate", "run", "-c", f->conf, NULL });
     assert_int_equal(finish(f), 2);
