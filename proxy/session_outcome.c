@@ -372,6 +372,14 @@ tell_list(struct session *s)
         buffer_clear(&s->mx_list);
 }
 
+/* A refusal that says 421 ends the session, whatever it is for. */
+static enum session_event
+refuse(struct session *s, enum reply_row row)
+{
+    session_refuse_recipient(s, row);
+    return is_closing(s, row) ? SEV_GIVE_UP : SEV_REFUSE;
+}
+
 /* judge() ends by itself; should it ever go in circles, the client does not. */
 static enum session_event
 reconnect_once_more(struct session *s)
@@ -381,8 +389,7 @@ reconnect_once_more(struct session *s)
         s->verdict.reply = REPLY_IDENTITY_REQUIRED;
         s->verdict.rule = "PRX-031";
         s->verdict.detail = "the connection is authenticated and cannot be changed";
-        session_refuse_recipient(s, REPLY_IDENTITY_REQUIRED);
-        return SEV_REFUSE;
+        return refuse(s, REPLY_IDENTITY_REQUIRED);
     }
     if (++s->rcpt_reconnects <= SESSION_RECONNECTS_MAX)
         return SEV_NEW_CONNECTION;
@@ -507,8 +514,7 @@ session_judge(struct session *s)
         remember_requirement(s);
         if (s->verdict.reply == REPLY_REQUIRETLS_MISSING)
             tell_list(s);
-        session_refuse_recipient(s, s->verdict.reply);
-        return is_closing(s, s->verdict.reply) ? SEV_GIVE_UP : SEV_REFUSE;
+        return refuse(s, s->verdict.reply);
     case VERDICT_START_TLS:
         return start_tls(s);
     case VERDICT_RECONNECT:
@@ -525,10 +531,8 @@ session_judge(struct session *s)
     if (!s->mx_up)
         return SEV_MX_LOST; /* judged on a connection that is gone: nothing to send it on */
     tell_list(s);
-    if (!extensions_there(s)) {
-        session_refuse_recipient(s, REPLY_EXTENSION_GONE);
-        return SEV_REFUSE;
-    }
+    if (!extensions_there(s))
+        return refuse(s, REPLY_EXTENSION_GONE);
     return s->mx_mail_open && !s->mail_sent ? SEV_STALE_MAIL : SEV_ALLOW;
 }
 
