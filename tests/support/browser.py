@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -22,7 +23,7 @@ class Browser:
 
     def __init__(self, width=1100, height=1250, prefix=()):
         self.events, self._number, self._rest = [], 0, b""
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.mkdtemp()
         ends = (*os.pipe(), *os.pipe())
         # Out of the way of 3 and 4, which the browser wants.
         theirs_in, self._out, self._in, theirs_out = (
@@ -34,9 +35,9 @@ class Browser:
             ["bash", "-c", shell, "bash", *prefix, find(), "--headless=new", "--no-sandbox",
              "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe",
              "--disable-background-networking", "--disable-component-update", "--no-first-run",
-             f"--user-data-dir={self._folder.name}", f"--window-size={width},{height}",
+             f"--user-data-dir={self._folder}", f"--window-size={width},{height}",
              "about:blank"],
-            pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL,
+            pass_fds=(theirs_in, theirs_out), start_new_session=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(theirs_in)
         os.close(theirs_out)
@@ -54,11 +55,16 @@ class Browser:
         return self
 
     def __exit__(self, *exc):
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         os.close(self._out)
         os.close(self._in)
-        self._folder.cleanup()
+        self.wait(self._is_removed, "the folder to be left alone")
+
+    def _is_removed(self):
+        """The browser's other processes may still write while they die."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return not os.path.exists(self._folder)
 
     def _read(self, seconds):
         if not select.select([self._in], [], [], seconds)[0]:
