@@ -285,9 +285,9 @@ may_be_unasked(struct span bytes)
 }
 
 static bool
-expects_reply(const struct session *s)
+expects_reply(enum session_state state)
 {
-    switch (s->state) {
+    switch (state) {
     case SES_GREETING:
     case SES_EHLO:
     case SES_HELO:
@@ -330,25 +330,40 @@ expects_reply(const struct session *s)
     return false;
 }
 
+/* Was that reply asked for when it began? One whose first octets were here already when the command
+ * was said is none to it (TLS-003, SMTP-032), nor is a success that began before the end of data. A
+ * 421 may come at any time, and a refusal while text is on its way. */
+static bool
+is_due(const struct session *s, const struct smtp_reply *reply)
+{
+    if (reply->code == 421)
+        return true;
+    if (!expects_reply(s->state) || !expects_reply(s->reply_began))
+        return false;
+    return s->reply_began == s->state || reply->code >= 400;
+}
+
 void
 session_mx_input(struct session *s, struct span bytes)
 {
     s->reply_is_urgent = false;
     while (bytes.len && s->mx_up) {
-        bool unasked = !expects_reply(s) && !smtp_reply_is_partial(&s->reader);
         struct smtp_reply reply;
         size_t used;
         enum result res;
 
-        if (unasked && !may_be_unasked(bytes)) {
-            lose_mx(s);
-            break;
+        if (!smtp_reply_is_partial(&s->reader)) {
+            if (!expects_reply(s->state) && !may_be_unasked(bytes)) {
+                lose_mx(s);
+                break;
+            }
+            s->reply_began = s->state;
         }
         res = smtp_reply_read(&s->reader, bytes, &used, &reply);
         bytes = span_from(bytes, used);
         if (res == RES_AGAIN)
             continue; /* all of it was taken */
-        if (res != RES_OK || (!expects_reply(s) && reply.code != 421))
+        if (res != RES_OK || !is_due(s, &reply))
             lose_mx(s); /* no SMTP, or nothing was asked (SMTP-032) */
         else
             session_serve_reply(s, &reply, bytes);
@@ -383,7 +398,7 @@ session_requirement(struct session *s, struct requirement *req)
         if (s->rcpt_recheck != RECHECK_NONE && req->sts.discovery[0] == '\0')
             s->rcpt_recheck = RECHECK_CURRENT;
     }
-    session_step(s, s->req ? SEV_REQUIREMENT : SEV_NO_REQUIREMENT);
+    session_step(s, session_answered(s));
     serve_buffered(s);
 }
 

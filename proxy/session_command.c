@@ -42,6 +42,10 @@ on_ehlo(struct session *s, const struct smtp_command *cmd)
     free(s->client_name);
     s->client_name = name;
     s->hand = cmd->verb;
+    if (!s->mx_up) { /* nothing was said to the MX that comes next, whatever it says to this */
+        session_end_transaction(s);
+        s->greeted = false;
+    }
     session_step(s, s->mx_up ? SEV_CMD_EHLO : SEV_NEW_CONNECTION);
 }
 
@@ -257,7 +261,8 @@ serve_line(struct session *s, struct span input)
 
     if (used == 0 || s->skipping || s->state != from)
         return used;
-    if (s->draining && s->state == SES_COMMAND && !s->mail_open) { /* it ended here (PRX-048) */
+    if (s->state == SES_COMMAND &&
+        session_is_to_leave(s)) { /* a transaction ended here (PRX-048) */
         session_give_up(s);
         return used;
     }

@@ -26,6 +26,7 @@ fresh_observation(struct session *s)
     if (s->rcpt_in_hand && !s->mx_stale && s->obs->stage == TLS_STAGE_FAILED &&
         !s->verdict.full_handshake)
         keep_failure(s->obs, obs);
+    s->verdict.detail = ""; /* it may be of the old one */
     observation_unref(s->obs);
     s->obs = obs;
     buffer_clear(&s->mx_list);
@@ -89,6 +90,36 @@ overridden(const struct session *s)
                       clock_wall_s(&s->clock)) != NULL;
 }
 
+/* Nobody says what the recipient's domain demands. Where the roll-out would not have it blocked,
+ * its mail is not put off either: it goes as without a policy, and the record says so (PRX-041).
+ * NULL: it would, or there is no memory. */
+static struct requirement *
+spared(const struct session *s)
+{
+    const struct smart_host *host = rules_smart_host(&s->config->rules, &s->info.destination);
+    const char *domain = host && *s->rcpt_domain ? host->name : s->rcpt_domain;
+    struct requirement *req;
+
+    if (s->hand != SMTP_VERB_RCPT || rollout_enforces(&s->config->rules.rollout, domain))
+        return NULL;
+    req = requirement_new();
+    if (!req)
+        return NULL;
+    memcpy(req->domain, domain, strnlen(domain, HOSTNAME_MAX));
+    req->tls_floor = s->config->tls_opportunistic_minimum;
+    req->matched = MX_MATCH_CERTIFICATE;
+    req->monitored = req->defer = true;
+    return req;
+}
+
+enum session_event
+session_answered(struct session *s)
+{
+    if (!s->req)
+        s->req = spared(s);
+    return s->req ? SEV_REQUIREMENT : SEV_NO_REQUIREMENT;
+}
+
 static enum session_event
 enter_requirement(struct session *s, enum session_event event)
 {
@@ -105,7 +136,7 @@ enter_requirement(struct session *s, enum session_event event)
             return SEV_NO_REQUIREMENT;
         s->req->tls_floor = s->config->tls_opportunistic_minimum;
     } else if (!remembers_requirement(s) && !s->ops->ask(s->io, s->rcpt_domain, false, &s->req)) {
-        return SEV_NO_REQUIREMENT;
+        return session_answered(s);
     }
     return s->req ? SEV_REQUIREMENT : SEV_NONE;
 }
@@ -269,7 +300,7 @@ enter_closed(struct session *s, enum session_state from, enum session_event even
     s->ops->set_timer(s->io, 0);
     if (row != REPLY_NONE)
         session_reply(s, row);
-    session_recipients_failed(s);
+    session_recipients_failed(s, row);
     session_message_over(s, false, span_of(""));
     if (from == SES_QUIT && s->mx_up) { /* QUIT has been said */
         s->ops->hang_up(s->io, HANG_UP_POLITE);

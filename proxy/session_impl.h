@@ -86,6 +86,7 @@ struct session {
     struct buffer mx_list;    /* that reply, if it came under TLS, until a verdict has proven it */
     struct observation *obs;  /* a reference; never NULL */
     struct smtp_reply_reader reader;
+    enum session_state reply_began; /* the state in which its first octets came */
 
     /* Command in hand. */
     enum smtp_verb hand;
@@ -148,6 +149,9 @@ enum session_event session_enter(struct session *s, enum session_state from,
 
 /* session_enter.c: draining, and between transactions: the client is sent away (PRX-048). */
 bool session_is_to_leave(const struct session *s);
+
+/* session_enter.c: an answer came, or none will: what is known of the recipient in hand stands. */
+enum session_event session_answered(struct session *s);
 
 /* session_enter.c: the MX leg is over, if there is one, and so is what was said on it. */
 void session_hang_up(struct session *s, enum hang_up how);
@@ -217,9 +221,11 @@ uint16_t session_floor(const struct session *s); /* of a handshake for the recip
 void session_refuse_recipient(struct session *s, enum reply_row row);  /* answers and records it */
 void session_recipient_rejected(struct session *s, struct span reply); /* by the MX */
 void session_recipient_accepted(struct session *s, struct span reply); /* by the MX */
-/* All that wait for an answer: by 451 4.4.2 (PRX-053), or by the session's end. */
+/* All that wait for an answer: by 451 4.4.2 (PRX-053); or by the session's end, which the first of
+ * them was told by row, REPLY_NONE for not at all, or by the MX's 421. */
 void session_recipients_too_late(struct session *s);
-void session_recipients_failed(struct session *s);
+void session_recipients_failed(struct session *s, enum reply_row row);
+void session_recipients_dismissed(struct session *s, struct span reply);
 void session_message_over(struct session *s, bool delivered, struct span final_reply);
 void session_end_transaction(struct session *s); /* on our side; the MX's may still be open */
 void session_write_end(struct session *s, enum session_state from, enum session_event event);

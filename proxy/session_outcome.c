@@ -247,25 +247,47 @@ session_forget_verdict(struct session *s)
 }
 
 static void
-failed(struct session *s)
+failed(struct session *s, struct record_recipient how)
 {
     struct requirement unknown;
 
     if (!s->req)
         session_forget_verdict(s);
-    record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict, s->verdict_number,
-           (struct record_recipient){
-               .outcome = "failed", .reply = span_of(""), .reply_by = "gateway", .reply_id = "" });
+    how.outcome = "failed";
+    record(s, requirement_in_hand(s, &unknown), s->obs, &s->verdict, s->verdict_number, how);
     s->rcpt_in_hand = false;
 }
 
-void
-session_recipients_failed(struct session *s)
+/* The one whose turn it is has heard how; those behind it hear nothing any more. */
+static void
+all_failed(struct session *s, struct record_recipient how)
 {
-    if (s->rcpt_in_hand)
-        failed(s);
-    while (session_land(s))
-        failed(s);
+    static const struct record_recipient unheard = { .reply = { "", 0 },
+                                                     .reply_by = "gateway",
+                                                     .reply_id = "" };
+
+    while (s->rcpt_in_hand || session_land(s)) {
+        failed(s, how);
+        how = unheard;
+    }
+}
+
+void
+session_recipients_failed(struct session *s, enum reply_row row)
+{
+    char text[REPLY_MAX_BYTES + 1];
+    size_t len = row == REPLY_NONE ? 0 : write_reply(s, row, text);
+
+    all_failed(s, (struct record_recipient){ .reply = session_chomp(span_make(text, len)),
+                                             .reply_by = "gateway",
+                                             .reply_id = len ? reply_id(row, false) : "" });
+}
+
+void
+session_recipients_dismissed(struct session *s, struct span reply)
+{
+    all_failed(s, (struct record_recipient){
+                      .reply = session_chomp(reply), .reply_by = "mx", .reply_id = "" });
 }
 
 void

@@ -366,6 +366,7 @@ on_closing(struct session *s, const struct smtp_reply *reply)
         session_hang_up(s, HANG_UP_ABORT); /* nobody to tell: EHLO connects again, QUIT is ours */
     } else {
         session_say(s, reply->text);
+        session_recipients_dismissed(s, reply->text);
         session_message_over(s, false, session_chomp(reply->text));
     }
     session_step(s, SEV_REPLY_CLOSING);

@@ -634,6 +634,8 @@ do_set(struct script *s, char **words)
         s->w->config.tls_required = strcmp(words[2], "required") == 0;
     else if (strcmp(words[1], "cleartext_fallback") == 0)
         s->w->config.cleartext_fallback = strcmp(words[2], "true") == 0;
+    else if (strcmp(words[1], "rollout") == 0)
+        expect(s, rollout_parse(words[2], &s->w->config.rules.rollout) == RES_OK, "no roll-out");
     else if (strcmp(words[1], "smart_host") == 0)
         world_map_destination(s->w, words[2]);
     else if (strcmp(words[1], "auth_client") == 0)
@@ -642,6 +644,8 @@ do_set(struct script *s, char **words)
         s->w->config.permanent[REPLY_CLASS_STS] = s->w->config.permanent[REPLY_CLASS_LOCAL] = value;
     else if (strcmp(words[1], "violation") == 0)
         s->w->config.violation_closes = strcmp(words[2], "disconnect") == 0;
+    else if (strcmp(words[1], "reply_text") == 0)
+        world_set_reply_text(s->w, words[2], words[3]);
     else if (strcmp(words[1], "reply_id") == 0)
         s->w->config.reply_ids = value;
     else if (strcmp(words[1], "recipient_budget") == 0)

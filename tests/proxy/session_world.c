@@ -574,6 +574,7 @@ configure(struct config *c)
     c->handshake_timeout_ms = 60000;
     c->chunking = true;
     c->recipients_max = 1000;
+    c->rules.rollout.percent = 100;
     c->recipient_budget_ms = 900000; /* beyond every wait, unless a test says otherwise */
 }
 
@@ -647,6 +648,16 @@ world_let_auth(struct world *w, const char *net)
 {
     assert_int_equal(ip_net_parse(net, &w->auth_net), RES_OK);
     w->smart_host.auth_clients = (struct net_list){ &w->auth_net, 1 };
+}
+
+void
+world_set_reply_text(struct world *w, const char *id, const char *text)
+{
+    snprintf(w->reply_text.id, sizeof w->reply_text.id, "%s", id);
+    snprintf(w->text, sizeof w->text, "%s", text);
+    w->reply_text.text = w->text;
+    w->config.rules.reply_texts = &w->reply_text;
+    w->config.rules.reply_text_count = 1;
 }
 
 void
