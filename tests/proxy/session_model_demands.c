@@ -117,12 +117,19 @@ permits(const struct session_model *m, const struct requirement *req)
     return judge(req, &demand, &obs, now_s).action == VERDICT_ALLOW;
 }
 
+/* Does the site refuse nobody for a domain's sake, whatever is known of it (PRX-041)? */
+static bool
+is_monitoring(const struct session_model *m)
+{
+    return m->w->config.rules.rollout.mode == ROLLOUT_MONITOR;
+}
+
 /* May it go in clear what nobody demands TLS for? What can be had under TLS does not (PRX-050), and
  * after TLS that broke only where the site permits that (TLS-031). */
 static bool
 clear_may_go(const struct session_model *m)
 {
-    if (m->w->config.tls_required || m->w->client_tls == CLIENT_TLS)
+    if ((m->w->config.tls_required && !is_monitoring(m)) || m->w->client_tls == CLIENT_TLS)
         return false;
     return !m->offers.starttls || m->tried_here || (m->tried && m->w->config.cleartext_fallback);
 }
@@ -134,6 +141,8 @@ session_model_may_go(const struct session_model *m, struct span domain)
 {
     bool has_demands = false;
 
+    if (is_monitoring(m) && !m->requiretls)
+        return m->w->leg == LEG_TLS || clear_may_go(m);
     for (size_t i = 0; i < m->w->answer_count; i++) {
         const struct world_answer *answer = &m->w->answers[i];
 

@@ -46,6 +46,7 @@ enum { /* OF_SITE */
        PERMANENT = 1 << 2,
        REJECT_ANY_NEWLINE = 1 << 3,
        REPLY_IDS = 1 << 4,
+       MONITOR = 1 << 5,
 };
 
 static struct requirement *
@@ -168,6 +169,7 @@ requirement_of(struct world *w, const char *domain, const char *host, unsigned k
     if (mapped)
         req->matched = MX_MATCH_TABLE; /* PRX-024 */
     demand(req, kind, req->names.names[0]);
+    req->monitored |= w->config.rules.rollout.mode == ROLLOUT_MONITOR;
     return req;
 }
 
@@ -233,6 +235,8 @@ set_site(struct config *config, unsigned flags)
     config->violation_closes = flags & VIOLATION_CLOSES;
     config->bare_newline_any = flags & REJECT_ANY_NEWLINE;
     config->reply_ids = flags & REPLY_IDS;
+    if (flags & MONITOR)
+        config->rules.rollout.mode = ROLLOUT_MONITOR;
     for (size_t i = 0; i < REPLY_CLASSES; i++)
         config->permanent[i] = flags & PERMANENT;
 }
