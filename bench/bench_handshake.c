@@ -5,6 +5,7 @@
 #include "bench/bench.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -78,7 +79,7 @@ make_world(void)
              cert_make(&world.factory, &inter, &world.root, &world.inter) &&
              cert_make(&world.factory, &leaf, &world.inter, &world.leaf),
          "certificates");
-    strcpy(world.ca_file, "/tmp/stsgate-ca-XXXXXX");
+    snprintf(world.ca_file, sizeof world.ca_file, "/tmp/stsgate-ca-XXXXXX");
     fd = mkstemp(world.ca_file);
     must(fd >= 0, "temporary file");
     close(fd);

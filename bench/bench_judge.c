@@ -1,7 +1,7 @@
 /* bench/bench_judge.c: what a verdict costs; each recipient has one or two. */
 #include "bench/bench.h"
 
-#include <string.h>
+#include <stdio.h>
 
 #include "proxy/judge.h"
 
@@ -19,7 +19,7 @@ fill(struct requirement *req, struct observation *obs)
                 *sans[NAMES] = { pattern, second, host, san };
 
     *req = (struct requirement){ .refs = 1, .matched = MX_MATCH_ADDRESS };
-    strcpy(req->domain, "example.com");
+    snprintf(req->domain, sizeof req->domain, "example.com");
     req->names = (struct name_list){ hosts, 2 };
     req->sts.mode = STS_MODE_ENFORCE;
     req->sts.mx = (struct name_list){ patterns, 3 };
@@ -31,7 +31,7 @@ fill(struct requirement *req, struct observation *obs)
     obs->version = TLS_VERSION_1_3;
     obs->chain = CHAIN_GOOD;
     obs->sans = (struct name_list){ sans, NAMES };
-    strcpy(obs->sni, host);
+    snprintf(obs->sni, sizeof obs->sni, "%s", host);
 }
 
 static double

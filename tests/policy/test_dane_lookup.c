@@ -558,20 +558,17 @@ test_remembered(void **state)
 static void
 test_many_hosts(void **state)
 {
-    char zone[8192] = "mx d.test secure", line[256];
+    char zone[8192];
     const struct row row = { .zone = zone };
+    size_t len = (size_t)snprintf(zone, sizeof zone, "mx d.test secure");
     unsigned seen = 0;
 
     (void)state;
-    for (unsigned i = 0; i < 20; i++) {
-        snprintf(line, sizeof line, " %u:h%u", i, i);
-        strcat(zone, line);
-    }
-    for (unsigned i = 0; i < 20; i++) {
-        snprintf(line, sizeof line, "\na h%u secure 192.0.2.1\ntlsa _25._tcp.h%u secure 311:x", i,
-                 i);
-        strcat(zone, line);
-    }
+    for (unsigned i = 0; i < 20; i++)
+        len += (size_t)snprintf(zone + len, sizeof zone - len, " %u:h%u", i, i);
+    for (unsigned i = 0; i < 20; i++)
+        len += (size_t)snprintf(zone + len, sizeof zone - len,
+                                "\na h%u secure 192.0.2.1\ntlsa _25._tcp.h%u secure 311:x", i, i);
     look_up(&row);
     for (const char *at = w.result; (at = strstr(at, "311:")); at++)
         seen++;
@@ -584,13 +581,12 @@ test_many_hosts(void **state)
 static void
 test_long_name(void **state)
 {
-    char host[HOSTNAME_MAX + 1] = "", zone[1024];
+    char host[HOSTNAME_MAX + 1] = { 0 }, zone[1024];
     const struct row row = { .zone = zone };
 
     (void)state;
-    while (strlen(host) < 250)
-        strcat(host, strlen(host) % 2 ? "." : "h");
-    strcat(host, "h");
+    for (size_t i = 0; i <= 250; i++)
+        host[i] = i % 2 ? '.' : 'h';
     snprintf(zone, sizeof zone, "mx d.test secure 10:%s\na %s secure 192.0.2.1", host, host);
     look_up(&row);
     assert_string_equal(w.result, "none");

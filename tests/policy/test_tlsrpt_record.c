@@ -132,13 +132,15 @@ test_record(void **state)
 static void
 test_many(void **state)
 {
-    char text[8192] = "v=TLSRPTv1;rua=mailto:a@x.example";
+    char text[8192];
+    size_t len = (size_t)snprintf(text, sizeof text, "v=TLSRPTv1;rua=mailto:a@x.example");
     enum tlsrpt_finding finding;
     struct tlsrpt_record record;
 
     (void)state;
-    while (strlen(text) < sizeof text - 64)
-        strncat(text, ",mailto:a@x.example,https://y.example/", 63);
+    while (len < sizeof text - 64)
+        len += (size_t)snprintf(text + len, sizeof text - len,
+                                ",mailto:a@x.example,https://y.example/");
     find(text, &finding, &record, RES_OK);
     assert_int_equal(record.mail.count, TLSRPT_RUA_MAX);
     assert_int_equal(record.https.count, TLSRPT_RUA_MAX);

@@ -1139,9 +1139,9 @@ static void
 hear(void *arg, const char *text)
 {
     struct heard *heard = arg;
+    size_t len = strlen(heard->text);
 
-    strncat(heard->text, text, sizeof heard->text - strlen(heard->text) - 2);
-    strcat(heard->text, "\n");
+    snprintf(heard->text + len, sizeof heard->text - len, "%s\n", text);
     heard->count++;
 }
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,8 +40,8 @@ good_observation(unsigned number, size_t len, unsigned names)
     assert_non_null(obs);
     obs->certs = chain_of(number, len);
     obs->chain = CHAIN_GOOD;
-    strcpy(obs->chain_error, "X509_V_OK");
-    strcpy(obs->chain_reason, "ok");
+    snprintf(obs->chain_error, sizeof obs->chain_error, "X509_V_OK");
+    snprintf(obs->chain_reason, sizeof obs->chain_reason, "ok");
     memset(obs->leaf_sha256, (int)number + 1, sizeof obs->leaf_sha256);
     for (unsigned i = 0; i < names; i++)
         assert_int_equal(name_list_add(&obs->sans, span_of("mx.example.com")), RES_OK);

@@ -31,6 +31,7 @@
 #define HOST "mx.example.com"
 #define DEADLINE_MS 20000
 #define ARGS_MAX 24
+#define WORDS_BYTES 1024u /* of a command, filled in */
 #define OPENSSL "openssl s_server -accept 127.0.0.1:%p -cert %f -key %f -cert_chain %f "
 #define GNUTLS "gnutls-serv --echo -p %p --x509certfile %f --x509keyfile %f --priority "
 
@@ -218,19 +219,20 @@ free_port(void)
 
 /* Splits at blanks and fills in %p and %f. text is the storage of the words. */
 static void
-make_args(const char *command, uint16_t port, const char *file, char text[1024],
+make_args(const char *command, uint16_t port, const char *file, char text[WORDS_BYTES],
           char *args[ARGS_MAX])
 {
     size_t n = 0, count = 0;
     char *rest = NULL;
 
-    for (const char *c = command; *c && n + 64 < 1024; c++) {
+    for (const char *c = command; *c; c++) {
         if (c[0] == '%' && c[1] == 'p')
-            n += (size_t)sprintf(text + n, "%u", port), c++;
+            n += (size_t)snprintf(text + n, WORDS_BYTES - n, "%u", port), c++;
         else if (c[0] == '%' && c[1] == 'f')
-            n += (size_t)sprintf(text + n, "%s", file), c++;
+            n += (size_t)snprintf(text + n, WORDS_BYTES - n, "%s", file), c++;
         else
             text[n++] = *c;
+        assert_true(n < WORDS_BYTES);
     }
     text[n] = '\0';
     for (char *word = strtok_r(text, " ", &rest); word && count + 1 < ARGS_MAX;
@@ -264,7 +266,7 @@ wait_until_listening(const struct server *server)
 static bool
 start_server(const struct peer_case *c, struct server *server)
 {
-    char text[1024], path[64], *args[ARGS_MAX];
+    char text[WORDS_BYTES], path[64], *args[ARGS_MAX];
     posix_spawn_file_actions_t actions;
     int pipes[2], input[2], err;
 
