@@ -14,6 +14,8 @@
 
 #include "base/requirement.h"
 
+struct tls_world tls_world;
+
 bool
 tls_world_make(struct tls_world *world)
 {
@@ -46,6 +48,21 @@ tls_world_clear(struct tls_world *world)
     cert_clear(&world->rsa_leaf);
     cert_factory_clear(&world->factory);
     unlink(world->ca_file);
+}
+
+int
+tls_world_setup(void **state)
+{
+    (void)state;
+    return tls_world_make(&tls_world) ? 0 : -1;
+}
+
+int
+tls_world_teardown(void **state)
+{
+    (void)state;
+    tls_world_clear(&tls_world);
+    return 0;
 }
 
 void

@@ -21,6 +21,11 @@ struct tls_world {
 bool tls_world_make(struct tls_world *world);
 void tls_world_clear(struct tls_world *world);
 
+/** The world of a program that needs nothing besides, and cmocka's group functions for it. */
+extern struct tls_world tls_world;
+int tls_world_setup(void **state);
+int tls_world_teardown(void **state);
+
 struct tls_pair {
     int fds[2]; /* the client's, the peer's */
     struct tls_client *client;

@@ -29,23 +29,6 @@
 #define LIBRARY_HAS_MLKEM false /* Debian's tree of 2022 */
 #endif
 
-static struct tls_world world;
-
-static int
-make_world(void **state)
-{
-    (void)state;
-    return tls_world_make(&world) ? 0 : -1;
-}
-
-static int
-free_world(void **state)
-{
-    (void)state;
-    tls_world_clear(&world);
-    return 0;
-}
-
 /* ---- a peer that is no TLS server, or a broken one ---- */
 
 enum then { STAYS, CLOSES };
@@ -178,7 +161,7 @@ test_raw(void **state)
     struct tls_pair p;
     enum result res = RES_AGAIN;
 
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, c->floor);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, c->floor);
     assert_int_equal(tls_client_handshake(p.client), RES_AGAIN);
     drain(p.fds[1]); /* so that closing is an end of file and no reset */
     assert_int_equal(send(p.fds[1], c->bytes, c->len, MSG_NOSIGNAL), c->len);
@@ -346,8 +329,8 @@ test_facts(void **state)
     struct tls_peer_spec spec = c->spec;
     struct tls_pair p;
 
-    spec.chain[0] = c->rsa ? &world.rsa_leaf : &world.leaf;
-    tls_pair_open(&p, &world, &spec, c->floor);
+    spec.chain[0] = c->rsa ? &tls_world.rsa_leaf : &tls_world.leaf;
+    tls_pair_open(&p, &tls_world, &spec, c->floor);
     assert_int_equal(tls_pair_shake_hands(&p), c->failure ? RES_TEMPFAIL : RES_OK);
     assert_int_equal(tls_client_observe(p.client, CERTS_NOW, p.obs), RES_OK);
     assert_string_equal(p.obs->failure_reason, c->reason ? c->reason : "");
@@ -397,17 +380,18 @@ static void
 test_sni(void **state)
 {
     const struct sni_case *c = *state;
-    struct tls_peer_spec spec = { .chain = { &world.leaf } };
+    struct tls_peer_spec spec = { .chain = { &tls_world.leaf } };
     struct tls_client *client = (struct tls_client *)&spec; /* must become NULL */
     struct tls_pair p;
     const char *seen;
 
     if (c->want != RES_OK) {
-        assert_int_equal(tls_client_new(world.ctx, 0, c->sni, TLS_VERSION_1_2, &client), c->want);
+        assert_int_equal(tls_client_new(tls_world.ctx, 0, c->sni, TLS_VERSION_1_2, &client),
+                         c->want);
         assert_null(client);
         return;
     }
-    tls_pair_open_raw(&p, &world, c->sni, TLS_VERSION_1_2);
+    tls_pair_open_raw(&p, &tls_world, c->sni, TLS_VERSION_1_2);
     tls_peer_open(&p.peer, &spec, p.fds[1]);
     assert_int_equal(tls_pair_shake_hands(&p), RES_OK);
     seen = SSL_get_servername(p.peer.ssl, TLSEXT_NAMETYPE_host_name);
@@ -490,7 +474,7 @@ test_hello(void **state)
     struct tls_pair p;
     ssize_t n;
 
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, c->floor);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, c->floor);
     assert_int_equal(tls_client_handshake(p.client), RES_AGAIN);
     n = recv(p.fds[1], hello, sizeof hello, 0);
     assert_true(n > 100);
@@ -548,7 +532,7 @@ test_post_quantum(void **state)
     const char *error;
 
     (void)state;
-    assert_int_equal(tls_context_new(world.ca_file, &ctx, &error), RES_OK);
+    assert_int_equal(tls_context_new(tls_world.ca_file, &ctx, &error), RES_OK);
     assert_int_equal(first_group(ctx), LIBRARY_HAS_MLKEM ? GROUP_X25519MLKEM768 : GROUP_X25519);
     assert_int_equal(tls_context_set_post_quantum(ctx, false), RES_OK);
     assert_int_equal(first_group(ctx), GROUP_X25519);
@@ -565,7 +549,7 @@ test_reset(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, TLS_VERSION_1_2);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, TLS_VERSION_1_2);
     assert_int_equal(tls_client_handshake(p.client), RES_AGAIN);
     tls_pair_close_peer(&p); /* with the ClientHello unread: a reset */
     assert_int_equal(tls_client_handshake(p.client), RES_TEMPFAIL);
@@ -581,7 +565,7 @@ test_closed_before_hello(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, TLS_VERSION_1_2);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, TLS_VERSION_1_2);
     tls_pair_close_peer(&p);
     assert_int_equal(tls_client_handshake(p.client), RES_TEMPFAIL);
     assert_int_equal(tls_client_observe(p.client, CERTS_NOW, p.obs), RES_OK);
@@ -596,7 +580,7 @@ test_our_close_in_handshake(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, TLS_VERSION_1_2);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, TLS_VERSION_1_2);
     assert_int_equal(tls_client_handshake(p.client), RES_AGAIN);
     tls_client_close(p.client);
     assert_int_equal(tls_client_handshake(p.client), RES_TEMPFAIL);
@@ -615,7 +599,7 @@ test_alert_is_sent(void **state)
     ssize_t n;
 
     (void)state;
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, TLS_VERSION_1_2);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, TLS_VERSION_1_2);
     assert_int_equal(tls_client_handshake(p.client), RES_AGAIN);
     drain(p.fds[1]);
     assert_int_equal(send(p.fds[1], hello, sizeof hello - 1, MSG_NOSIGNAL), sizeof hello - 1);
@@ -638,9 +622,9 @@ test_huge_certificate(void **state)
     struct tls_pair p;
 
     (void)state;
-    assert_true(cert_make(&world.factory, &spec, &world.root, &huge));
+    assert_true(cert_make(&tls_world.factory, &spec, &tls_world.root, &huge));
     server.chain[0] = &huge;
-    tls_pair_open(&p, &world, &server, TLS_VERSION_1_2);
+    tls_pair_open(&p, &tls_world, &server, TLS_VERSION_1_2);
     assert_int_equal(tls_pair_shake_hands(&p), RES_TEMPFAIL);
     assert_int_equal(tls_client_observe(p.client, CERTS_NOW, p.obs), RES_OK);
     assert_string_equal(p.obs->failure_reason, "excessive message size");
@@ -657,7 +641,7 @@ test_too_early(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, TLS_VERSION_1_2);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, TLS_VERSION_1_2);
     tls_pair_expect_dead(&p);
     assert_int_equal(recv(p.fds[1], &(char){ 0 }, 1, 0), -1);
     tls_pair_close(&p);
@@ -694,5 +678,5 @@ main(void)
     ADD_ROWS(sni_cases, test_sni)
     ADD_ROWS(hello_cases, test_hello)
     memcpy(tests + n, others, sizeof others);
-    return cmocka_run_group_tests_name("tls_client", tests, make_world, free_world);
+    return cmocka_run_group_tests_name("tls_client", tests, tls_world_setup, tls_world_teardown);
 }

@@ -35,23 +35,6 @@
 #define TAG_BYTES 16u
 #define SECRET_BYTES 32u
 
-static struct tls_world world;
-
-static int
-make_world(void **state)
-{
-    (void)state;
-    return tls_world_make(&world) ? 0 : -1;
-}
-
-static int
-free_world(void **state)
-{
-    (void)state;
-    tls_world_clear(&world);
-    return 0;
-}
-
 /* ---- the forge ---- */
 
 struct forge {
@@ -413,7 +396,7 @@ test_hostile(void **state)
 
     if (c->version == TLS_VERSION_1_2)
         spec.suites = "ECDHE-ECDSA-AES128-GCM-SHA256";
-    tls_pair_open(&p, &world, &spec, TLS_VERSION_1_2);
+    tls_pair_open(&p, &tls_world, &spec, TLS_VERSION_1_2);
     assert_int_equal(tls_pair_shake_hands(&p), RES_OK);
     forge_open(&forge, &p);
     send_bursts(&forge, c->bursts, ROWS(c->bursts));
@@ -495,7 +478,7 @@ test_retry(void **state)
     struct tls_pair p;
     size_t n = 0;
 
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, TLS_VERSION_1_2);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, TLS_VERSION_1_2);
     assert_int_equal(tls_client_handshake(p.client), RES_AGAIN);
     (void)take_answer(&p, hello);
     memcpy(session_id, hello + 5 + 4 + 2 + 32, sizeof session_id);
@@ -528,5 +511,5 @@ main(void)
 
     ADD_ROWS(cases, test_hostile)
     ADD_ROWS(retry_cases, test_retry)
-    return cmocka_run_group_tests_name("tls_hostile", tests, make_world, free_world);
+    return cmocka_run_group_tests_name("tls_hostile", tests, tls_world_setup, tls_world_teardown);
 }

@@ -24,23 +24,6 @@
 #define RANDOM32 "0123456789abcdef0123456789abcdef"
 #define BYTES(text) text, sizeof(text) - 1
 
-static struct tls_world world;
-
-static int
-make_world(void **state)
-{
-    (void)state;
-    return tls_world_make(&world) ? 0 : -1;
-}
-
-static int
-free_world(void **state)
-{
-    (void)state;
-    tls_world_clear(&world);
-    return 0;
-}
-
 /* TC-TLS-25: the wire gives one octet at a time, both ways. */
 static size_t
 carry_octet(int from, int to)
@@ -56,14 +39,14 @@ carry_octet(int from, int to)
 static void
 run_by_octets(uint16_t version)
 {
-    struct tls_peer_spec spec = { .chain = { &world.leaf }, .min = version, .max = version };
+    struct tls_peer_spec spec = { .chain = { &tls_world.leaf }, .min = version, .max = version };
     enum result res = RES_AGAIN;
     size_t carried = 0, n = 0;
     char got[64];
     struct tls_pair p;
     int far[2];
 
-    tls_pair_open_raw(&p, &world, TLS_PAIR_HOST, TLS_VERSION_1_2);
+    tls_pair_open_raw(&p, &tls_world, TLS_PAIR_HOST, TLS_VERSION_1_2);
     tls_peer_pair(far); /* client - p.fds - here - far - server */
     tls_peer_open(&p.peer, &spec, far[1]);
     for (int i = 0; i < 20000 && !(res == RES_OK && p.peer.done); i++) {
@@ -159,7 +142,7 @@ test_bulk(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     for (int i = 0; i < 100000 && received < total; i++) {
         sent = fill_queue(&p, sent, total);
         most = tls_client_queued(p.client) > most ? tls_client_queued(p.client) : most;
@@ -182,7 +165,7 @@ test_queue_limit(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_2);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_2);
     assert_int_equal(tls_client_write(p.client, span_make(big, sizeof big)), RES_LIMIT);
     assert_int_equal(tls_client_queued(p.client), 0);
     assert_int_equal(tls_client_write(p.client, span_make(big, sizeof big - 1)), RES_OK);
@@ -199,7 +182,7 @@ test_queue_extremes(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_2);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_2);
     assert_int_equal(tls_client_write(p.client, span_make(big, sizeof big - 1024)), RES_OK);
     assert_true(tls_client_queued(p.client) < TLS_CLIENT_QUEUE_BYTES);
     assert_int_equal(tls_client_write(p.client, span_make(big, sizeof big)), RES_OK);
@@ -215,7 +198,7 @@ test_pending(void **state)
     size_t n;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     assert_false(tls_client_has_pending(p.client));
     assert_int_equal(tls_client_read(p.client, &byte, 1, &n), RES_AGAIN); /* tickets go by */
     assert_false(tls_client_has_pending(p.client));
@@ -237,7 +220,7 @@ test_key_update(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(SSL_key_update(p.peer.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
         tls_pair_peer_says(&p, "250 ok\r\n");
@@ -257,7 +240,7 @@ test_key_update_in_bulk(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     for (int i = 0; i < 100000 && received < total; i++) {
         enum result res;
 
@@ -286,7 +269,7 @@ test_close_notify(void **state)
     size_t n;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     tls_pair_peer_says(&p, "221 bye");
     SSL_shutdown(p.peer.ssl);
     tls_pair_expect_read(&p, "221 bye");
@@ -306,7 +289,7 @@ run_cut(const char *raw, size_t len)
     char bytes[16];
     size_t n;
 
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_2);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_2);
     tls_pair_peer_says(&p, "25");
     assert_int_equal(send(p.fds[1], raw, len, MSG_NOSIGNAL), len);
     tls_pair_close_peer(&p);
@@ -349,7 +332,7 @@ test_close_after_handshake(void **state)
     size_t n;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     tls_pair_close_peer(&p);
     assert_int_equal(tls_client_read(p.client, &byte, 1, &n), RES_TEMPFAIL);
     assert_int_equal(tls_client_observe(p.client, CERTS_NOW, p.obs), RES_OK);
@@ -367,7 +350,7 @@ test_alert_after_handshake(void **state)
     size_t n;
 
     (void)state;
-    tls_pair_open(&p, &world, &spec, TLS_VERSION_1_2);
+    tls_pair_open(&p, &tls_world, &spec, TLS_VERSION_1_2);
     assert_int_equal(tls_pair_shake_hands(&p), RES_OK);
     assert_int_equal(tls_client_observe(p.client, CERTS_NOW, p.obs), RES_OK);
     assert_int_equal(p.obs->stage, TLS_STAGE_DONE);
@@ -388,7 +371,7 @@ test_read_after_failed_send(void **state)
     struct tls_pair p;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_2);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_2);
     tls_pair_peer_says(&p, "421 4.3.2 going down\r\n");
     tls_pair_close_peer(&p);
     assert_int_equal(tls_client_write(p.client, span_of("NOOP\r\n")), RES_OK);
@@ -406,7 +389,7 @@ test_our_close(void **state)
     int ret;
 
     (void)state;
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     assert_int_equal(tls_client_write(p.client, span_of("QUIT\r\n")), RES_OK);
     tls_client_close(p.client); /* and the queue goes before it */
     tls_pair_expect_peer_reads(&p, "QUIT\r\n");
@@ -438,7 +421,7 @@ test_no_memory_new(void **state)
         enum result res;
 
         alloc_fail_after(n);
-        res = tls_client_new(world.ctx, 0, TLS_PAIR_HOST, TLS_VERSION_1_2, &client);
+        res = tls_client_new(tls_world.ctx, 0, TLS_PAIR_HOST, TLS_VERSION_1_2, &client);
         happened = alloc_fail_happened();
         assert_int_equal(res, happened ? RES_NOMEM : RES_OK);
         assert_int_equal(client != NULL, !happened);
@@ -460,7 +443,7 @@ test_no_memory_context(void **state)
         enum result res;
 
         alloc_fail_after(n);
-        res = tls_context_new(world.ca_file, &ctx, &error);
+        res = tls_context_new(tls_world.ca_file, &ctx, &error);
         happened = alloc_fail_happened();
         assert_int_equal(res, happened ? RES_NOMEM : RES_OK);
         assert_int_equal(error != NULL, happened);
@@ -477,7 +460,7 @@ test_no_memory_observe(void **state)
 
     (void)state;
     skip_if_library_is_counted();
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     for (bool happened = true; happened && n < 50; n++) {
         enum result res;
 
@@ -503,7 +486,7 @@ test_no_memory_write(void **state)
 
     (void)state;
     skip_if_library_is_counted();
-    tls_pair_open_connected(&p, &world, TLS_VERSION_1_3);
+    tls_pair_open_connected(&p, &tls_world, TLS_VERSION_1_3);
     for (bool happened = true; happened && n < 50; n++) {
         enum result res;
 
@@ -544,5 +527,5 @@ main(void)
         cmocka_unit_test(test_no_memory_write),
     };
 
-    return cmocka_run_group_tests_name("tls_stream", tests, make_world, free_world);
+    return cmocka_run_group_tests_name("tls_stream", tests, tls_world_setup, tls_world_teardown);
 }
