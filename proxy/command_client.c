@@ -147,6 +147,17 @@ command_number(const struct command_frame *f, const char *key)
     return field ? field->number : 0;
 }
 
+size_t
+command_list(const struct command_frame *f, const char *key, size_t max, struct pack_reader *out)
+{
+    const struct command_field *list = command_find(f, key);
+
+    if (!list || list->type != PACK_ARRAY)
+        return 0;
+    pack_reader_init(out, list->raw);
+    return pack_read_array(out, max);
+}
+
 /* "3 d 4 h", "12 min", "5 s": as much as one wants to know. */
 void
 command_print_span(int64_t seconds)
@@ -173,6 +184,20 @@ command_print_time(int64_t at_s)
     if (gmtime_r(&at, &tm))
         strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", &tm);
     fputs(text, stdout);
+}
+
+void
+command_print_label(const char *label)
+{
+    printf("%-10s ", label);
+}
+
+void
+command_print_row(const struct command_frame *f, const char *label, const char *key)
+{
+    command_print_label(label);
+    command_print_text(command_text(f, key));
+    putchar('\n');
 }
 
 void

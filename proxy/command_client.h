@@ -58,10 +58,19 @@ const struct command_field *command_find(const struct command_frame *f, const ch
 struct span command_text(const struct command_frame *f, const char *key);
 int64_t command_number(const struct command_frame *f, const char *key);
 
+/** Begin to read the array of a key. Returns how many elements *out has: 0 where there is none, or
+ * more than max. */
+size_t command_list(const struct command_frame *f, const char *key, size_t max,
+                    struct pack_reader *out);
+
 /** Print text of others, safe on a terminal; a span of time, as "3 d 4 h"; a moment in UTC. */
 void command_print_text(struct span text);
 void command_print_span(int64_t seconds);
 void command_print_time(int64_t at_s);
+
+/** The label that begins a row for people to read; a whole row whose value is the text of a key. */
+void command_print_label(const char *label);
+void command_print_row(const struct command_frame *f, const char *label, const char *key);
 
 /** A line of JSON; every field on a line of its own. */
 void command_show_json(const struct command_frame *f);

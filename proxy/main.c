@@ -11,12 +11,12 @@
 #include "proxy/child_process.h"
 #include "proxy/config_files.h"
 #include "proxy/config_manual.h"
+#include "proxy/gateway_command.h"
 #include "proxy/log_command.h"
 #include "proxy/packet_command.h"
 #include "proxy/policy_command.h"
 #include "proxy/report_command.h"
 #include "proxy/sandbox.h"
-#include "proxy/status_command.h"
 #include "proxy/supervisor.h"
 
 #define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "base/hostname.h"
@@ -33,24 +32,13 @@ show_line(const struct command_frame *f)
 }
 
 static void
-print_label(const char *label)
-{
-    printf("%-10s ", label);
-}
-
-static void
 show_patterns(const struct command_frame *f)
 {
-    const struct command_field *mx = command_find(f, "mx");
     struct pack_reader r;
-    size_t count;
+    size_t count = command_list(f, "mx", UINT16_MAX, &r);
 
-    if (!mx)
-        return;
-    pack_reader_init(&r, mx->raw);
-    count = pack_read_array(&r, UINT16_MAX);
     for (size_t i = 0; i < count && r.res == RES_OK; i++) {
-        print_label("mx");
+        command_print_label("mx");
         command_print_text(pack_read_str(&r));
         putchar('\n');
     }
@@ -77,38 +65,30 @@ show_policy(const struct command_frame *f)
 {
     int64_t now_s = time(NULL);
 
-    print_label("domain");
-    command_print_text(command_text(f, "domain"));
-    putchar('\n');
-    print_label("state");
-    command_print_text(command_text(f, "state"));
-    putchar('\n');
+    command_print_row(f, "domain", "domain");
+    command_print_row(f, "state", "state");
     if (command_find(f, "mode")) {
-        print_label("mode");
-        command_print_text(command_text(f, "mode"));
-        putchar('\n');
-        print_label("id");
-        command_print_text(command_text(f, "id"));
-        putchar('\n');
-        print_label("fetched");
+        command_print_row(f, "mode", "mode");
+        command_print_row(f, "id", "id");
+        command_print_label("fetched");
         command_print_time(command_number(f, "fetched_at"));
         putchar('\n');
-        print_label("expires");
+        command_print_label("expires");
         command_print_time(command_number(f, "expires_at"));
         printf(" (in ");
         command_print_span(command_number(f, "expires_at") - now_s);
         printf(")\n");
-        print_label("refresh");
+        command_print_label("refresh");
         printf("in ");
         command_print_span(command_number(f, "refresh_in"));
         putchar('\n');
-        print_label("last used");
+        command_print_label("last used");
         command_print_span(command_number(f, "unused"));
         printf(" ago\n");
     }
     show_patterns(f);
     if (command_number(f, "failed_count")) {
-        print_label("failing");
+        command_print_label("failing");
         printf("%" PRId64 " times since ", command_number(f, "failed_count"));
         command_print_time(command_number(f, "failed_since"));
         printf(", id ");
@@ -120,7 +100,7 @@ show_policy(const struct command_frame *f)
         putchar('\n');
     }
     if (command_find(f, "text")) {
-        print_label("text");
+        command_print_label("text");
         putchar('\n');
         show_whole_text(command_text(f, "text"));
     }
@@ -250,47 +230,6 @@ policy_main(int argc, char **argv)
     if (!config)
         return EXIT_USAGE;
     status = run_policy(&o, config->control_socket);
-    config_free(config);
-    return status;
-}
-
-int
-mode_main(int argc, char **argv)
-{
-    char wanted[64] = "";
-    struct config *config;
-    struct command_options o;
-    int status;
-
-    if (!command_read_options(argc, argv, &o) || o.all || o.count > 2)
-        return command_usage(
-            &o, "usage: stsgate mode [monitor | enforce | enforce N%] [--json] [-c FILE]\n");
-    config = command_read_config(o.config);
-    if (!config)
-        return EXIT_USAGE;
-    for (int i = 0; i < o.count; i++)
-        snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "%s%s", i ? " " : "",
-                 o.words[i]);
-    status = command_ask(config->control_socket, "mode", wanted,
-                         o.json ? command_show_json : command_show_fields);
-    config_free(config);
-    return status;
-}
-
-int
-reload_main(int argc, char **argv)
-{
-    struct config *config;
-    struct command_options o;
-    int status;
-
-    if (!command_read_options(argc, argv, &o) || o.all || o.json || o.count)
-        return command_usage(&o, "usage: stsgate reload [-c FILE]\n");
-    config =
-        command_read_config(o.config); /* a mistake is told here, and the gateway is not asked */
-    if (!config)
-        return EXIT_USAGE;
-    status = command_ask(config->control_socket, "reload", "", command_show_fields);
     config_free(config);
     return status;
 }

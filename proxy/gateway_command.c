@@ -1,4 +1,4 @@
-#include "proxy/status_command.h"
+#include "proxy/gateway_command.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,24 +8,13 @@
 
 #define LIST_MAX 64u /* workers, overrides */
 
-static void
-print_label(const char *label)
-{
-    printf("%-10s ", label);
-}
-
 /* Walk the maps of an array that stands in a frame. */
 static void
 each_map(const struct command_frame *f, const char *key, command_show *show)
 {
-    const struct command_field *list = command_find(f, key);
     struct pack_reader r;
-    size_t count;
+    size_t count = command_list(f, key, LIST_MAX, &r);
 
-    if (!list || list->type != PACK_ARRAY)
-        return;
-    pack_reader_init(&r, list->raw);
-    count = pack_read_array(&r, LIST_MAX);
     for (size_t i = 0; i < count && r.res == RES_OK; i++) {
         struct command_frame map;
 
@@ -37,7 +26,7 @@ each_map(const struct command_frame *f, const char *key, command_show *show)
 static void
 show_worker(const struct command_frame *f)
 {
-    print_label("worker");
+    command_print_label("worker");
     printf("%" PRId64 " ", command_number(f, "worker"));
     command_print_text(command_text(f, "state"));
     printf(", pid %" PRId64 ", %" PRId64 " sessions, %" PRId64 " relayed, ",
@@ -51,7 +40,7 @@ show_override(const struct command_frame *f)
 {
     int64_t until_s = command_number(f, "until");
 
-    print_label("override");
+    command_print_label("override");
     command_print_text(command_text(f, "override"));
     if (command_number(f, "ended")) {
         printf(" has ended ");
@@ -71,7 +60,7 @@ show_policies(const struct command_frame *f)
 
     if (!field || !command_read_map(field->raw, &map))
         return;
-    print_label("policies");
+    command_print_label("policies");
     for (size_t i = 0; i < map.count; i++) {
         printf("%s%" PRId64 " ", i ? ", " : "", map.fields[i].number);
         command_print_text(map.fields[i].key);
@@ -82,7 +71,7 @@ show_policies(const struct command_frame *f)
 static void
 show_records(const struct command_frame *f)
 {
-    print_label("records");
+    command_print_label("records");
     printf("%s, %" PRId64 " written, %" PRId64 " lost\n",
            command_number(f, "records_ready") ? "good" : "FAILING",
            command_number(f, "records_written"), command_number(f, "records_lost"));
@@ -91,27 +80,21 @@ show_records(const struct command_frame *f)
 static void
 show_status(const struct command_frame *f)
 {
-    print_label("version");
-    command_print_text(command_text(f, "version"));
-    putchar('\n');
-    print_label("up");
+    command_print_row(f, "version", "version");
+    command_print_label("up");
     command_print_span(command_number(f, "uptime"));
     printf(", configuration %" PRId64 "\n", command_number(f, "generation"));
-    print_label("mode");
+    command_print_label("mode");
     command_print_text(command_text(f, "mode"));
     printf(", set by ");
     command_print_text(command_text(f, "set_by"));
     putchar('\n');
-    print_label("sessions");
+    command_print_label("sessions");
     printf("%" PRId64 ", and %" PRId64 " relayed\n", command_number(f, "sessions"),
            command_number(f, "relayed"));
     show_records(f);
-    print_label("store");
-    command_print_text(command_text(f, "store"));
-    putchar('\n');
-    print_label("dane");
-    command_print_text(command_text(f, "dane"));
-    putchar('\n');
+    command_print_row(f, "store", "store");
+    command_print_row(f, "dane", "dane");
     show_policies(f);
     each_map(f, "workers", show_worker);
     each_map(f, "overrides_ending", show_override);
@@ -149,21 +132,32 @@ show_session(const struct command_frame *f)
            command_number(f, "bytes_to_mx"), command_number(f, "bytes_to_client"));
 }
 
-/* A verb without arguments. show: of text; NULL: it takes no --json either. */
+struct gateway_verb {
+    const char *usage;
+    command_show *show; /* without --json */
+    bool takes_json;
+    int words_max; /* of its argument */
+};
+
 static int
-run(int argc, char **argv, const char *usage, command_show *show)
+run(int argc, char **argv, const struct gateway_verb *verb)
 {
+    char argument[64] = "";
     struct command_options o;
     struct config *config;
     int status;
 
-    if (!command_read_options(argc, argv, &o) || o.all || o.count || (o.json && !show))
-        return command_usage(&o, usage);
-    config = command_read_config(o.config);
+    if (!command_read_options(argc, argv, &o) || o.all || o.count > verb->words_max ||
+        (o.json && !verb->takes_json))
+        return command_usage(&o, verb->usage);
+    config = command_read_config(o.config); /* a mistake is told here, and nobody is asked */
     if (!config)
         return EXIT_USAGE;
-    status = command_ask(config->control_socket, argv[0], "",
-                         o.json || !show ? command_show_json : show);
+    for (int i = 0; i < o.count; i++)
+        snprintf(argument + strlen(argument), sizeof argument - strlen(argument), "%s%s",
+                 i ? " " : "", o.words[i]);
+    status = command_ask(config->control_socket, argv[0], argument,
+                         o.json ? command_show_json : verb->show);
     config_free(config);
     return status;
 }
@@ -171,17 +165,46 @@ run(int argc, char **argv, const char *usage, command_show *show)
 int
 status_main(int argc, char **argv)
 {
-    return run(argc, argv, "usage: stsgate status [--json] [-c FILE]\n", show_status);
+    static const struct gateway_verb verb = { "usage: stsgate status [--json] [-c FILE]\n",
+                                              show_status, true, 0 };
+
+    return run(argc, argv, &verb);
 }
 
 int
 sessions_main(int argc, char **argv)
 {
-    return run(argc, argv, "usage: stsgate sessions [--json] [-c FILE]\n", show_session);
+    static const struct gateway_verb verb = { "usage: stsgate sessions [--json] [-c FILE]\n",
+                                              show_session, true, 0 };
+
+    return run(argc, argv, &verb);
+}
+
+int
+mode_main(int argc, char **argv)
+{
+    static const struct gateway_verb verb = {
+        "usage: stsgate mode [monitor | enforce | enforce N%] [--json] [-c FILE]\n",
+        command_show_fields, true, 2
+    };
+
+    return run(argc, argv, &verb);
+}
+
+int
+reload_main(int argc, char **argv)
+{
+    static const struct gateway_verb verb = { "usage: stsgate reload [-c FILE]\n",
+                                              command_show_fields, false, 0 };
+
+    return run(argc, argv, &verb);
 }
 
 int
 drain_main(int argc, char **argv)
 {
-    return run(argc, argv, "usage: stsgate drain [-c FILE]\n", NULL);
+    static const struct gateway_verb verb = { "usage: stsgate drain [-c FILE]\n", command_show_json,
+                                              false, 0 };
+
+    return run(argc, argv, &verb);
 }
