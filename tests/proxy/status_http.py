@@ -13,34 +13,25 @@ import sys
 import time
 import unittest
 
+from status_served import LINK, Served
+
 PROGRAM = sys.argv.pop(1)
 CLIENTS_MAX = 64
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAME = re.compile(r"\bstsgate_[a-z_]+[a-z]\b")
 
 
-class Served(unittest.TestCase):
+class Asking(unittest.TestCase):
     """With a status process, of a supervisor that has no gateway yet."""
 
     def setUp(self):
-        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        listener.setblocking(False)
-        self.port = listener.getsockname()[1]
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        fds = (theirs.fileno(), listener.fileno())
-        self.process = subprocess.Popen(
-            [PROGRAM, "--control-fd", str(fds[0]), "--listen-fd", str(fds[1]), "--address",
-             f"127.0.0.1:{self.port}", "--hostname", "gw.example.com", "--user", ""],
-            pass_fds=fds, stderr=subprocess.DEVNULL)
-        listener.close()
-        theirs.close()
+        self.served = Served(PROGRAM)
 
     def tearDown(self):
-        self.control.close()  # as when the supervisor dies: it ends by itself
-        self.assertEqual(self.process.wait(10), 0)
+        self.assertEqual(self.served.end(), 0)
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), 15)
+        return socket.create_connection(("127.0.0.1", self.served.port), 15)
 
     def ask(self, data):
         with self.connect() as s, contextlib.suppress(ConnectionError):
@@ -64,7 +55,7 @@ class Served(unittest.TestCase):
         return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else None
 
 
-class StatusProcess(Served):
+class StatusProcess(Asking):
     def test_paths(self):
         for path, status in (("/", 200), ("/metrics", 200), ("/healthz", 503), ("/nothing", 404),
                              ("//", 404), ("/../../etc/passwd", 404), ("/%2e%2e/etc/passwd", 404),
@@ -96,7 +87,7 @@ class StatusProcess(Served):
 
     def test_other_names(self):
         for host, status in (("evil.example", 421), ("", 421), ("localhost.evil.example", 421),
-                             (f"127.0.0.1:{self.port}", 200), ("GW.example.com", 200)):
+                             (f"127.0.0.1:{self.served.port}", 200), ("GW.example.com", 200)):
             with self.subTest(host):
                 self.assertEqual(self.status(self.get("/metrics", host=host)), status)
 
@@ -158,27 +149,24 @@ class StatusProcess(Served):
                 with contextlib.suppress(ConnectionError):
                     s.send(b"GET /metr")
         self.assertEqual(self.status(self.get("/metrics")), 200)
-        files = len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        files = len(os.listdir(f"/proc/{self.served.process.pid}/fd"))
         self.assertLess(files, CLIENTS_MAX)
 
     def test_nonsense_on_the_control_channel(self):
-        self.control.send(b"nonsense")
-        self.control.send(b"\x94\x02\x08\x00\x00")  # a link without its descriptor
+        self.served.control.send(b"nonsense")
+        self.served.control.send(LINK)  # a link without its descriptor
         self.assertEqual(self.status(self.get("/metrics")), 200)
 
     def test_nonsense_on_a_link(self):
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            socket.send_fds(self.control, [b"\x94\x02\x08\x00\x00"], [theirs.fileno()])
-            theirs.close()
-            ours.send(b"nonsense")
-            ours.settimeout(10)
-            self.assertEqual(ours.recv(100), b"")  # it listens to that no more
+        with self.served.link() as link:
+            link.send(b"nonsense")
+            link.settimeout(10)
+            self.assertEqual(link.recv(100), b"")  # it listens to that no more
         self.assertEqual(self.status(self.get("/metrics")), 200)
 
 
 @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed (package prometheus)")
-class Promtool(Served):
+class Promtool(Asking):
     """What the makers of Prometheus object to."""
 
     def promtool(self, *argv, data=None):
