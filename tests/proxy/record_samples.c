@@ -44,7 +44,7 @@ fill_requirement(struct requirement *req)
 }
 
 static void
-fill_observation(struct observation *obs)
+fill_observation(struct observation *obs, const struct requirement *req)
 {
     obs->starttls_offered = true;
     obs->starttls_code = 220;
@@ -59,6 +59,115 @@ fill_observation(struct observation *obs)
     SET(obs->chain_reason, "certificate has expired");
     must(name_list_add(&obs->sans, span_of("mx1.example.com")) == RES_OK);
     memset(obs->leaf_sha256, 0x0f, sizeof obs->leaf_sha256);
+    obs->dane = (struct dane_facts){ .key = requirement_dane_key(req),
+                                     .match = DANE_MATCHED,
+                                     .usage = 3,
+                                     .selector = 1,
+                                     .matching = 1,
+                                     .error = "X509_V_OK",
+                                     .reason = "ok" };
+    must(peer_chain_new((struct span[]){ span_of("leaf"), span_of("issuer") }, 2, &obs->certs) ==
+         RES_OK);
+}
+
+static void
+fill_report(struct session_report *report)
+{
+    struct tls_report *part = &report->parts[0];
+
+    report->count = 1;
+    *part = (struct tls_report){ .at_s = SAMPLE_WALL_NS / 1000000000,
+                                 .type = TLS_REPORT_STS,
+                                 .failed = true,
+                                 .detail_count = 1,
+                                 .sending = { 4, { 192, 0, 2, 1 } } };
+    part->details[0].result = RESULT_CERTIFICATE_EXPIRED;
+    SET(part->details[0].reason, "X509_V_ERR_CERT_HAS_EXPIRED");
+    SET(part->domain, "example.com");
+    SET(part->policy_domain, "example.com");
+    SET(part->mx_host, "mx1.example.com");
+    SET(part->helo, "mx1.example.com");
+}
+
+static void
+fill_recipient(struct record_samples *s)
+{
+    s->recipient = (struct record_recipient){
+        .wall_ns = SAMPLE_WALL_NS,
+        .session = &s->info,
+        .req = s->req,
+        .obs = s->obs,
+        .dane = &s->obs->dane,
+        .verdict = &s->verdict,
+        .number = 3,
+        .transaction = 2,
+        .rcpt_domain = "example.com",
+        .outcome = "refused",
+        .reply = span_of("451 4.7.5 refused"),
+        .reply_by = "gateway",
+        .reply_id = "REP-013",
+        .final_reply = span_of("250 2.0.0 queued"),
+        .verdict_number = 3,
+        .report = &s->report,
+        .engine = "library",
+        .engine_reason = "small",
+    };
+}
+
+static void
+fill_session(struct record_samples *s)
+{
+    s->end = (struct record_session_end){
+        .wall_ns = SAMPLE_WALL_NS,
+        .started_ns = SAMPLE_WALL_NS - 2500000000,
+        .session = &s->info,
+        .obs = s->obs,
+        .helo = span_of("client.example"),
+        .transactions = 2,
+        .delivered = 1,
+        .allowed = 3,
+        .refused = 4,
+        .reconnects = 5,
+        .violations = 6,
+        .bytes_to_mx = UINT64_C(5000000000),
+        .bytes_to_client = 321,
+        .end = "quit",
+        .state = "closed",
+    };
+    s->survey = (struct record_survey){
+        .event = "survey",
+        .wall_ns = SAMPLE_WALL_NS,
+        .started_ns = SAMPLE_WALL_NS - 2500000000,
+        .session = &s->info,
+        .connected = true,
+        .starttls_offered = true,
+        .mails_in_clear = 1,
+        .recipients_in_clear = 2,
+        .bytes_to_mx = 300,
+        .bytes_to_client = 321,
+        .engine = "copy",
+        .engine_reason = "looked-at",
+        .end = "closed",
+    };
+}
+
+static void
+fill_policy(struct record_samples *s)
+{
+    s->policy = (struct record_policy){
+        .wall_ns = SAMPLE_WALL_NS,
+        .domain = "example.com",
+        .id = "20231114T2213",
+        .old_id = "20221114T2213",
+        .mode = "enforce",
+        .max_age_s = 604800,
+        .mx = &s->req->sts.mx,
+        .text = span_of("version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800\n"),
+        .text_sha256 = s->req->sts.text_sha256,
+        .old_sha256 = s->obs->leaf_sha256,
+        .fetched_at_s = 1699990000,
+        .expires_at_s = 1700594800,
+    };
 }
 
 void
@@ -95,94 +204,11 @@ record_samples_init(struct record_samples *s)
     };
     must(s->req && s->obs);
     fill_requirement(s->req);
-    fill_observation(s->obs);
-    s->obs->dane = (struct dane_facts){ .key = requirement_dane_key(s->req),
-                                        .match = DANE_MATCHED,
-                                        .usage = 3,
-                                        .selector = 1,
-                                        .matching = 1,
-                                        .error = "X509_V_OK",
-                                        .reason = "ok" };
-    must(peer_chain_new((struct span[]){ span_of("leaf"), span_of("issuer") }, 2, &s->obs->certs) ==
-         RES_OK);
-    s->report.parts[0] = (struct tls_report){ .at_s = SAMPLE_WALL_NS / 1000000000,
-                                              .type = TLS_REPORT_STS,
-                                              .failed = true,
-                                              .detail_count = 1,
-                                              .sending = { 4, { 192, 0, 2, 1 } } };
-    s->report.parts[0].details[0].result = RESULT_CERTIFICATE_EXPIRED;
-    SET(s->report.parts[0].details[0].reason, "X509_V_ERR_CERT_HAS_EXPIRED");
-    SET(s->report.parts[0].domain, "example.com");
-    SET(s->report.parts[0].policy_domain, "example.com");
-    SET(s->report.parts[0].mx_host, "mx1.example.com");
-    SET(s->report.parts[0].helo, "mx1.example.com");
-    s->report.count = 1;
-    s->recipient = (struct record_recipient){
-        .wall_ns = SAMPLE_WALL_NS,
-        .session = &s->info,
-        .req = s->req,
-        .obs = s->obs,
-        .dane = &s->obs->dane,
-        .verdict = &s->verdict,
-        .number = 3,
-        .transaction = 2,
-        .rcpt_domain = "example.com",
-        .outcome = "refused",
-        .reply = span_of("451 4.7.5 refused"),
-        .reply_by = "gateway",
-        .reply_id = "REP-013",
-        .final_reply = span_of("250 2.0.0 queued"),
-        .verdict_number = 3,
-        .report = &s->report,
-        .engine = "library",
-        .engine_reason = "small",
-    };
-    s->end = (struct record_session_end){
-        .wall_ns = SAMPLE_WALL_NS,
-        .started_ns = SAMPLE_WALL_NS - 2500000000,
-        .session = &s->info,
-        .obs = s->obs,
-        .helo = span_of("client.example"),
-        .transactions = 2,
-        .delivered = 1,
-        .allowed = 3,
-        .refused = 4,
-        .reconnects = 5,
-        .violations = 6,
-        .bytes_to_mx = UINT64_C(5000000000),
-        .bytes_to_client = 321,
-        .end = "quit",
-        .state = "closed",
-    };
-    s->policy = (struct record_policy){
-        .wall_ns = SAMPLE_WALL_NS,
-        .domain = "example.com",
-        .id = "20231114T2213",
-        .old_id = "20221114T2213",
-        .mode = "enforce",
-        .max_age_s = 604800,
-        .mx = &s->req->sts.mx,
-        .text = span_of("version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800\n"),
-        .text_sha256 = s->req->sts.text_sha256,
-        .old_sha256 = s->obs->leaf_sha256,
-        .fetched_at_s = 1699990000,
-        .expires_at_s = 1700594800,
-    };
-    s->survey = (struct record_survey){
-        .event = "survey",
-        .wall_ns = SAMPLE_WALL_NS,
-        .started_ns = SAMPLE_WALL_NS - 2500000000,
-        .session = &s->info,
-        .connected = true,
-        .starttls_offered = true,
-        .mails_in_clear = 1,
-        .recipients_in_clear = 2,
-        .bytes_to_mx = 300,
-        .bytes_to_client = 321,
-        .engine = "copy",
-        .engine_reason = "looked-at",
-        .end = "closed",
-    };
+    fill_observation(s->obs, s->req);
+    fill_report(&s->report);
+    fill_recipient(s);
+    fill_session(s);
+    fill_policy(s);
 }
 
 void
