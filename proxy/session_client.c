@@ -96,7 +96,7 @@ session_client_tls_over(struct session *s, const struct record_client_tls *tls)
 
 /* What the client has said behind STARTTLS, before it was answered, is no ClientHello that anybody
  * may send. And what the MX has said behind its 220 is injected (TLS-008). */
-void
+enum session_event
 session_pass_tls(struct session *s, const struct smtp_reply *reply, enum session_event event,
                  struct span more)
 {
@@ -104,24 +104,20 @@ session_pass_tls(struct session *s, const struct smtp_reply *reply, enum session
 
     s->obs->starttls_code = reply->code;
     if (event == SEV_REPLY_OK || event == SEV_REPLY_MORE || /* no reply to STARTTLS, RFC 3207 4 */
-        (ready && (more.len || !s->ops->mx_is_quiet(s->io)))) {
-        session_step(s, SEV_MX_LOST);
-        return;
-    }
+        (ready && (more.len || !s->ops->mx_is_quiet(s->io))))
+        return SEV_MX_LOST;
     if (ready && (buffer_len(&s->client_in) || !s->ops->client_is_quiet(s->io))) {
         session_reply(s, REPLY_PROTOCOL_VIOLATION);
-        session_step(s, SEV_GIVE_UP);
-        return;
+        return SEV_GIVE_UP;
     }
     session_say(s, reply->text);
     if (!ready) {
         s->obs->stage = TLS_STAGE_REFUSED;
-        session_step(s, event);
-        return;
+        return event;
     }
     s->ops->pass_through(s->io);
     s->mx_up = false;
-    session_step(s, SEV_PASSTHROUGH);
+    return SEV_PASSTHROUGH;
 }
 
 /* An end that is the client's own doing. Whoever insists on a TLS that it is not shown, or on

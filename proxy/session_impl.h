@@ -197,8 +197,10 @@ unsigned session_requiretls_shown(const struct session *s, unsigned list, bool k
 bool session_must_begin_tls(const struct session *s, enum smtp_verb verb); /* else 530, TLS-015 */
 enum reply_row session_starttls(struct session *s); /* the command; REPLY_NONE: it was served */
 void session_enter_client_tls(struct session *s);
-void session_pass_tls(struct session *s, const struct smtp_reply *reply, enum session_event event,
-                      struct span more);
+/* The reply to a STARTTLS that is passed on, and what came behind it. Returns what it amounts to.
+ */
+enum session_event session_pass_tls(struct session *s, const struct smtp_reply *reply,
+                                    enum session_event event, struct span more);
 bool session_left_without_mail(const struct session *s, enum session_state from,
                                enum session_event event); /* PRX-044 */
 

@@ -123,9 +123,13 @@ is_identity_known(struct session *s, const struct smtp_reply *reply)
     return true;
 }
 
-static void
-on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
+static enum session_event
+on_ehlo(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
+    if (event == SEV_REPLY_LATER)
+        session_say(s, reply->text);
+    if (event != SEV_REPLY_OK)
+        return event;
     s->mx_keywords = ehlo_keywords(reply);
     if (s->obs->stage == TLS_STAGE_DONE)
         keep_list(s, reply);
@@ -137,9 +141,26 @@ on_ehlo_ok(struct session *s, const struct smtp_reply *reply)
     session_end_transaction(s);
     s->mail_extensions = 0;
     if (is_identity_known(s, reply))
-        session_step(s, SEV_SMART_HOST);
-    else
-        session_step(s, announce(s, reply) ? SEV_REPLY_OK : SEV_MX_LOST);
+        return SEV_SMART_HOST;
+    return announce(s, reply) ? SEV_REPLY_OK : SEV_MX_LOST;
+}
+
+static enum session_event
+on_ehlo_under_tls(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_OK)
+        keep_list(s, reply);
+    return event;
+}
+
+static enum session_event
+on_ehlo_again(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_OK) {
+        s->mx_keywords = ehlo_keywords(reply);
+        s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
+    }
+    return event;
 }
 
 /* One line, whatever the MX has added: behind a client's EHLO more would be keywords. False: no
@@ -159,14 +180,12 @@ say_helo(struct session *s, const struct smtp_reply *reply)
 }
 
 /* The MX speaks no ESMTP: no keywords, and no TLS (PRX-047). */
-static void
+static enum session_event
 on_helo(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
     if (event == SEV_REPLY_OK) {
-        if (!say_helo(s, reply)) {
-            session_step(s, SEV_MX_LOST);
-            return;
-        }
+        if (!say_helo(s, reply))
+            return SEV_MX_LOST;
         if (s->obs->stage == TLS_STAGE_CLEAR)
             s->obs->starttls_offered = false; /* whatever an earlier EHLO was told */
         s->mx_keywords = 0;
@@ -178,7 +197,7 @@ on_helo(struct session *s, const struct smtp_reply *reply, enum session_event ev
     } else if (event != SEV_REPLY_MORE) { /* no reply to HELO */
         session_say(s, reply->text);
     }
-    session_step(s, event);
+    return event;
 }
 
 /* How many replies the MX owes, the one that is being served included (PIPE-008). */
@@ -218,7 +237,7 @@ keep_refusal(struct observation *obs, struct span reply)
     obs->failure_reason[len] = '\0';
 }
 
-static void
+static enum session_event
 on_starttls(struct session *s, const struct smtp_reply *reply, enum session_event event,
             struct span more)
 {
@@ -240,7 +259,7 @@ on_starttls(struct session *s, const struct smtp_reply *reply, enum session_even
         s->obs->failure = TLS_FAILURE_NONE;
         keep_refusal(s->obs, reply->text);
     }
-    session_step(s, event);
+    return event;
 }
 
 /* PRX-014. */
@@ -253,16 +272,14 @@ refuse_with_mail(struct session *s)
 
 /* The held MAIL is refused: that is the answer to this recipient and every later one. A 552 would
  * be read as 452 at RCPT and retried for days (PRX-014, RFC 5321 4.5.3.1.10). */
-static void
+static enum session_event
 on_mail_refused(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
     size_t at = 0;
 
     buffer_clear(&s->mail_refusal);
-    if (buffer_append(&s->mail_refusal, reply->text) != RES_OK) {
-        session_step(s, SEV_MX_LOST); /* no memory: a 421 answers the recipient */
-        return;
-    }
+    if (buffer_append(&s->mail_refusal, reply->text) != RES_OK)
+        return SEV_MX_LOST; /* no memory: a 421 answers the recipient */
     if (reply->code == 552) {
         char *text = s->mail_refusal.mem + s->mail_refusal.start;
 
@@ -273,53 +290,54 @@ on_mail_refused(struct session *s, const struct smtp_reply *reply, enum session_
             at += span_find(rest, '\n') + 1;
         }
     }
-    if (buffer_len(&s->group) == 0) { /* their replies come too, and mean nothing */
-        session_step(s, SEV_MAIL_REFUSED);
-        return;
-    }
+    if (buffer_len(&s->group) == 0) /* their replies come too, and mean nothing */
+        return SEV_MAIL_REFUSED;
     buffer_clear(&s->group);
     while (session_land(s))
         refuse_with_mail(s);
-    session_step(s, event);
+    return event;
+}
+
+static enum session_event
+on_mail(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_LATER || event == SEV_REPLY_NO)
+        return on_mail_refused(s, reply, event);
+    if (event == SEV_REPLY_OK)
+        s->mail_sent = s->mx_mail_open = true;
+    return event;
 }
 
 /* The reply to a recipient behind a MAIL that was refused. */
-static void
-on_void_reply(struct session *s, enum session_event event)
+static enum session_event
+on_void(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
-    if (event == SEV_REPLY_MORE || !session_land(s)) {
-        session_step(s, SEV_MX_LOST);
-        return;
-    }
+    (void)reply;
+    if (event == SEV_REPLY_MORE || !session_land(s))
+        return SEV_MX_LOST;
     s->mx_mail_open |= event == SEV_REPLY_OK; /* who knows what it has in hand: RSET before more */
     refuse_with_mail(s);
-    if (!s->flights)
-        session_step(s, event);
+    return s->flights ? SEV_NONE : event;
 }
 
-static void
-on_rcpt_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
+static enum session_event
+on_rcpt(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
-    if (event == SEV_REPLY_MORE || !session_land(s)) { /* no reply to RCPT */
-        session_step(s, SEV_MX_LOST);
-        return;
-    }
+    if (event == SEV_REPLY_MORE || !session_land(s)) /* no reply to RCPT */
+        return SEV_MX_LOST;
     session_say_grouped(s, reply->text);
     if (event == SEV_REPLY_OK)
         session_recipient_accepted(s, reply->text);
     else
         session_recipient_rejected(s, reply->text);
-    if (!s->flights)
-        session_step(s, event);
+    return s->flights ? SEV_NONE : event;
 }
 
-static void
-on_data_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
+static enum session_event
+on_data(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
-    if (event == SEV_REPLY_OK) { /* a 2xx before the end of data (SMTP-032) */
-        session_step(s, SEV_MX_LOST);
-        return;
-    }
+    if (event == SEV_REPLY_OK) /* a 2xx before the end of data (SMTP-032) */
+        return SEV_MX_LOST;
     session_say(s, reply->text);
     if (event != SEV_REPLY_MORE) {
         session_message_over(s, false, session_chomp(reply->text));
@@ -329,28 +347,27 @@ on_data_reply(struct session *s, const struct smtp_reply *reply, enum session_ev
     if (s->state == SES_COMMAND && /* refused, and text comes behind it (PIPE-011) */
         (buffer_len(&s->client_in) || !s->ops->client_is_quiet(s->io))) {
         session_reply(s, REPLY_PROTOCOL_VIOLATION);
-        session_step(s, SEV_GIVE_UP);
+        return SEV_GIVE_UP;
     }
+    return SEV_NONE;
 }
 
 /* The reply to the end of data, or to a chunk before it. */
-static void
-on_final_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
+static enum session_event
+on_final(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
     bool early = s->ops->mx_backlog(s->io) > 0, final = s->state == SES_FINAL;
 
     /* Nor is a success one that came before the end of data has left (SMTP-032). */
-    if (event == SEV_REPLY_MORE || (event == SEV_REPLY_OK && early)) {
-        session_step(s, SEV_MX_LOST);
-        return;
-    }
+    if (event == SEV_REPLY_MORE || (event == SEV_REPLY_OK && early))
+        return SEV_MX_LOST;
     session_say(s, reply->text);
     if (final || event != SEV_REPLY_OK) {
         s->mx_mail_open &= !final; /* a refused chunk leaves MAIL open: RSET before the next */
         session_message_over(s, final && event == SEV_REPLY_OK, session_chomp(reply->text));
         session_end_transaction(s);
     }
-    session_step(s, early ? SEV_EARLY_REFUSAL : event);
+    return early ? SEV_EARLY_REFUSAL : event;
 }
 
 /* The MX goes away (RFC 5321 3.8): its 421 answers the command in hand, or, unasked, the next one
@@ -374,14 +391,99 @@ on_closing(struct session *s, const struct smtp_reply *reply)
 
 /* Message text is on its way and the MX answers already: its refusal waits for the client's end of
  * data; whatever else it says breaks the connection. */
-static void
-on_early_reply(struct session *s, const struct smtp_reply *reply, enum session_event event)
+static enum session_event
+on_early(struct session *s, const struct smtp_reply *reply, enum session_event event)
 {
     buffer_clear(&s->parting);
     if ((event == SEV_REPLY_LATER || event == SEV_REPLY_NO) &&
         buffer_append(&s->parting, reply->text) != RES_OK)
-        event = SEV_MX_LOST;
-    session_step(s, event);
+        return SEV_MX_LOST;
+    return event;
+}
+
+static enum session_event
+on_greeting(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_READY || event == SEV_REPLY_LATER || event == SEV_REPLY_NO)
+        session_say(s, reply->text);
+    return event;
+}
+
+static enum session_event
+on_greeting_again(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    (void)reply;
+    return event == SEV_REPLY_READY && s->hand != SMTP_VERB_RCPT ? SEV_RESUME_EHLO : event;
+}
+
+/* The reply to RSET before MAIL. */
+static enum session_event
+on_clean(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    (void)reply;
+    s->mx_mail_open = event != SEV_REPLY_OK;
+    return event;
+}
+
+static enum session_event
+on_discard(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    (void)s, (void)reply;
+    return event == SEV_REPLY_CLOSING ? event : SEV_MX_LOST;
+}
+
+static enum session_event
+on_auth(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    s->authenticated |= event == SEV_REPLY_OK;
+    session_say(s, reply->text);
+    return event;
+}
+
+/* The reply to the client's own RSET. */
+static enum session_event
+on_pass(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_OK)
+        s->mx_mail_open = false;
+    if (event != SEV_REPLY_MORE)
+        session_say(s, reply->text);
+    return event;
+}
+
+static enum session_event
+on_quit(struct session *s, const struct smtp_reply *reply, enum session_event event)
+{
+    if (event == SEV_REPLY_MORE)
+        return SEV_MX_LOST; /* then the answer is ours */
+    session_say(s, reply->text);
+    return event;
+}
+
+/* What a reply does in the state that waits for it. Returns what it amounts to; SEV_NONE: the next
+ * reply is waited for, or all is done. */
+typedef enum session_event serve_reply(struct session *s, const struct smtp_reply *reply,
+                                       enum session_event event);
+
+/* A state that does not stand here asked nothing: whatever is said in it breaks the connection.
+ * STARTTLS and PASS_TLS look at what comes behind the reply as well. */
+static serve_reply *const by_state[SES_STATES] = {
+    [SES_GREETING] = on_greeting, [SES_REGREETING] = on_greeting_again,
+    [SES_EHLO] = on_ehlo,         [SES_EHLO_TLS] = on_ehlo_under_tls,
+    [SES_REEHLO] = on_ehlo_again, [SES_HELO] = on_helo,
+    [SES_AUTH] = on_auth,         [SES_CLEAN] = on_clean,
+    [SES_MAIL] = on_mail,         [SES_RCPT] = on_rcpt,
+    [SES_VOID] = on_void,         [SES_DATA] = on_data,
+    [SES_CONTENT] = on_early,     [SES_CHUNK] = on_early,
+    [SES_DISCARD] = on_discard,   [SES_CHUNK_REPLY] = on_final,
+    [SES_FINAL] = on_final,       [SES_PASS] = on_pass,
+    [SES_QUIT] = on_quit,
+};
+
+static bool
+is_to_ehlo(enum session_state state)
+{
+    return state == SES_EHLO || state == SES_HELO || state == SES_EHLO_TLS || state == SES_REEHLO;
 }
 
 void
@@ -398,110 +500,13 @@ session_serve_reply(struct session *s, const struct smtp_reply *reply, struct sp
         on_closing(s, reply);
         return;
     }
-    if (event == SEV_REPLY_OK && (s->state == SES_EHLO || s->state == SES_HELO ||
-                                  s->state == SES_EHLO_TLS || s->state == SES_REEHLO))
+    if (event == SEV_REPLY_OK && is_to_ehlo(s->state))
         keep_name(s, reply);
-    switch (s->state) {
-    case SES_EHLO:
-        if (event == SEV_REPLY_OK) {
-            on_ehlo_ok(s, reply);
-            return;
-        }
-        if (event == SEV_REPLY_LATER)
-            session_say(s, reply->text);
-        break;
-    case SES_HELO:
-        on_helo(s, reply, event);
-        return;
-    case SES_STARTTLS:
-        on_starttls(s, reply, event, more);
-        return;
-    case SES_PASS_TLS:
-        session_pass_tls(s, reply, event, more);
-        return;
-    case SES_EHLO_TLS:
-        if (event == SEV_REPLY_OK)
-            keep_list(s, reply);
-        break;
-    case SES_REGREETING:
-        if (event == SEV_REPLY_READY && s->hand != SMTP_VERB_RCPT)
-            event = SEV_RESUME_EHLO;
-        break;
-    case SES_REEHLO:
-        if (event == SEV_REPLY_OK) {
-            s->mx_keywords = ehlo_keywords(reply);
-            s->obs->starttls_offered = s->mx_keywords & EHLO_STARTTLS;
-        }
-        break;
-    case SES_CLEAN:
-        s->mx_mail_open = event != SEV_REPLY_OK;
-        break;
-    case SES_MAIL:
-        if (event == SEV_REPLY_LATER || event == SEV_REPLY_NO) {
-            on_mail_refused(s, reply, event);
-            return;
-        }
-        if (event == SEV_REPLY_OK)
-            s->mail_sent = s->mx_mail_open = true;
-        break;
-    case SES_RCPT:
-        on_rcpt_reply(s, reply, event);
-        return;
-    case SES_VOID:
-        on_void_reply(s, event);
-        return;
-    case SES_DATA:
-        on_data_reply(s, reply, event);
-        return;
-    case SES_CONTENT:
-    case SES_CHUNK:
-        on_early_reply(s, reply, event);
-        return;
-    case SES_DISCARD:
-        if (event != SEV_REPLY_CLOSING)
-            event = SEV_MX_LOST;
-        break;
-    case SES_CHUNK_REPLY:
-    case SES_FINAL:
-        on_final_reply(s, reply, event);
-        return;
-    case SES_AUTH:
-        s->authenticated |= event == SEV_REPLY_OK;
-        session_say(s, reply->text);
-        break;
-    case SES_PASS:
-        if (event == SEV_REPLY_OK)
-            s->mx_mail_open = false;
-        if (event != SEV_REPLY_MORE)
-            session_say(s, reply->text);
-        break;
-    case SES_GREETING:
-        if (event == SEV_REPLY_READY || event == SEV_REPLY_LATER || event == SEV_REPLY_NO)
-            session_say(s, reply->text);
-        break;
-    case SES_QUIT:
-        if (event == SEV_REPLY_MORE)
-            event = SEV_MX_LOST; /* then the answer is ours */
-        else
-            session_say(s, reply->text);
-        break;
-    case SES_COMMAND:
-    case SES_AUTH_LINE:
-    case SES_CLIENT_TLS:
-    case SES_REFUSED:
-    case SES_CONNECT:
-    case SES_REQUIREMENT:
-    case SES_JUDGE:
-    case SES_GATHER:
-    case SES_AHEAD:
-    case SES_HANDSHAKE:
-    case SES_RECONNECT:
-    case SES_SWALLOW:
-    case SES_LOST:
-    case SES_CLOSED:
-    case SES_STATES:
-        event = SEV_MX_LOST; /* nothing was asked */
-        break;
-    }
+    if (s->state == SES_STARTTLS)
+        event = on_starttls(s, reply, event, more);
+    else if (s->state == SES_PASS_TLS)
+        event = session_pass_tls(s, reply, event, more);
+    else
+        event = by_state[s->state] ? by_state[s->state](s, reply, event) : SEV_MX_LOST;
     session_step(s, event);
 }
