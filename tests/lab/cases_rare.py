@@ -62,6 +62,22 @@ def a_stopped_policy_process_is_not_waited_for(t, site):
         equal(rcpt(t, site).code, 250, "RCPT once it goes on")
 
 
+@case(Site("unasked", policy="enforce", cert="wrong"), only=ONCE)
+def nobody_is_put_off_in_monitor(t, site):
+    """PRX-041, REP-065: also while the policy process does not answer; that it would have been, the record says."""
+    t.mx(site)
+    with configured(t, "policy_wait = 1\nrollout = monitor"):
+        stopped = t.gateway.children("stsgate-policy")
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            equal(rcpt(t, site).code, 250, "RCPT")
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        fields(t.recipients(site)[0], verdict="allow", would="refuse", monitored=True, defer=True, tls__stage="done")
+
+
 @case(Site("inward", rest='_mta-sts.{domain}. IN TXT "v=STSv1; id=1;"\n'
                           "mta-sts.{domain}. IN A 127.0.0.1"), only=ONCE)
 def a_policy_host_inside_is_not_asked(t, site):
