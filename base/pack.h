@@ -9,8 +9,8 @@
  *     pack_str(&w, span_of("example.com"));
  *     return pack_end(&w);
  *
- * Reader: a cursor over bytes that a hostile sender may have written (STYLE 7). It allocates
- * nothing, never reads beyond the bytes given, and believes no declared length (msgpack-c does:
+ * Reader: a cursor over bytes that a hostile sender may have written. It allocates nothing,
+ * never reads beyond the bytes given, and believes no declared length (msgpack-c does:
  * five bytes make it ask for 256 GiB). Failure sticks here too: every later call fails alike and
  * gives zero, so a decoder reads field by field and asks once. A failed count is 0, so loops over
  * it end.

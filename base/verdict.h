@@ -18,7 +18,7 @@ enum verdict_action {
     VERDICT_CLOSE,      /* nothing can be done on this connection nor another: 421 and close */
 };
 
-/* The rows of CONFORMANCE 10. Texts are in proxy/replies.c and nowhere else. */
+/* The rows of docs/requirements.md 10. Texts are in proxy/replies.c and nowhere else. */
 enum reply_row {
     REPLY_NONE = 0,
     REPLY_STS_MX_MISMATCH,      /* REP-010 */
@@ -122,7 +122,7 @@ struct verdict {
     enum result_type
         result;          /* the failure to count, also when the action is VERDICT_ALLOW (testing) */
     char reason[128];    /* RFC 8460 failure-reason-code; printable ASCII; "" for none */
-    const char *rule;    /* CONFORMANCE ID and RFC section that decided; static storage */
+    const char *rule;    /* the requirement and the RFC section that decided; static storage */
     const char *mx;      /* the candidate that was proven or is blamed; borrowed from the
                           * requirement, "" for none */
     bool proven;         /* the certificate proved mx */

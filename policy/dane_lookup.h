@@ -1,6 +1,6 @@
 /* policy/dane_lookup.h: what DANE demands behind one destination address: the TLSA records of those
  * MX hosts of a domain that stand there, or of all of them when none is known to (RFC 7672 2.2,
- * CONFORMANCE PRX-020, PRX-023, DANE-004 ... DANE-020, DANE-048).
+ * PRX-020, PRX-023, DANE-004 ... DANE-020, DANE-048).
  * Context: policy process, on its event loop. */
 #ifndef STSGATE_POLICY_DANE_LOOKUP_H
 #define STSGATE_POLICY_DANE_LOOKUP_H

@@ -1,5 +1,5 @@
 /* policy/identity.h: which MX name stands behind the address that the client dialled
- * (CONFORMANCE PRX-016 ... PRX-021). Context: policy process. Pure: no I/O, no clock. */
+ * (PRX-016 ... PRX-021). Context: policy process. Pure: no I/O, no clock. */
 #ifndef STSGATE_POLICY_IDENTITY_H
 #define STSGATE_POLICY_IDENTITY_H
 

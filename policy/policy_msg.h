@@ -1,6 +1,6 @@
 /* policy/policy_msg.h: what a worker asks the policy process, the answer, and what the policy
  * process says unasked; one SEQPACKET message each. Context: worker and policy process. Both sides
- * check what they read as if the other had been taken over (STYLE 7). */
+ * check what they read as if the other had been taken over. */
 #ifndef STSGATE_POLICY_POLICY_MSG_H
 #define STSGATE_POLICY_POLICY_MSG_H
 

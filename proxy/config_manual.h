@@ -1,4 +1,4 @@
-/* proxy/config_manual.h: stsgate.conf(5), out of the one table of keys (STYLE 7). Context: command
+/* proxy/config_manual.h: stsgate.conf(5), out of the one table of keys. Context: command
  * line, at build time. */
 #ifndef STSGATE_PROXY_CONFIG_MANUAL_H
 #define STSGATE_PROXY_CONFIG_MANUAL_H

@@ -16,7 +16,7 @@
 
 #define CLIENT_HIGH_WATER (64u * 1024u)   /* beyond it the client is not read */
 #define COMMAND_READ_BYTES (16u * 1024u)  /* of pipelined commands at a time */
-#define CONTENT_READ_BYTES (192u * 1024u) /* 12 records: one gathered send (DESIGN 5) */
+#define CONTENT_READ_BYTES (192u * 1024u) /* 12 records: one gathered send */
 #define HOLD_S 0.05                       /* a reply waits for others of its group, at most */
 #define LINGER_S 2.                       /* for the client to read the last reply */
 #define LINGER_BYTES_MAX (1024u * 1024u)  /* of what it still sends meanwhile */

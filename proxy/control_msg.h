@@ -1,6 +1,6 @@
 /* proxy/control_msg.h: the messages between the supervisor and its children, one per SEQPACKET
  * packet: a MessagePack array [version, type, worker, value]. Context: supervisor and its
- * children. Pure. Either side reads what the other wrote as if it had been taken over (STYLE 7). */
+ * children. Pure. Either side reads what the other wrote as if it had been taken over. */
 #ifndef STSGATE_PROXY_CONTROL_MSG_H
 #define STSGATE_PROXY_CONTROL_MSG_H
 

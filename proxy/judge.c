@@ -114,9 +114,9 @@ both(struct verdict first, struct verdict second)
     return v;
 }
 
-/* Everything that applies, in enforcing form (CONFORMANCE 0, step 9): DANE first, and no pass of
- * MTA-STS makes up for its failure (STS-106, RFC 8461 2); then the policy, which a match does not
- * switch off (STS-107); then the operator's own rules. */
+/* Everything that applies, in enforcing form (docs/requirements.md 0, step 9): DANE first, and no
+ * pass of MTA-STS makes up for its failure (STS-106, RFC 8461 2); then the policy, which a match
+ * does not switch off (STS-107); then the operator's own rules. */
 static struct verdict
 judge_all(const struct requirement *req, const struct observation *obs, int64_t now_s,
           bool testing_blocks)

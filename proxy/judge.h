@@ -14,7 +14,8 @@
  * obs     what the connection has proved so far
  * now_s   wall clock: an expired policy is none (STS-065)
  *
- * The verdict's mx borrows from what req owns. RFC 8461 4 and 5; order of checks: CONFORMANCE 0. */
+ * The verdict's mx borrows from what req owns. RFC 8461 4 and 5; order of checks:
+ * docs/requirements.md 0. */
 struct verdict judge(const struct requirement *req, const struct demand *demand,
                      const struct observation *obs, int64_t now_s);
 

@@ -1,9 +1,9 @@
 /* proxy/record.h: the records: what became of each recipient and each session, as facts that
  * outlive both, enough to judge again offline. Context: worker and supervisor.
  *
- * A record is one MessagePack object `[EventTime, map]`, an entry of Fluentd's forward protocol
- * (DESIGN 6). docs/records.md fixes every key; keys are only ever added. No message content, no
- * local parts, one record per verdict (PRX-051). */
+ * A record is one MessagePack object `[EventTime, map]`, an entry of Fluentd's forward protocol.
+ * docs/records.md fixes every key; keys are only ever added. No message content, no local parts,
+ * one record per verdict (PRX-051). */
 #ifndef STSGATE_PROXY_RECORD_H
 #define STSGATE_PROXY_RECORD_H
 

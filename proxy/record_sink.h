@@ -1,5 +1,5 @@
-/* proxy/record_sink.h: where a process sends its records: the file, the forward protocol, or both
- * (DESIGN 6). No mail waits for a record; but where the site wants nothing to pass unrecorded, the
+/* proxy/record_sink.h: where a process sends its records: the file, the forward protocol, or both.
+ * No mail waits for a record; but where the site wants nothing to pass unrecorded, the
  * sink says whether it can take more, and records that could not be written are kept and tried
  * again. Context: worker and policy process, on the event loop. */
 #ifndef STSGATE_PROXY_RECORD_SINK_H

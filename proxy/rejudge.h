@@ -1,5 +1,5 @@
 /* proxy/rejudge.h: a recipient's verdict made again from its record alone, by the same judge()
- * (DESIGN 6, TC-OPS-06): what is recorded suffices to show that it was right, or no more is.
+ * (TC-OPS-06): what is recorded suffices to show that it was right, or no more is.
  * Context: command line. Pure; reads bytes that anybody may have written. */
 #ifndef STSGATE_PROXY_REJUDGE_H
 #define STSGATE_PROXY_REJUDGE_H

@@ -3,9 +3,9 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* The texts of CONFORMANCE 10.2 (temporary profile) and 10.4, octet for octet. What stands between
- * "<" and ">" is replaced by the argument of that name. Every one has an enhanced code of the class
- * of its first digit (REP-002). */
+/* The texts of docs/requirements.md 10.2 (temporary profile) and 10.4, octet for octet. What stands
+ * between "<" and ">" is replaced by the argument of that name. Every one has an enhanced code of
+ * the class of its first digit (REP-002). */
 static const struct row {
     const char *id;
     const char *text;
@@ -79,7 +79,7 @@ static const struct row {
 };
 
 /* The rows that fail somebody's policy, and what they are called in the permanent profile
- * (CONFORMANCE 10.2 to 10.4). */
+ * (docs/requirements.md 10.2 to 10.4). */
 static const struct {
     enum reply_class class;
     const char *permanent_id;

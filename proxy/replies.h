@@ -1,5 +1,5 @@
-/* proxy/replies.h: every reply the gateway gives itself: the one table of texts, CONFORMANCE 10.
- * Context: worker. Pure. No other file holds reply text. */
+/* proxy/replies.h: every reply the gateway gives itself: the one table of texts,
+ * docs/requirements.md 10. Context: worker. Pure. No other file holds reply text. */
 #ifndef STSGATE_PROXY_REPLIES_H
 #define STSGATE_PROXY_REPLIES_H
 
@@ -39,7 +39,7 @@ unsigned reply_code(enum reply_row row);
 
 enum reply_class reply_class(enum reply_row row);
 
-/** CONFORMANCE ID, e.g. "REP-013", or "REP-024" in the permanent profile. Static storage. */
+/** The requirement, e.g. "REP-013", or "REP-024" in the permanent profile. Static storage. */
 const char *reply_id(enum reply_row row, bool permanent);
 
 /** Is there a row of that ID of the temporary profile? */

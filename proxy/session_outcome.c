@@ -111,7 +111,7 @@ session_chomp(struct span reply)
     return reply;
 }
 
-/* The evidence of one recipient decision (DESIGN 6, PRX-051). */
+/* The evidence of one recipient decision (PRX-051). */
 static void
 record(struct session *s, const struct requirement *req, const struct observation *obs,
        const struct verdict *verdict, unsigned number, struct record_recipient details)

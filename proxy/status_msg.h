@@ -1,7 +1,7 @@
 /* proxy/status_msg.h: how it goes, told between processes: what workers tell the policy process
  * beside their questions, and what it passes on to the status process. One SEQPACKET message each.
  * Context: worker, policy process, status process. Pure. Each reads what another wrote as if it had
- * been taken over (STYLE 7): bounded, of known shape, texts that are safe to show. */
+ * been taken over: bounded, of known shape, texts that are safe to show. */
 #ifndef STSGATE_PROXY_STATUS_MSG_H
 #define STSGATE_PROXY_STATUS_MSG_H
 

@@ -1,6 +1,6 @@
 /* proxy/supervisor.h: starts the policy process and the workers, links them, starts them again when
  * they die, and stops them. Context: the supervisor, which reads nothing from a network and links
- * no library that does (DESIGN 2). One libev loop, the default one.
+ * no library that does. One libev loop, the default one.
  *
  * It holds one listening socket per worker and listener, open for as long as it runs: what arrives
  * while a worker is away waits in that socket's queue, and the worker started next takes it.

@@ -447,8 +447,8 @@ start_all(struct worker *w, const struct child_args *args)
     for (size_t i = 0; i < args->listen_count; i++) {
         struct listener *l = &w->listeners[i];
 
-        /* One write per group of replies, and none waits for an acknowledgement (DESIGN 5): those
-         * who are accepted here have it from their listener. */
+        /* One write per group of replies, and none waits for an acknowledgement: those who
+         * are accepted here have it from their listener. */
         (void)setsockopt(args->listen_fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         l->worker = w;
         l->kind = w->config->listen[i].kind;

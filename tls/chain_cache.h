@@ -1,5 +1,5 @@
-/* tls/chain_cache.h: chains that were verified and found good, so that a busy peer is proven once
- * (DESIGN 5). It belongs to one set of roots and dies with it, and every chain in it was verified
+/* tls/chain_cache.h: chains that were verified and found good, so that a busy peer is proven once.
+ * It belongs to one set of roots and dies with it, and every chain in it was verified
  * for the same purpose; names are matched elsewhere, per recipient. So a chain is found by its hash
  * alone. Only good results are kept: a peer that brings bad chains without end pays for each, and
  * costs nobody else a place.

@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "base/span.h"
 
-#define TLS_CLIENT_QUEUE_BYTES (256u * 1024u) /* ciphertext gathered before one send (DESIGN 5) */
+#define TLS_CLIENT_QUEUE_BYTES (256u * 1024u) /* ciphertext gathered before one send */
 
 struct tls_context; /* settings and trusted roots of a process */
 struct tls_client;  /* one connection */

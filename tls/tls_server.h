@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TLS_SERVER_QUEUE_BYTES (256u * 1024u) /* ciphertext gathered before one send (DESIGN 5) */
+#define TLS_SERVER_QUEUE_BYTES (256u * 1024u) /* ciphertext gathered before one send */
 
 struct tls_server_context; /* certificate, key and settings of a process */
 struct tls_server;         /* one connection */

@@ -10,7 +10,7 @@
 #include "base/span.h"
 #include "tls/transport.h"
 
-#define TLS_STREAM_QUEUE_BYTES (256u * 1024u) /* ciphertext gathered before one send (DESIGN 5) */
+#define TLS_STREAM_QUEUE_BYTES (256u * 1024u) /* ciphertext gathered before one send */
 
 enum tls_stream_state {
     TLS_STREAM_HANDSHAKE, /* the library wants more of the peer's messages */

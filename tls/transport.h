@@ -1,6 +1,6 @@
 /* tls/transport.h: what BoringSSL reads from and writes to: records are read straight from the
  * socket, and a little of what lies behind them with the same call; written ones gather in a queue
- * that one send takes (DESIGN 5; one send per record costs half as much again).
+ * that one send takes (one send per record costs half as much again).
  * Context: worker, one thread at a time per object. Inside tls/ only. */
 #ifndef STSGATE_TLS_TRANSPORT_H
 #define STSGATE_TLS_TRANSPORT_H

@@ -1,5 +1,5 @@
 /* tests/base/test_requirement_msg.c: a requirement survives the way to the worker, and a policy
- * process that was taken over can send nothing but a requirement (STYLE 7). */
+ * process that was taken over can send nothing but a requirement. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

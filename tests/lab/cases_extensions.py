@@ -141,7 +141,7 @@ GROUP = (b"MAIL FROM:<a@b.test>\r\n" + b"".join(b"RCPT TO:<u%d@grouped.test>\r\n
 
 @case(Site("grouped", policy="enforce"), core=True)
 def a_group_goes_upstream_as_one(t, site):
-    """PIPE-002, PIPE-007, DESIGN 5: MAIL and its recipients in one write, DATA after their replies."""
+    """PIPE-002, PIPE-007: MAIL and its recipients in one write, DATA after their replies."""
     server = t.mx(site, steps={"MAIL": behind_mail})
     peer = t.ready(site)
     for _ in range(2):

@@ -362,7 +362,7 @@ def a_dead_policy_process_costs_a_451_and_comes_back(t, hung, after):
 
 @case(Site("workerkill", policy="enforce"), core=True)
 def a_dead_worker_costs_its_sessions_only(t, site):
-    """DESIGN 2: the listening sockets live on, and connections wait for the new worker."""
+    """The listening sockets live on, and connections wait for the new worker."""
     server = t.mx(site)
     peer = t.ready(site)
     t.gateway.kill("stsgate-worker")

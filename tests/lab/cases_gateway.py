@@ -1,5 +1,5 @@
-"""Rows of TESTCASES 8 and 11 that are of the gateway as a whole: one connection and several demands on
-it, what cannot be known in time, and what a message says of itself."""
+"""Cases of docs/testcases.md that are of the gateway as a whole: one connection and several demands
+on it, what cannot be known in time, and what a message says of itself."""
 
 import ssl
 

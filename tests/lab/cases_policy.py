@@ -1,5 +1,5 @@
-"""MTA-STS verdicts, RFC 8461 4 and 5: one row of CONFORMANCE 10.2 per failure, exact octets, and what
-the MX never saw."""
+"""MTA-STS verdicts, RFC 8461 4 and 5: one row of docs/requirements.md 10.2 per failure, exact octets, and
+what the MX never saw."""
 
 import ssl
 

@@ -387,7 +387,7 @@ def a_smart_host_is_the_policy_domain(t, relay, anyone):
 
 @case(Site("reloaded", policy="enforce", cert="wrong"), Site("slow", policy="enforce"), only=ONCE)
 def a_reload_cuts_no_message(t, site, slow):
-    """DESIGN 2: what is under way ends by the MX's own words; a mistake in the file changes nothing."""
+    """What is under way ends by the MX's own words; a mistake in the file changes nothing."""
     server = t.mx(slow)
     t.mx(site)
     peer = t.ready(slow)
@@ -413,7 +413,7 @@ def a_reload_cuts_no_message(t, site, slow):
 
 @case(Site("crowd"), only=ONCE)
 def reloads_lose_no_connection(t, site):
-    """DESIGN 2: five reloads under load; every client is served."""
+    """Five reloads under load; every client is served."""
     t.mx(site)
     stop, served, failed = threading.Event(), [], []
 

@@ -1,5 +1,5 @@
-"""Where records go: the file, Fluentd's forward protocol, and nowhere for a while (DESIGN 6, FAULTS
-H1, G13)."""
+"""Where records go: the file, Fluentd's forward protocol, and nowhere for a while
+(FAULTS H1, G13)."""
 
 import contextlib
 import json

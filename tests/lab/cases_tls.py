@@ -26,7 +26,7 @@ def kernel_has_tls():
 
 @case(Site("t-ktls", policy="enforce"), only=ONCE)
 def the_kernel_encrypts_a_bulk_where_it_can(t, site):
-    """DESIGN 5: the same octets whoever makes the records, and the record says who did."""
+    """The same octets whoever makes the records, and the record says who did."""
     with configured(t, "ktls = true\n"):
         server = t.mx(site)
         peer = t.ready(site)

@@ -1,5 +1,6 @@
-/* tests/proxy/test_judge.c: every verdict is the one that CONFORMANCE asks for, row by row, and
- * over the whole product of what a requirement and an observation can say no promise is broken. */
+/* tests/proxy/test_judge.c: every verdict is the one that docs/requirements.md asks for, row by
+ * row, and over the whole product of what a requirement and an observation can say no promise is
+ * broken. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -180,7 +181,7 @@ static const struct judge_case {
     const char *reason; /* NULL: any */
     const char *mx;     /* NULL: any */
 } cases[] = {
-    /* Enforce, in the order of checks of CONFORMANCE 0 and 10.2. */
+    /* Enforce, in the order of checks of docs/requirements.md 0 and 10.2. */
     { "STS-087: good chain, SAN names the MX",
       { .mode = ENFORCE },
       VERDICT_ALLOW,

@@ -1,5 +1,5 @@
 /* tests/proxy/test_replies.c: every reply of our own, octet for octet, one test per row of
- * CONFORMANCE 10; and no reply text anywhere else. */
+ * docs/requirements.md 10; and no reply text anywhere else. */
 #include "proxy/replies.h"
 
 #include <glob.h>
@@ -393,7 +393,7 @@ count_reply_texts(const char *path, const regex_t *pattern, bool expected)
     return found;
 }
 
-/* CONFORMANCE 10.4: no other file of the program holds reply text. */
+/* docs/requirements.md 10.4: no other file of the program holds reply text. */
 static void
 test_only_here(void **state)
 {
