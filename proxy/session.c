@@ -368,6 +368,8 @@ session_mx_input(struct session *s, struct span bytes)
         else
             session_serve_reply(s, &reply, bytes);
     }
+    if (!smtp_reply_is_partial(&s->reader))
+        smtp_reply_reader_clear(&s->reader); /* an idle session holds none (PRX-049) */
     serve_buffered(s);
 }
 
