@@ -90,25 +90,32 @@ overridden(const struct session *s)
                       clock_wall_s(&s->clock)) != NULL;
 }
 
-/* Nobody says what the recipient's domain demands. Where the roll-out would not have it blocked,
- * its mail is not put off either: it goes as without a policy, and the record says so (PRX-041).
- * NULL: it would, or there is no memory. */
+/* Nobody says what the recipient's domain demands. Where the roll-out or an override would not have
+ * it blocked, its mail is not put off either: it goes as without a policy, and the record says so
+ * (PRX-041). NULL: it would, or there is no memory. */
 static struct requirement *
 spared(const struct session *s)
 {
-    const struct smart_host *host = rules_smart_host(&s->config->rules, &s->info.destination);
+    const struct rules *rules = &s->config->rules;
+    const struct smart_host *host = rules_smart_host(rules, &s->info.destination);
     const char *domain = host && *s->rcpt_domain ? host->name : s->rcpt_domain;
-    struct requirement *req;
+    const struct rule *rule =
+        rules_find(rules, domain, &s->info.destination, &s->info.client, clock_wall_s(&s->clock));
+    bool monitored = rule && rule->action == RULE_MONITOR;
+    struct requirement *req = NULL;
 
-    if (s->hand != SMTP_VERB_RCPT || rollout_enforces(&s->config->rules.rollout, domain))
-        return NULL;
-    req = requirement_new();
+    if (s->hand == SMTP_VERB_RCPT && (monitored || !rollout_enforces(&rules->rollout, domain)))
+        req = requirement_new();
     if (!req)
         return NULL;
     memcpy(req->domain, domain, strnlen(domain, HOSTNAME_MAX));
     req->tls_floor = s->config->tls_opportunistic_minimum;
     req->matched = MX_MATCH_CERTIFICATE;
     req->monitored = req->defer = true;
+    if (monitored) {
+        req->local.action = RULE_MONITOR;
+        memcpy(req->local.id, rule->id, sizeof req->local.id);
+    }
     return req;
 }
 

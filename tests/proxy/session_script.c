@@ -644,6 +644,8 @@ do_set(struct script *s, char **words)
         s->w->config.permanent[REPLY_CLASS_STS] = s->w->config.permanent[REPLY_CLASS_LOCAL] = value;
     else if (strcmp(words[1], "violation") == 0)
         s->w->config.violation_closes = strcmp(words[2], "disconnect") == 0;
+    else if (strcmp(words[1], "monitor") == 0)
+        world_monitor(s->w, words[2]);
     else if (strcmp(words[1], "reply_text") == 0)
         world_set_reply_text(s->w, words[2], words[3]);
     else if (strcmp(words[1], "reply_id") == 0)

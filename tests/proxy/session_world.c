@@ -651,6 +651,19 @@ world_let_auth(struct world *w, const char *net)
 }
 
 void
+world_monitor(struct world *w, const char *domain)
+{
+    snprintf(w->overridden, sizeof w->overridden, "%s", domain);
+    w->override_domains[0] = w->overridden;
+    w->override = (struct rule){ .id = "spared",
+                                 .domains = { w->override_domains, 1 },
+                                 .action = RULE_MONITOR,
+                                 .until_s = INT64_MAX };
+    w->config.rules.rules = &w->override;
+    w->config.rules.rule_count = 1;
+}
+
+void
 world_set_reply_text(struct world *w, const char *id, const char *text)
 {
     snprintf(w->reply_text.id, sizeof w->reply_text.id, "%s", id);

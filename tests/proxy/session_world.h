@@ -43,6 +43,8 @@ struct world {
     void *tap_arg;
     struct config config;
     struct smart_host smart_host; /* in config once it is named */
+    struct rule override;
+    char overridden[HOSTNAME_MAX + 1], *override_domains[1]; /* its */
     struct reply_text reply_text;
     char text[64]; /* its */
     struct ip_net smart_host_net, auth_net;
@@ -106,6 +108,9 @@ void world_add_answer(struct world *w, const struct world_answer *answer);
  * addresses may say AUTH to it in clear (EXT-008). */
 void world_map_destination(struct world *w, const char *name);
 void world_let_auth(struct world *w, const char *net);
+
+/** For this domain there is an override of action monitor, titled "spared". */
+void world_monitor(struct world *w, const char *domain);
 
 /** The operator's text of the reply of that ID; both are copied. */
 void world_set_reply_text(struct world *w, const char *id, const char *text);
