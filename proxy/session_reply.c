@@ -9,6 +9,8 @@ reply_event(const struct session *s, unsigned code)
     bool wants_220 = s->state == SES_GREETING || s->state == SES_REGREETING ||
                      s->state == SES_STARTTLS || s->state == SES_PASS_TLS;
 
+    if (code == 421 && s->state == SES_GREETING)
+        return SEV_REPLY_LATER; /* a refusal like others: the client says QUIT (SMTP-037) */
     if (code == 421)
         return SEV_REPLY_CLOSING;
     if (wants_220 && code == 220)

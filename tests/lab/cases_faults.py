@@ -287,14 +287,15 @@ def an_mx_that_cannot_be_reached_is_421(t, site):
     equal(t.session(peer)["destination"], site.address(t.family), "destination in the record")
 
 
-@case(Site("greet554", policy="enforce"))
-def a_refusing_greeting_is_relayed(t, site):
+@case(Site("greet554", policy="enforce"), Site("greet521"), Site("greet421"))
+def a_refusing_greeting_is_relayed(t, *sites):
     """SMTP-037: then the client may only QUIT."""
-    t.mx(site, steps={"GREETING": b"554-5.7.1 No\r\n554 5.7.1 Not you\r\n"})
-    peer = t.client(site)
-    equal(peer.reply(), "554-5.7.1 No\n554 5.7.1 Not you", "greeting")
-    equal(peer.cmd("EHLO client.lab.test"), "503 5.5.1 Bad sequence of commands", "EHLO")
-    equal(peer.quit().code, 221, "QUIT")
+    for site, greeting in zip(sites, ("554-5.7.1 No\n554 5.7.1 Not you", "521 no mail here", "421 4.3.2 too busy")):
+        t.mx(site, steps={"GREETING": greeting.replace("\n", "\r\n").encode() + b"\r\n"})
+        peer = t.client(site)
+        equal(peer.reply(), greeting, "greeting")
+        equal(peer.cmd("EHLO client.lab.test"), "503 5.5.1 Bad sequence of commands", "EHLO")
+        equal(peer.quit().code, 221, "QUIT")
 
 
 @case(Site("greetjunk", policy="enforce"))

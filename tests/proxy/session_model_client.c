@@ -166,7 +166,7 @@ client_hears_reply(struct session_model *m, unsigned code)
 
     if (m->dismissed)
         fail_msg("a reply %u behind 421", code);
-    m->dismissed = code == 421;
+    m->dismissed = m->greeted && code == 421; /* as a greeting it refuses like others (SMTP-037) */
     if (!m->greeted) {
         m->greeted = true;
         m->turned_away = code != 220;

@@ -83,7 +83,8 @@ static const struct tour {
     { SES_GREETING,
       "connect ok\n",
       { [MX_CLOSES] = "mx-close\n" LOST,
-        [MX_SAYS_421] = CLOSING "m: QUIT\nclosed\n",
+        [MX_SAYS_421] = "M: 421 4.3.2 bye\nc: 421 4.3.2 bye\nstate refused\nC: QUIT\n"
+                        "m: QUIT\nM: 221 bye\nc: 221 bye\nclosed\n",
         [MX_BABBLES] = "M: HTTP/1.1 400 Bad Request\n" LOST,
         [TIME_OUT] = "timeout 301\n" LOST,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
