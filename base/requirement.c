@@ -35,6 +35,7 @@ requirement_unref(struct requirement *req)
     name_list_clear(&req->names);
     name_list_clear(&req->sts.mx);
     name_list_clear(&req->local.mx);
+    name_list_clear(&req->report_to);
     for (size_t i = 0; i < req->dane.host_count; i++)
         dane_host_clear(&req->dane.hosts[i]);
     free(req->dane.hosts);

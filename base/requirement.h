@@ -99,7 +99,12 @@ struct requirement {
     } local;
 
     uint16_t tls_floor; /* lowest TLS version to negotiate for this recipient (TLS-020, 021) */
-    uint32_t ttl_s;     /* how long a worker may reuse this, 0 .. 3600; never beyond the TXT TTL */
+
+    /* Where the domain wants its TLS reports by mail: the addr-specs of its own TLSRPT record, as
+     * that has them. Only for a sender of such reports, else not looked up (RPT-080). */
+    struct name_list report_to;
+
+    uint32_t ttl_s; /* how long a worker may reuse this, 0 .. 3600; never beyond the TXT TTL */
 };
 
 /** New and empty with one reference: no policy, no names, MX_MATCH_CERTIFICATE, floor TLS 1.0.

@@ -2,11 +2,12 @@
 
 #include <stdlib.h>
 
-#define FIELDS 22u
+#define FIELDS 23u
 #define DANE_FIELDS 7u
 #define DANE_HOST_FIELDS 4u
 #define TLSA_FIELDS 4u
 #define REQUIREMENT_TTL_MAX_S 3600u
+#define ADDRESS_MAX_BYTES 254u  /* RFC 5321 4.5.3.1.3, without the brackets */
 #define TIME_MAX_S 253402300799 /* 9999-12-31T23:59:59Z: the last that RFC 3339 can write */
 
 /* ---- encoding ---- */
@@ -82,6 +83,7 @@ requirement_encode(const struct requirement *req, struct pack_writer *w)
     encode_names(w, &req->local.mx);
     pack_uint(w, req->local.trust);
     pack_uint(w, req->tls_floor);
+    encode_names(w, &req->report_to);
     pack_uint(w, req->ttl_s);
     if (pack_written(w) - before > REQUIREMENT_MSG_MAX_BYTES)
         pack_fail(w, RES_LIMIT);
@@ -115,6 +117,18 @@ is_pattern(struct span pattern)
     if (span_starts(pattern, span_of("*.")))
         pattern = span_from(pattern, 2);
     return hostname_normalise(pattern, normal) == RES_OK;
+}
+
+/* What a recipient can be held against: a local part, "@" and a name, in printable ASCII. */
+static bool
+is_address(struct span address)
+{
+    size_t at = span_find(address, '@');
+
+    for (size_t i = 0; i < address.len; i++)
+        if (address.ptr[i] < ' ' || address.ptr[i] > '~')
+            return false;
+    return at > 0 && at + 1 < address.len && address.len <= ADDRESS_MAX_BYTES;
 }
 
 static void
@@ -280,6 +294,7 @@ decode_fields(struct pack_reader *r, struct requirement *req)
     decode_local(r, req);
     req->tls_floor = (uint16_t)pack_read_uint(r, TLS_VERSION_1_3);
     need(r, req->tls_floor >= TLS_VERSION_1_0);
+    decode_names(r, REQUIREMENT_MSG_REPORT_TO_MAX, is_address, &req->report_to);
     req->ttl_s = (uint32_t)pack_read_uint(r, REQUIREMENT_TTL_MAX_S);
 }
 

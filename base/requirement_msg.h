@@ -3,7 +3,7 @@
  *
  * One array: [version, domain, matched, names, mx_lookup_failed, mode, id, mx, text_sha256,
  * fetched_at, expires_at, discovery, dane, monitored, defer, null_mx, rule, rule_id, rule_mx,
- * trust, tls_floor, ttl]; enums by number.
+ * trust, tls_floor, report_to, ttl]; enums by number.
  * dane: [state, required, suffices, mx_secure, dnssec, reason, hosts];
  * a host: [mx, base, references, records]; a record: [usage, selector, matching, data].
  * Both ends are of one build, so another version is refused. */
@@ -13,8 +13,9 @@
 #include "base/pack.h"
 #include "base/requirement.h"
 
-#define REQUIREMENT_MSG_VERSION 2u
+#define REQUIREMENT_MSG_VERSION 3u
 #define REQUIREMENT_MSG_MAX_BYTES 98304u /* fits one SEQPACKET message with its frame */
+#define REQUIREMENT_MSG_REPORT_TO_MAX 8u /* addresses, of 254 octets at most */
 #define REQUIREMENT_MSG_NAMES_MAX                                                                  \
     16384u /* of each of the lists of names and patterns: a policy of                              \
             * 64 KiB has at most 13 107 */

@@ -114,6 +114,9 @@ struct demand {
     bool null_sender;        /* MAIL FROM:<>, which may do without that keyword (RTLS-006) */
     bool cleartext_fallback; /* who has no policy is served in clear when TLS is broken (TLS-031) */
     uint16_t floor;          /* lowest TLS version under site_tls and requiretls (TLS-020) */
+    bool report_mail;        /* a TLS report for the domain: neither what that demands nor what the
+                              * site does holds, and nothing is counted (RPT-080) */
+    uint16_t report_floor;   /* with it: lowest TLS version (TLS-021) */
 };
 
 struct verdict {

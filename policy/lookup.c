@@ -4,6 +4,7 @@
 #include "policy/dane_lookup.h"
 #include "policy/digest.h"
 #include "policy/mx_lookup.h"
+#include "policy/tlsrpt_record.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,6 +221,51 @@ on_mx_set(void *arg, const struct mx_set *set)
         &l->set, l->req->domain, on_dane, l);
 }
 
+/* Without an answer nobody is known to want reports, and the next recipient asks anew (RPT-080). */
+static enum result
+take_report_to(struct lookup *l, const struct resolver_answer *a)
+{
+    struct tlsrpt_record record;
+    enum tlsrpt_finding finding;
+    enum result res;
+
+    if (a->status == RESOLVER_FAILED) {
+        l->ttl_s = 0;
+        return RES_OK;
+    }
+    if (a->answer.ttl_s < l->ttl_s)
+        l->ttl_s = a->answer.ttl_s;
+    res = tlsrpt_record_find(a->answer.texts, a->answer.count, &finding, &record);
+    if (res == RES_OK)
+        res = name_list_copy(&record.mail, &l->req->report_to);
+    tlsrpt_record_clear(&record);
+    return res;
+}
+
+static void
+on_report_to(void *arg, const struct resolver_answer *a)
+{
+    struct lookup *l = arg;
+
+    if (l->req && take_report_to(l, a) != RES_OK)
+        out_of_memory(l);
+    close_part(l);
+}
+
+/* Of the policy domain, so of a smart host that one's own (PRX-024). */
+static void
+ask_report_to(struct lookup *l)
+{
+    char name[HOSTNAME_MAX + sizeof "_smtp._tls."];
+    struct resolver_query *ignored;
+
+    snprintf(name, sizeof name, "_smtp._tls.%s", l->req->domain);
+    if (resolver_ask(resolver_of(l), name, DNS_TYPE_TXT, on_report_to, l, &ignored) == RES_OK)
+        return;
+    l->ttl_s = 0;
+    close_part(l);
+}
+
 static enum result
 take_policy(struct lookup *l, const struct sts_entry *entry, bool just_fetched)
 {
@@ -251,9 +297,12 @@ on_policy(void *arg, const struct sts_finding *finding)
 
     if (finding->ttl_s < l->ttl_s)
         l->ttl_s = finding->ttl_s;
-    memcpy(l->req->sts.discovery, finding->problem, sizeof l->req->sts.discovery);
-    l->req->defer = finding->defer;
-    if (finding->has_policy && take_policy(l, &finding->entry, finding->just_fetched) != RES_OK)
+    if (l->req) {
+        memcpy(l->req->sts.discovery, finding->problem, sizeof l->req->sts.discovery);
+        l->req->defer = finding->defer;
+    }
+    if (l->req && finding->has_policy &&
+        take_policy(l, &finding->entry, finding->just_fetched) != RES_OK)
         out_of_memory(l);
     close_part(l);
 }
@@ -306,7 +355,9 @@ lookup_start(const struct lookup_config *config, const struct policy_request *re
         finish(l);
         return;
     }
-    l->open = 2;
+    l->open = 2 + request->report_to;
+    if (request->report_to)
+        ask_report_to(l);
     ask_mx(l);
     sts_discover(config->discovery, req->domain, request->recheck ? STS_FOR_RECHECK : STS_FOR_MAIL,
                  on_policy, l);

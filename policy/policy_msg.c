@@ -3,7 +3,7 @@
 #include "base/requirement_msg.h"
 #include "base/tls_report_msg.h"
 
-#define REQUEST_FIELDS 8u /* more than any other message has */
+#define REQUEST_FIELDS 9u /* more than any other message has */
 
 static void
 read_head(struct pack_reader *r, unsigned type, size_t fields)
@@ -78,6 +78,7 @@ policy_request_encode(const struct policy_request *request, struct buffer *out)
     pack_uint(&w, request->port);
     pack_bin(&w, span_make(request->client.bytes, request->client.len));
     pack_bool(&w, request->recheck);
+    pack_bool(&w, request->report_to);
     return pack_end(&w);
 }
 
@@ -97,6 +98,7 @@ policy_request_decode(struct span message, struct policy_request *out)
         pack_reader_fail(&r, RES_SYNTAX);
     read_addr(&r, &out->client);
     out->recheck = pack_read_bool(&r);
+    out->report_to = pack_read_bool(&r);
     return pack_reader_end(&r);
 }
 

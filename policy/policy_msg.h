@@ -9,7 +9,7 @@
 #include "base/requirement.h"
 #include "base/tls_report.h"
 
-#define POLICY_MSG_VERSION 4u
+#define POLICY_MSG_VERSION 5u
 
 enum policy_msg_type {
     POLICY_MSG_REQUEST = 1, /* worker to policy process */
@@ -32,6 +32,8 @@ struct policy_request {
     struct ip_addr client;
     bool recheck; /* the recipient is about to be refused under MTA-STS: look past all caches first
                    * (STS-103) */
+    bool report_to; /* the sender is one of TLS reports: where does the domain want them (RPT-080)?
+                     */
 };
 
 #define POLICY_LIST_MAX_BYTES 1024u

@@ -19,6 +19,7 @@ struct cache_key {
     char domain[HOSTNAME_MAX + 1];
     struct ip_addr destination, client;
     uint16_t port;
+    bool report_to;
 };
 
 struct cached {
@@ -63,6 +64,7 @@ make_key(const struct policy_subject *subject)
     key.destination = subject->destination;
     key.client = subject->client;
     key.port = subject->port;
+    key.report_to = subject->report_to;
     return key;
 }
 
@@ -374,7 +376,8 @@ policy_client_ask(struct policy_client *client, const struct policy_subject *sub
                                        .destination = subject->destination,
                                        .port = subject->port,
                                        .client = subject->client,
-                                       .recheck = recheck };
+                                       .recheck = recheck,
+                                       .report_to = subject->report_to };
     memcpy(request.domain, question->key.domain, sizeof request.domain);
     HASH_ADD(hh, client->questions, id, sizeof question->id, question);
     if (!HASH_ENTERED(question)) {

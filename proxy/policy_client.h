@@ -23,6 +23,7 @@ struct policy_subject {
     struct ip_addr destination; /* original destination */
     uint16_t port;
     struct ip_addr client;
+    bool report_to; /* the requirement says where the domain wants its TLS reports (RPT-080) */
 };
 
 /** req: a reference the callee takes; NULL: not to be had now (REP-065). */

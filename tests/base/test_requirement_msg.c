@@ -85,6 +85,8 @@ good(void)
     add(&req->local.mx, "*.example.org");
     req->local.trust = 7;
     req->tls_floor = TLS_VERSION_1_2;
+    add(&req->report_to, "tlsrpt@example.com");
+    add(&req->report_to, "\"a b\"@reports.example.net");
     req->ttl_s = 300;
     return req;
 }
@@ -167,6 +169,7 @@ assert_same_requirement(const struct requirement *a, const struct requirement *b
     assert_same(&a->local.mx, &b->local.mx);
     assert_int_equal(a->local.trust, b->local.trust);
     assert_int_equal(a->tls_floor, b->tls_floor);
+    assert_same(&a->report_to, &b->report_to);
     assert_int_equal(a->ttl_s, b->ttl_s);
 }
 
@@ -204,6 +207,7 @@ only_defaults(struct requirement *req)
     req->domain[0] = '\0';
     req->matched = MX_MATCH_CERTIFICATE;
     req->tls_floor = TLS_VERSION_1_0;
+    name_list_clear(&req->report_to);
     req->ttl_s = 0;
 }
 
@@ -630,6 +634,44 @@ ttl_beyond_an_hour(struct requirement *req)
     req->ttl_s = 3601;
 }
 
+static void
+report_to_full(struct requirement *req)
+{
+    while (req->report_to.count < REQUIREMENT_MSG_REPORT_TO_MAX)
+        add(&req->report_to, "tlsrpt@example.com");
+}
+
+static void
+report_to_one_more(struct requirement *req)
+{
+    report_to_full(req);
+    add(&req->report_to, "tlsrpt@example.com");
+}
+
+static void
+report_to_no_address(struct requirement *req)
+{
+    add(&req->report_to, "example.com");
+}
+
+static void
+report_to_nobody(struct requirement *req)
+{
+    add(&req->report_to, "@example.com");
+}
+
+static void
+report_to_nowhere(struct requirement *req)
+{
+    add(&req->report_to, "tlsrpt@");
+}
+
+static void
+report_to_with_esc(struct requirement *req)
+{
+    add(&req->report_to, "a\033@example.com");
+}
+
 static struct change_case {
     const char *name;
     void (*change)(struct requirement *req);
@@ -702,6 +744,12 @@ static struct change_case {
     { "override's pattern of a star", override_pattern_star, RES_OK, RES_SYNTAX },
     { "floor SSL 3.0", floor_ssl3, RES_OK, RES_SYNTAX },
     { "floor beyond TLS 1.3", floor_tls14, RES_OK, RES_LIMIT },
+    { "RPT-080: 8 addresses for reports", report_to_full, RES_OK, RES_OK },
+    { "RPT-080: 9 addresses for reports", report_to_one_more, RES_OK, RES_LIMIT },
+    { "RPT-080: a name for reports", report_to_no_address, RES_OK, RES_SYNTAX },
+    { "RPT-080: an address without a local part", report_to_nobody, RES_OK, RES_SYNTAX },
+    { "RPT-080: an address without a domain", report_to_nowhere, RES_OK, RES_SYNTAX },
+    { "RPT-080: an address with ESC", report_to_with_esc, RES_OK, RES_SYNTAX },
     { "ttl beyond an hour", ttl_beyond_an_hour, RES_OK, RES_LIMIT },
 };
 
@@ -834,13 +882,13 @@ static struct raw_case {
     bool good;
 } raws[] = {
 /* Of the smallest requirement: up to the names, from there to the hash, and after it. */
-#define TO_NAMES "\xdc\0\x16\2\xa0\0"
+#define TO_NAMES "\xdc\0\x17\3\xa0\0"
 #define TO_HASH "\xc2\0\xa0\x90"
 #define HASH                                                                                       \
     "\xc4\x20"                                                                                     \
     "01234567890123456789012345678901"
 #define TO_DANE "\0\0\xa0"
-#define AFTER_DANE "\xc2\xc2\xc2\0\xa0\x90\0\xcd\3\1\0"
+#define AFTER_DANE "\xc2\xc2\xc2\0\xa0\x90\0\xcd\3\1\x90\0"
 #define LAST TO_DANE "\x97\0\xc2\xc2\xc2\xc2\xa0\x90" AFTER_DANE
 #define RAW(name, text)                                                                            \
     {                                                                                              \
@@ -853,9 +901,9 @@ static struct raw_case {
     RAW("a map", "\x80"),
     RAW("an empty array", "\x90"),
     RAW("an array of 4 Gi", "\xdd\xff\xff\xff\xff"),
-    RAW("another version", "\xdc\0\x16\1\xa0\0\x90" TO_HASH HASH LAST),
-    RAW("fewer fields than are announced", "\xdc\0\x17\2\xa0\0\x90" TO_HASH HASH LAST),
-    RAW("more fields than are announced", "\xdc\0\x15\2\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("another version", "\xdc\0\x17\2\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("fewer fields than are announced", "\xdc\0\x18\3\xa0\0\x90" TO_HASH HASH LAST),
+    RAW("more fields than are announced", "\xdc\0\x16\3\xa0\0\x90" TO_HASH HASH LAST),
     RAW("names as one str", TO_NAMES "\xa3mx1" TO_HASH HASH LAST),
     RAW("a name with a NUL", TO_NAMES "\x91\xa4mx\0a" TO_HASH HASH LAST),
     RAW("4 Gi names", TO_NAMES "\xdd\xff\xff\xff\xff\xa1\x61" TO_HASH HASH LAST),

@@ -13,7 +13,9 @@
 static struct policy_request
 request(void)
 {
-    struct policy_request r = { .id = 0x1122334455667788, .port = 2525, .recheck = true };
+    struct policy_request r = {
+        .id = 0x1122334455667788, .port = 2525, .recheck = true, .report_to = true
+    };
 
     snprintf(r.domain, sizeof r.domain, "a.example");
     assert_int_equal(ip_addr_parse("192.0.2.1", &r.destination), RES_OK);
@@ -32,7 +34,7 @@ test_request(void **state)
     assert_int_equal(policy_request_encode(&r, &b), RES_OK);
     assert_int_equal(policy_msg_type(buffer_span(&b)), POLICY_MSG_REQUEST);
     assert_int_equal(policy_request_decode(buffer_span(&b), &got), RES_OK);
-    assert_true(got.id == r.id && got.recheck && got.port == r.port);
+    assert_true(got.id == r.id && got.recheck && got.report_to && got.port == r.port);
     assert_string_equal(got.domain, "a.example");
     assert_true(ip_addr_equal(&got.destination, &r.destination));
     assert_true(ip_addr_equal(&got.client, &r.client));
