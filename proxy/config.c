@@ -215,13 +215,21 @@ on_reply(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
     return on_section_value(cfg, opt, value, CONFIG_REPLY);
 }
 
+static int
+on_report_sender(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    *(const char **)result = value;
+    return on_section_value(cfg, opt, value, CONFIG_REPORT_SENDER);
+}
+
 /* Every key as text: numbers are read by config_value.c, decimal and with a range. No function is
  * declared, so that include() is unknown like any other name. */
 static void
 make_section_options(enum config_section kind, cfg_opt_t opts[SECTION_KEYS_MAX + 1])
 {
     static const cfg_callback_t callbacks[CONFIG_SECTIONS] = { on_override, on_smart_host,
-                                                               on_client, on_reply };
+                                                               on_client, on_reply,
+                                                               on_report_sender };
     size_t count;
     const struct config_section_key *section_keys = config_section_keys(kind, &count);
 
@@ -453,6 +461,7 @@ config_free(struct config *config)
     name_list_clear(&config->tlsrpt_exclude);
     rules_clear(&config->rules);
     client_rules_clear(&config->clients);
+    report_senders_clear(&config->report_senders);
     free(config);
 }
 

@@ -11,6 +11,7 @@
 #include "base/verdict.h"
 #include "policy/rules.h"
 #include "proxy/client_rule.h"
+#include "proxy/report_sender.h"
 
 #define CONFIG_LISTEN_MAX 16u
 #define CONFIG_NETS_MAX 64u
@@ -124,6 +125,7 @@ struct config {
     char *tlsrpt_rua;                /* where all go in place of what domains say; "": there */
     char *tlsrpt_directory;          /* where a copy of each is written; "": nowhere */
     bool tlsrpt_verify;              /* certificates of https destinations must be good */
+    struct report_senders report_senders; /* of others' reports, which nothing is to block */
 
     /* refusals */
     bool permanent[REPLY_CLASSES]; /* 5xx, by whose demand it is that failed (REP-004) */
@@ -218,6 +220,7 @@ enum config_section {
     CONFIG_SMART_HOST,
     CONFIG_CLIENT,
     CONFIG_REPLY,
+    CONFIG_REPORT_SENDER,
     CONFIG_SECTIONS
 };
 

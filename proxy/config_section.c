@@ -18,6 +18,7 @@ static const char *const names[] = {
     [CONFIG_SMART_HOST] = "smart_host",
     [CONFIG_CLIENT] = "client",
     [CONFIG_REPLY] = "reply",
+    [CONFIG_REPORT_SENDER] = "report_sender",
 };
 
 static const struct config_section_key override_keys[] = {
@@ -72,6 +73,12 @@ static const struct config_section_key reply_keys[] = {
     { "text", "text of printable ASCII", false, "What stands behind the two codes; needed" },
 };
 
+static const struct config_section_key report_sender_keys[] = {
+    { "client", "list of ADDRESS/BITS or ADDRESS", true,
+      "Hosts that send TLS reports of their own; needed" },
+    { "sender", "list of mail addresses", true, "Their envelope senders; needed" },
+};
+
 const struct config_section_key *
 config_section_keys(enum config_section section, size_t *out_count)
 {
@@ -83,6 +90,8 @@ config_section_keys(enum config_section section, size_t *out_count)
         [CONFIG_SMART_HOST] = { smart_host_keys, sizeof smart_host_keys / sizeof *smart_host_keys },
         [CONFIG_CLIENT] = { client_keys, sizeof client_keys / sizeof *client_keys },
         [CONFIG_REPLY] = { reply_keys, sizeof reply_keys / sizeof *reply_keys },
+        [CONFIG_REPORT_SENDER] = { report_sender_keys,
+                                   sizeof report_sender_keys / sizeof *report_sender_keys },
     };
 
     *out_count = sections[section].count;
@@ -425,6 +434,32 @@ set_reply(const struct config_section_key *key, const char *text, struct rules *
     return set_copy(&rules->reply_texts[rules->reply_text_count - 1].text, text, error, error_size);
 }
 
+static enum result
+begin_report_sender(const char *title, struct report_senders *senders, char *error,
+                    size_t error_size)
+{
+    enum result res = is_title(title) ? report_senders_add(senders, title) : RES_SYNTAX;
+
+    if (res == RES_SYNTAX)
+        return complain(res, error, error_size,
+                        "report_sender: the title is 1 .. %u printable characters of ASCII",
+                        RULE_ID_MAX);
+    if (res == RES_LIMIT)
+        return complain(res, error, error_size, "more than %u report_senders", REPORT_SENDERS_MAX);
+    return res == RES_OK ? res : complain(res, error, error_size, "no memory");
+}
+
+static enum result
+set_report_sender(const struct config_section_key *key, const char *text,
+                  struct report_sender *sender, char *error, size_t error_size)
+{
+    bool is_client = strcmp(key->name, "client") == 0;
+
+    return of_list(is_client ? net_list_add(&sender->clients, text)
+                             : report_sender_add_address(sender, text),
+                   key, text, error, error_size);
+}
+
 enum result
 config_section_begin(enum config_section section, const char *title, struct config *config,
                      char *error, size_t error_size)
@@ -436,6 +471,8 @@ config_section_begin(enum config_section section, const char *title, struct conf
         return begin_client(title, &config->clients, error, error_size);
     case CONFIG_REPLY:
         return begin_reply(title, &config->rules, error, error_size);
+    case CONFIG_REPORT_SENDER:
+        return begin_report_sender(title, &config->report_senders, error, error_size);
     case CONFIG_OVERRIDE:
     case CONFIG_SECTIONS:
         break;
@@ -449,6 +486,7 @@ config_section_set(enum config_section section, const struct config_section_key 
 {
     struct rules *rules = &config->rules;
     struct client_rules *clients = &config->clients;
+    struct report_senders *senders = &config->report_senders;
 
     switch (section) {
     case CONFIG_SMART_HOST:
@@ -457,6 +495,9 @@ config_section_set(enum config_section section, const struct config_section_key 
         return set_client(key, text, &clients->rules[clients->count - 1], error, error_size);
     case CONFIG_REPLY:
         return set_reply(key, text, rules, error, error_size);
+    case CONFIG_REPORT_SENDER:
+        return set_report_sender(key, text, &senders->senders[senders->count - 1], error,
+                                 error_size);
     case CONFIG_OVERRIDE:
     case CONFIG_SECTIONS:
         break;
@@ -476,6 +517,8 @@ config_section_count(enum config_section section, const struct config *config)
         return config->clients.count;
     case CONFIG_REPLY:
         return config->rules.reply_text_count;
+    case CONFIG_REPORT_SENDER:
+        return config->report_senders.count;
     case CONFIG_SECTIONS:
         break;
     }
@@ -532,6 +575,15 @@ config_section_end(enum config_section section, struct config *config, char *err
             return RES_OK;
         return complain(RES_SYNTAX, error, error_size, "smart_host \"%s\": destination is missing",
                         host->name);
+    }
+    if (section == CONFIG_REPORT_SENDER) {
+        const struct report_sender *sender =
+            &config->report_senders.senders[config->report_senders.count - 1];
+
+        why = report_sender_objection(sender);
+        return why ? complain(RES_SYNTAX, error, error_size, "report_sender \"%s\": %s",
+                              sender->title, why)
+                   : RES_OK;
     }
     why = objection(&rules->rules[rules->rule_count - 1]);
     if (!why)

@@ -503,6 +503,25 @@ static struct error_case {
       "smart_host \"s.example\" {\ndestination = {10.0.0.1, 192.0.2.9}\n}\n",
       0, RES_SYNTAX,
       FILE_NAME ":5: destination: 192.0.2.9 is in smart_host \"r.example\" already" },
+    { "RPT-080 report_sender: of anybody", "report_sender \"r\" {\nsender = {a@b.example}\n}\n", 0,
+      RES_SYNTAX, FILE_NAME ":2: report_sender \"r\": client is missing" },
+    { "RPT-080 report_sender: all mail of a client",
+      "report_sender \"r\" {\nclient = {10.0.0.1}\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: report_sender \"r\": sender is missing" },
+    { "RPT-080 report_sender: a domain",
+      "report_sender \"r\" {\nclient = {10.0.0.1}\nsender = {b.example}\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":3: sender: expected list of mail addresses, got \"b.example\"" },
+    { "RPT-080 report_sender: bounces",
+      "report_sender \"r\" {\nclient = {10.0.0.1}\nsender = {\"<>\"}\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":3: sender: expected list of mail addresses, got \"<>\"" },
+    { "RPT-080 report_sender: no network",
+      "report_sender \"r\" {\nclient = {a.example}\nsender = {a@b.example}\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: client: expected list of ADDRESS/BITS or ADDRESS, got \"a.example\"" },
+    { "RPT-080 report_sender: a title in UTF-8",
+      "report_sender \"\xc3\xb6\" {\nclient = {10.0.0.1}\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":2: report_sender: the title is 1 .. 47 printable characters of ASCII" },
+    { "RPT-080 report_sender: empty", "report_sender \"r\" {\n}\n", 0, RES_SYNTAX,
+      FILE_NAME ":3: report_sender: a section is empty" },
     { "PROXY headers of anybody", "listen_proxy = {\"[::]:2527\"}\n", 0, RES_SYNTAX,
       FILE_NAME ":1: listen_proxy needs proxy_networks" },
     { "RPT-053 reports of nobody", "tlsrpt_organization = Example\n", 0, RES_SYNTAX,
@@ -935,7 +954,8 @@ test_every_prefix(void **state)
     static const char text[] =
         "hostname = \"gw.example.com\"\n# note\nlisten_tproxy = {\"[::]:25\",\n"
         "\"192.0.2.1:25\"}\nworkers = 2\npolicy_networks = {'10.0.0.0/8'}\n" SECTION(
-            WHOLE) "smart_host \"r.example\" { destination = {10.0.0.1} }\n";
+            WHOLE) "smart_host \"r.example\" { destination = {10.0.0.1} }\n"
+                   "report_sender \"r\" { client = {10.0.0.1} sender = {a@b.example} }\n";
 
     (void)state;
     for (size_t len = 0; len < sizeof text; len++) {
