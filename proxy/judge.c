@@ -156,13 +156,53 @@ is_spared(const struct requirement *req)
     return req->monitored || req->local.action == RULE_BYPASS || req->local.action == RULE_MONITOR;
 }
 
+/* A TLS report is wanted where TLS is broken most of all: neither what the domain publishes holds
+ * for it, nor what the site says beside; TLS is had if it can be (RFC 8460 3, 5.3). */
+static struct verdict
+judge_report_mail(const struct requirement *req, const struct observation *obs)
+{
+    struct verdict v;
+
+    if (req->null_mx)
+        return judge_refuse(req, REPLY_NULL_MX, RESULT_SUCCESS, "", "PRX-022 RFC 7505 4.1");
+    v = judge_opportunistic(req, obs);
+    if (v.action == VERDICT_ALLOW) { /* nothing of it is a failure to count */
+        v.rule = "RPT-080 RFC 8460 3";
+        v.result = RESULT_SUCCESS;
+        v.reason[0] = '\0';
+    }
+    return v;
+}
+
+/* The connection is in clear since TLS broke: for a report's sake, perhaps, where other mail would
+ * not have been let (RPT-080). */
+static struct verdict
+follow_in_clear(struct verdict v, const struct requirement *req, const struct demand *demand,
+                const struct observation *obs)
+{
+    bool injected = obs->failure == TLS_FAILURE_INJECTED;
+
+    if (obs->stage != TLS_STAGE_CLEAR || obs->failure == TLS_FAILURE_NONE || demand->report_mail ||
+        (demand->cleartext_fallback && !injected))
+        return v;
+    return judge_refuse(req, REPLY_TLS_REQUIRED, RESULT_VALIDATION_FAILURE, obs->failure_reason,
+                        injected ? "TLS-008 RFC 3207 6" : "TLS-031");
+}
+
 /* Nothing forbids clear text, and TLS is broken: once more without (TLS-031, RFC 7435 3), unless
- * somebody was caught writing into the dialogue (TLS-008): he is not handed the mail. */
+ * somebody was caught writing into the dialogue (TLS-008): he is not handed the mail, unless it is
+ * the report about him (RPT-080). */
 static struct verdict
 go_on_in_clear(struct verdict v, const struct requirement *req, const struct demand *demand,
                const struct observation *obs)
 {
-    if (v.action != VERDICT_CLOSE || obs->bound || obs->failure == TLS_FAILURE_INJECTED)
+    if (v.action == VERDICT_ALLOW)
+        return follow_in_clear(v, req, demand, obs);
+    if (v.action != VERDICT_CLOSE || obs->bound)
+        return v;
+    if (demand->report_mail)
+        return judge_next_step(VERDICT_RECONNECT, req, "RPT-080 RFC 8460 3");
+    if (obs->failure == TLS_FAILURE_INJECTED)
         return v;
     if (demand->cleartext_fallback)
         return judge_next_step(VERDICT_RECONNECT, req, "TLS-031 RFC 7435 3");
@@ -193,7 +233,22 @@ judge_floor(const struct requirement *req, const struct demand *demand)
 {
     bool holds = demand->requiretls || (demand->site_tls && !is_spared(req));
 
+    if (demand->report_mail && !demand->requiretls)
+        return demand->report_floor;
     return holds && demand->floor > req->tls_floor ? demand->floor : req->tls_floor;
+}
+
+/* As if everything applied in enforcing form, to mail like any other. */
+static struct verdict
+judge_in_force(const struct requirement *domain, const struct demand *demand,
+               const struct observation *obs, int64_t now_s)
+{
+    struct requirement req = *domain;
+    struct demand all = *demand;
+
+    all.report_mail = false;
+    req.tls_floor = judge_floor(domain, &all);
+    return add_demand(judge_all(&req, obs, now_s, true), &req, &all, obs, now_s, false);
 }
 
 struct verdict
@@ -203,16 +258,19 @@ judge(const struct requirement *domain, const struct demand *demand, const struc
     struct requirement with_floor =
         *domain; /* what the lists and texts it points to are the same */
     const struct requirement *req = &with_floor;
+    bool spared = is_spared(domain) || demand->report_mail;
     struct verdict would, strict, v;
 
     with_floor.tls_floor = judge_floor(domain, demand);
-    would = add_demand(judge_all(req, obs, now_s, true), req, demand, obs, now_s, false);
+    would = judge_in_force(domain, demand, obs, now_s);
     v = strict = judge_all(req, obs, now_s, false);
-    if (req->local.action == RULE_BYPASS && !req->monitored)
+    if (demand->report_mail)
+        v = judge_report_mail(req, obs);
+    else if (req->local.action == RULE_BYPASS && !req->monitored)
         v = bypass(req, obs, now_s);
     else if (is_spared(req))
         v = relax(strict, req, obs);
-    v = add_demand(v, req, demand, obs, now_s, is_spared(req));
+    v = add_demand(v, req, demand, obs, now_s, spared);
     v.full_handshake = v.action == VERDICT_RECONNECT && judge_rests_on_ticket(obs) &&
                        strcmp(obs->sni, requirement_sni(req)) == 0;
     v.would = would.action;

@@ -90,7 +90,8 @@ subject_of(const struct mx_side *side, const char *domain)
     return (struct policy_subject){ .domain = domain,
                                     .destination = info->destination,
                                     .port = info->destination_port,
-                                    .client = info->client };
+                                    .client = info->client,
+                                    .report_to = session_asks_report_to(side->session) };
 }
 
 static void

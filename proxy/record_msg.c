@@ -13,7 +13,7 @@
 #define RECIPIENT_PAIRS 34u
 #define POLICY_PAIRS 11u
 #define NO_POLICY_PAIRS 2u
-#define JUDGED_PAIRS 7u
+#define JUDGED_PAIRS 9u
 #define DANE_PAIRS 16u
 #define DANE_HOST_PAIRS 6u
 #define OVERRIDE_PAIRS 5u
@@ -369,6 +369,8 @@ put_judged(struct pack_writer *w, const struct requirement *req, const struct ve
     put_bool(w, "cleartext_fallback", verdict->demand.cleartext_fallback);
     put_text(w, "floor", tls_version_name(verdict->demand.floor));
     put_bool(w, "mx_secure", req->dane.mx_secure);
+    put_bool(w, "report_mail", verdict->demand.report_mail);
+    put_text(w, "report_floor", tls_version_name(verdict->demand.report_floor));
 }
 
 static void

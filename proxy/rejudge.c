@@ -346,6 +346,9 @@ read_demand(struct reading *r, struct demand *demand)
     demand->null_sender = record_bool(r->map, "judged.null_sender");
     demand->cleartext_fallback = record_bool(r->map, "judged.cleartext_fallback");
     demand->floor = read_version(r, "judged.floor");
+    demand->report_mail = record_bool(r->map, "judged.report_mail"); /* older records have none */
+    if (demand->report_mail)
+        demand->report_floor = read_version(r, "judged.report_floor");
 }
 
 /* ---- comparing ---- */

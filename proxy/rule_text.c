@@ -36,6 +36,9 @@ static const struct rule_text texts[] = {
     { "PRX-050", "RFC 7435 3",
       "nothing is demanded of mail to this domain: TLS if it can be had, whatever the "
       "certificate" },
+    { "RPT-080", "RFC 8460 3",
+      "a TLS report, of a listed client and sender, to where the domain wants its reports: it goes "
+      "under TLS if that can be had, else in clear, and is not counted" },
     { "RTLS-003", "RFC 8689 4.2.1",
       "the sender demands REQUIRETLS: TLS, a secure MX name, a proven certificate, and an MX that "
       "passes the demand on" },

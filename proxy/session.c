@@ -80,6 +80,12 @@ session_glance(const struct session *s, struct session_glance *out)
     };
 }
 
+bool
+session_asks_report_to(const struct session *s)
+{
+    return s->sends_reports;
+}
+
 const struct record_session_info *
 session_info(const struct session *s)
 {

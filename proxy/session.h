@@ -140,6 +140,10 @@ struct session_glance {
 };
 void session_glance(const struct session *s, struct session_glance *out);
 
+/** Is the sender one of TLS reports, so that a requirement has to say where its domain wants them
+ * (RPT-080)? */
+bool session_asks_report_to(const struct session *s);
+
 /** Who talks to whom. Borrowed. */
 const struct record_session_info *session_info(const struct session *s);
 

@@ -88,6 +88,8 @@ session_mail(struct session *s, const struct smtp_command *cmd)
     s->transaction++;
     s->mail_open = true;
     s->mail_extensions = used;
+    s->sends_reports = report_senders_have(&s->config->report_senders, &s->info.client,
+                                           cmd->path.local, cmd->path.domain);
     try_tls_anew(s);
     session_accept_sender(s);
 }

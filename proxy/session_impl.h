@@ -115,6 +115,7 @@ struct session {
     struct buffer bounce_line; /* the same without REQUIRETLS, which a bounce may do without
                                 * (RTLS-006); else empty */
     unsigned mail_extensions;
+    bool sends_reports;         /* client and sender are a listed pair (RPT-080) */
     struct buffer mail_refusal; /* the MX's reply to MAIL, for every later RCPT (PRX-014) */
     unsigned rcpt_seen;
     struct session_memo memo;

@@ -353,6 +353,7 @@ session_end_transaction(struct session *s)
     session_memo_clear(&s->memo); /* the next one is judged anew (PRX-037) */
     s->mail_open = false;
     s->mail_sent = false;
+    s->sends_reports = false;
     s->chunked = false;
     s->rcpt_seen = 0;
 }
@@ -420,6 +421,20 @@ reconnect_once_more(struct session *s)
     return SEV_MX_LOST;
 }
 
+/* Is the recipient in hand, of a listed pair's mail, whom the domain has its TLS reports sent to?
+ * (RPT-080) */
+static bool
+takes_reports(const struct session *s)
+{
+    struct smtp_command cmd;
+
+    if (!s->sends_reports || !s->rcpt_in_hand || s->req->report_to.count == 0)
+        return false;
+    smtp_command_parse(session_chomp(buffer_span(&s->rcpt_line)), true, &cmd);
+    return cmd.error == REPLY_NONE &&
+           report_address_listed(&s->req->report_to, cmd.path.local, cmd.path.domain);
+}
+
 static struct demand
 demand_of(const struct session *s)
 {
@@ -428,7 +443,9 @@ demand_of(const struct session *s)
                             .requiretls = s->mail_extensions & EHLO_REQUIRETLS,
                             .null_sender = buffer_len(&s->bounce_line) > 0,
                             .cleartext_fallback = s->config->cleartext_fallback,
-                            .floor = s->config->tls_minimum };
+                            .floor = s->config->tls_minimum,
+                            .report_mail = takes_reports(s),
+                            .report_floor = s->config->tls_opportunistic_minimum };
 }
 
 uint16_t

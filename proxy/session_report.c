@@ -199,6 +199,8 @@ session_report_make(const struct session_report_facts *f, struct session_report 
     out->count = 0;
     if (!*req->domain || req->null_mx || req->defer) /* RPT-031 */
         return RES_OK;
+    if (f->verdict->demand.report_mail) /* RPT-029: a report never causes one */
+        return RES_OK;
     if (has_sts(req, f->at_s))
         res = add_sts(out, f);
     else if (lacks_sts(req, f->at_s))

@@ -11,6 +11,7 @@
  *   - the client hears 2xx to its end of data that the MX did not say to it (PRX-008);
  *   - a command gets no reply, two, or one out of turn (SMTP-032);
  *   - something goes upstream while its reply before is due, but as pipelining permits (PIPE-007);
+ *   - a TLS report's freedom to go in clear is used for any other recipient (RPT-080);
  *   - a sender's REQUIRETLS is lost on the way, or its mail goes where it is not kept (RFC 8689);
  *   - AUTH goes to another than a smart host that has proven itself, or past whoever listens on the
  *     client's leg (EXT-008); or its connection is changed for another one (PRX-031);
@@ -65,6 +66,7 @@ struct session_model {
     bool dismissed;   /* 421 was said: nothing more is, and the session is over */
     bool in_auth;     /* 334 was said: stream begins with a line of the exchange */
     bool requiretls, null_sender;       /* of the last MAIL that was answered 2xx */
+    bool reports;                       /* and its sender is one of TLS reports */
     struct model_offers shown, showing; /* in force; in the EHLO reply that is being written */
     struct model_line to_client;
     unsigned to_client_lines; /* of that reply so far */
@@ -99,9 +101,9 @@ void session_model_watch(struct session_model *m, struct world *w);
 /** What must hold while nothing moves. */
 void session_model_check(struct session_model *m);
 
-/** May mail for the domain go to the MX as the connection is now? By judge(), and by a reading of
- * the RFCs of its own (session_model_demands.c). */
-bool session_model_may_go(const struct session_model *m, struct span domain);
+/** May mail for that address go to the MX as the connection is now? By judge(), and by a reading of
+ * the RFCs of its own (session_model_demands.c). local: quotes included. */
+bool session_model_may_go(const struct session_model *m, struct span local, struct span domain);
 
 /** The reply that is due next from the MX. */
 enum model_owed session_model_owed(struct session_model *m);

@@ -133,6 +133,8 @@ mail_is_answered(struct session_model *m, const struct smtp_command *cmd, unsign
         return;
     m->requiretls = session_model_says_requiretls(cmd);
     m->null_sender = cmd->path.null;
+    m->reports = m->w->config.report_senders.count && session_model_is(cmd->path.local, "s") &&
+                 strcmp(cmd->path.domain, "c.example") == 0;
     if (m->requiretls && !m->shown.requiretls)
         fail_msg("REQUIRETLS is taken, and was not offered (RTLS-002)");
 }

@@ -1,5 +1,8 @@
 #include "tests/proxy/session_model_impl.h"
 
+#include <stdio.h>
+#include <strings.h>
+
 #include "proxy/judge.h"
 
 /* Does nothing relax what is demanded for the domain? */
@@ -21,6 +24,34 @@ static bool
 enforces(const struct requirement *req, int64_t now_s)
 {
     return req->sts.mode == STS_MODE_ENFORCE && now_s < req->sts.expires_at_s && is_strict(req);
+}
+
+/* Whatever is quoted of it. */
+bool
+session_model_is(struct span local, const char *meant)
+{
+    for (size_t i = 0; i < local.len; i++) {
+        if (local.ptr[i] == '"')
+            continue;
+        i += local.ptr[i] == '\\' && i + 1 < local.len;
+        if (local.ptr[i] != *meant++)
+            return false;
+    }
+    return *meant == '\0';
+}
+
+/* Is it the address that the world's domains have their reports sent to, if any, and the sender one
+ * of reports (RPT-080)? */
+static bool
+is_report(const struct session_model *m, const struct requirement *req, struct span local,
+          struct span domain)
+{
+    char address[HOSTNAME_MAX + 3];
+
+    if (!m->reports || req->report_to.count == 0 || !session_model_is(local, "u"))
+        return false;
+    snprintf(address, sizeof address, "u@%.*s", (int)domain.len, domain.ptr);
+    return strcasecmp(address, req->report_to.names[0]) == 0;
 }
 
 static bool
@@ -89,8 +120,30 @@ keeps_requiretls(const struct session_model *m, const struct requirement *req,
            (m->offers.requiretls || m->null_sender);
 }
 
+/* What holds for mail like any other. */
 static bool
-permits(const struct session_model *m, const struct requirement *req)
+demands_are_met(const struct session_model *m, const struct requirement *req,
+                const struct observation *obs, int64_t now_s)
+{
+    bool under_tls = m->w->leg == LEG_TLS;
+
+    if (enforces(req, now_s) &&
+        (!under_tls || obs->chain != CHAIN_GOOD || !names_one_of(obs, &req->sts.mx)))
+        return false;
+    if (wants_tls(m, req) && !under_tls)
+        return false;
+    if (dane_holds(req) && req->dane.state == DANE_FAILED) /* RFC 7672 2.1.2 */
+        return false;
+    if (dane_holds(req) && req->dane.state == DANE_SECURE && (!under_tls || !has_key(m, req)))
+        return false;
+    /* In clear past STARTTLS, which is to be had: only behind TLS that broke, and where the site
+     * permits that (TLS-031). */
+    return under_tls || !m->offers.starttls || m->tried_here ||
+           (m->tried && m->w->config.cleartext_fallback);
+}
+
+static bool
+permits(const struct session_model *m, const struct requirement *req, bool report)
 {
     const struct config *config = &m->w->config;
     const struct demand demand = { .site_tls = config->tls_required,
@@ -98,21 +151,16 @@ permits(const struct session_model *m, const struct requirement *req)
                                    .requiretls = m->requiretls,
                                    .null_sender = m->requiretls && m->null_sender,
                                    .cleartext_fallback = config->cleartext_fallback,
-                                   .floor = config->tls_minimum };
+                                   .floor = config->tls_minimum,
+                                   .report_mail = report,
+                                   .report_floor = config->tls_opportunistic_minimum };
     const struct observation obs = proved_to(m, req);
     int64_t now_s = WORLD_START_S + m->w->now_ms / 1000;
 
-    if (enforces(req, now_s) &&
-        (m->w->leg != LEG_TLS || obs.chain != CHAIN_GOOD || !names_one_of(&obs, &req->sts.mx)))
-        return false;
-    if (wants_tls(m, req) && m->w->leg != LEG_TLS)
+    if (report ? m->w->client_tls == CLIENT_TLS && m->w->leg != LEG_TLS
+               : !demands_are_met(m, req, &obs, now_s))
         return false;
     if (m->requiretls && !keeps_requiretls(m, req, &obs, now_s))
-        return false;
-    if (dane_holds(req) && req->dane.state == DANE_FAILED) /* RFC 7672 2.1.2 */
-        return false;
-    if (dane_holds(req) && req->dane.state == DANE_SECURE &&
-        (m->w->leg != LEG_TLS || !has_key(m, req)))
         return false;
     return judge(req, &demand, &obs, now_s).action == VERDICT_ALLOW;
 }
@@ -134,10 +182,10 @@ clear_may_go(const struct session_model *m)
     return !m->offers.starttls || m->tried_here || (m->tried && m->w->config.cleartext_fallback);
 }
 
-/* May mail for the domain go to the MX as the connection is now? Any answer counts that there was.
+/* May mail for the address go to the MX as the connection is now? Any answer counts that there was.
  */
 bool
-session_model_may_go(const struct session_model *m, struct span domain)
+session_model_may_go(const struct session_model *m, struct span local, struct span domain)
 {
     bool has_demands = false;
 
@@ -149,7 +197,7 @@ session_model_may_go(const struct session_model *m, struct span domain)
         if (!span_equal_nocase(domain, span_of(answer->domain)) || !answer->req)
             continue;
         has_demands = true;
-        if (permits(m, answer->req))
+        if (permits(m, answer->req, is_report(m, answer->req, local, domain)))
             return true;
     }
     return !has_demands && !m->requiretls && (m->w->leg == LEG_TLS || clear_may_go(m));

@@ -41,6 +41,9 @@ size_t session_model_text_end(struct span text);
 /** Has the MAIL that parameter? */
 bool session_model_says_requiretls(const struct smtp_command *cmd);
 
+/** Does a local part, quotes included, mean this one? */
+bool session_model_is(struct span local, const char *meant);
+
 /** May the client say AUTH to this MX (EXT-008)? */
 bool session_model_may_auth(const struct session_model *m);
 

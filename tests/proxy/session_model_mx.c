@@ -43,12 +43,14 @@ has_bare_newline(struct span text)
 
 /* ---- to the MX ---- */
 
-/* The domain of a RCPT line, by the last "@" of its path; empty for literals and <postmaster>. */
+/* The domain of a RCPT line, by the last "@" of its path, and what stands before that; empty for
+ * literals and <postmaster>. */
 static struct span
-domain_of(struct span line)
+domain_of(struct span line, struct span *local)
 {
-    size_t end = line.len, at;
+    size_t end = line.len, begin = span_find(line, '<') + 1, at;
 
+    *local = span_of("");
     while (end && line.ptr[end - 1] != '>')
         end--;
     at = end;
@@ -56,6 +58,7 @@ domain_of(struct span line)
         at--;
     if (at == 0 || line.ptr[at - 1] != '@' || line.ptr[at] == '[')
         return span_of("");
+    *local = span_first(span_from(line, begin), at - 1 - begin);
     return span_first(span_from(line, at), end - 1 - at);
 }
 
@@ -69,7 +72,7 @@ some_recipient_may_go(const struct session_model *m)
 
     while ((len = session_model_command(m, rest, &cmd)) != 0) {
         if (cmd.verb == SMTP_VERB_RCPT && cmd.error == REPLY_NONE &&
-            session_model_may_go(m, span_of(cmd.path.domain)))
+            session_model_may_go(m, cmd.path.local, span_of(cmd.path.domain)))
             return true;
         rest = span_from(rest, len);
     }
@@ -203,6 +206,7 @@ mx_hears_command(struct session_model *m, struct span line)
 {
     const struct client_rule *rule = m->w->info.client_rule;
     enum model_owed verb = verb_of(line);
+    struct span local, domain = domain_of(line, &local);
     int shown = (int)line.len;
 
     if (m->mx_asks_auth) {
@@ -222,7 +226,7 @@ mx_hears_command(struct session_model *m, struct span line)
         mx_hears_mail(m, line);
     if (verb == OWES_AUTH)
         mx_hears_auth(m, line);
-    if (verb == OWES_RCPT && !session_model_may_go(m, domain_of(line)))
+    if (verb == OWES_RCPT && !session_model_may_go(m, local, domain))
         fail_msg("without an allow verdict: \"%.*s\"", shown, line.ptr);
     if (verb == OWES_RCPT && !m->mail)
         fail_msg("without a MAIL before it: \"%.*s\"", shown, line.ptr);

@@ -349,6 +349,8 @@ read_requirement(struct world_answer *a, struct requirement *req, char *word)
         add_names(&req->names, value);
     else if ((value = value_of(word, "mx")))
         add_names(&req->sts.mx, value);
+    else if ((value = value_of(word, "reports-to")))
+        add_names(&req->report_to, value);
     else if ((value = value_of(word, "floor")))
         req->tls_floor = version_of(value);
     else if ((value = value_of(word, "expires")))
@@ -640,6 +642,8 @@ do_set(struct script *s, char **words)
         world_map_destination(s->w, words[2]);
     else if (strcmp(words[1], "auth_client") == 0)
         world_let_auth(s->w, words[2]);
+    else if (strcmp(words[1], "report_sender") == 0)
+        world_sends_reports(s->w, words[2]);
     else if (strcmp(words[1], "permanent") == 0)
         s->w->config.permanent[REPLY_CLASS_STS] = s->w->config.permanent[REPLY_CLASS_LOCAL] = value;
     else if (strcmp(words[1], "violation") == 0)

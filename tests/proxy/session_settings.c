@@ -47,6 +47,7 @@ enum { /* OF_SITE */
        REJECT_ANY_NEWLINE = 1 << 3,
        REPLY_IDS = 1 << 4,
        MONITOR = 1 << 5,
+       SENDS_REPORTS = 1 << 6, /* s@c.example does, and a.example and b.example want them */
 };
 
 static struct requirement *
@@ -191,6 +192,27 @@ add_domain(struct world *w, const char *domain, const char *host, unsigned how)
     world_add_answer(w, &again);
 }
 
+/* Each has its reports sent to "u", whoever asks. */
+static void
+want_reports(struct world *w, const char *domain)
+{
+    char address[HOSTNAME_MAX + 3];
+
+    snprintf(address, sizeof address, "u@%s", domain);
+    for (size_t i = 0; i < w->answer_count; i++)
+        if (strcmp(w->answers[i].domain, domain) == 0 &&
+            name_list_add(&w->answers[i].req->report_to, span_of(address)) != RES_OK)
+            abort();
+}
+
+static void
+set_reports(struct world *w)
+{
+    world_sends_reports(w, "s@c.example");
+    want_reports(w, "a.example");
+    want_reports(w, "b.example");
+}
+
 static struct client_rule *
 rule_of(struct world *w)
 {
@@ -269,5 +291,7 @@ session_settings_world(const unsigned char *octets)
     add_domain(w, "b.example", "mx.example", octets[OF_B]);
     add_domain(w, "d.example", "mx.d.example", octets[OF_D]);
     add_domain(w, "relay.example", "relay.example", octets[OF_RELAY]);
+    if (octets[OF_SITE] & SENDS_REPORTS)
+        set_reports(w);
     return w;
 }

@@ -614,6 +614,7 @@ world_free(struct world *w)
         return;
     session_free(w->session);
     ehlo_memory_free(w->lists);
+    report_senders_clear(&w->config.report_senders);
     for (size_t i = 0; i < w->answer_count; i++)
         requirement_unref(w->answers[i].req);
     free(w);
@@ -671,6 +672,18 @@ world_set_reply_text(struct world *w, const char *id, const char *text)
     w->reply_text.text = w->text;
     w->config.rules.reply_texts = &w->reply_text;
     w->config.rules.reply_text_count = 1;
+}
+
+void
+world_sends_reports(struct world *w, const char *address)
+{
+    struct report_senders *list = &w->config.report_senders;
+    char client[IP_ADDR_TEXT_MAX];
+
+    if (report_senders_add(list, "reports") == RES_OK) /* without memory it is none */
+        (void)!(net_list_add(&list->senders[list->count - 1].clients,
+                             ip_addr_text(&w->info.client, client)) == RES_OK &&
+                report_sender_add_address(&list->senders[list->count - 1], address) == RES_OK);
 }
 
 void

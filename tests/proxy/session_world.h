@@ -115,6 +115,9 @@ void world_monitor(struct world *w, const char *domain);
 /** The operator's text of the reply of that ID; both are copied. */
 void world_set_reply_text(struct world *w, const char *id, const char *text);
 
+/** Likewise: the client's mail with this envelope sender consists of TLS reports (RPT-080). */
+void world_sends_reports(struct world *w, const char *sender);
+
 /** Bytes into a socket; delivered as the session reads. */
 void world_client_sends(struct world *w, struct span bytes);
 void world_mx_sends(struct world *w, struct span bytes);

@@ -1011,6 +1011,22 @@ test_local(void **state)
     {                                                                                              \
         .floor = TLS_VERSION_1_2                                                                   \
     }
+/* A TLS report, where nobody else's mail would go in clear (RPT-080). */
+#define REPORT                                                                                     \
+    {                                                                                              \
+        .site_tls = true, .floor = TLS_VERSION_1_2, .report_mail = true,                           \
+        .report_floor = TLS_VERSION_1_0                                                            \
+    }
+#define CLIENT_REPORT                                                                              \
+    {                                                                                              \
+        .client_tls = true, .floor = TLS_VERSION_1_2, .report_mail = true,                         \
+        .report_floor = TLS_VERSION_1_0                                                            \
+    }
+#define REQUIRETLS_REPORT                                                                          \
+    {                                                                                              \
+        .requiretls = true, .floor = TLS_VERSION_1_2, .report_mail = true,                         \
+        .report_floor = TLS_VERSION_1_0                                                            \
+    }
 
 static struct demand_case {
     const char *name;
@@ -1275,6 +1291,168 @@ static struct demand_case {
       0,
       VERDICT_CLOSE,
       REPLY_UPSTREAM_LOST,
+      RESULT_VALIDATION_FAILURE },
+    /* Every failure of TLS, and a TLS report. */
+    { "RPT-080 TC-RPT-17 enforce: no STARTTLS",
+      REPORT,
+      { .step = CLEAR_ONLY },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: STARTTLS refused",
+      REPORT,
+      { .step = REFUSED },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: STARTTLS first",
+      REPORT,
+      { .step = CLEAR },
+      0,
+      VERDICT_START_TLS,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: handshake failed, so in clear",
+      REPORT,
+      { .step = HANDSHAKE, .lower_floor = true },
+      0,
+      VERDICT_RECONNECT,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: after a failure, in clear",
+      REPORT,
+      { .step = AFTER_FAILURE, .lower_floor = true },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 TLS-021 enforce: another version first",
+      REPORT,
+      { .step = VERSION },
+      0,
+      VERDICT_RECONNECT,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: TLS 1.0",
+      REPORT,
+      { .version = TLS_VERSION_1_0, .lower_floor = true },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: untrusted",
+      REPORT,
+      { .chain = UNTRUSTED },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: another name",
+      REPORT,
+      { .san = SAN_OTHER },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: the policy lists others",
+      REPORT,
+      { .lists = LISTS_OTHER },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 enforce: the address of no MX",
+      REPORT,
+      { .found = BY_CERTIFICATE, .step = CLEAR_ONLY },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 TLS-008 enforce: of an attack, too",
+      REPORT,
+      { .step = INJECTED },
+      0,
+      VERDICT_RECONNECT,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 override require: no STARTTLS",
+      REPORT,
+      { .mode = NONE, .step = CLEAR_ONLY },
+      RULE_REQUIRE,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 override verify: untrusted",
+      REPORT,
+      { .mode = NONE, .chain = UNTRUSTED },
+      RULE_VERIFY,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 PRX-031: the connection is dead and held",
+      REPORT,
+      { .step = HANDSHAKE, .bound = true },
+      0,
+      VERDICT_CLOSE,
+      REPLY_UPSTREAM_LOST,
+      RESULT_VALIDATION_FAILURE },
+    { "RPT-080 TLS-030: the client's own leg is under TLS",
+      CLIENT_REPORT,
+      { .step = CLEAR_ONLY },
+      0,
+      VERDICT_REFUSE,
+      REPLY_TLS_REQUIRED,
+      RESULT_STARTTLS_NOT_SUPPORTED },
+    { "RPT-080 TLS-030: the same, and a bad certificate",
+      CLIENT_REPORT,
+      { .chain = UNTRUSTED },
+      0,
+      VERDICT_ALLOW,
+      REPLY_NONE,
+      RESULT_SUCCESS },
+    { "RPT-080 RTLS-003: REQUIRETLS, no STARTTLS",
+      REQUIRETLS_REPORT,
+      { .step = CLEAR_ONLY },
+      0,
+      VERDICT_REFUSE,
+      REPLY_REQUIRETLS_UNMET,
+      RESULT_STARTTLS_NOT_SUPPORTED },
+    { "RPT-080 RTLS-003: REQUIRETLS, untrusted",
+      REQUIRETLS_REPORT,
+      { .chain = UNTRUSTED },
+      0,
+      VERDICT_REFUSE,
+      REPLY_REQUIRETLS_UNMET,
+      RESULT_SUCCESS },
+    { "RPT-080 RTLS-003: REQUIRETLS, no keyword",
+      REQUIRETLS_REPORT,
+      { .mode = TESTING },
+      0,
+      VERDICT_REFUSE,
+      REPLY_REQUIRETLS_MISSING,
+      RESULT_SUCCESS },
+    { "RPT-080 TLS-031: who comes behind a report in clear, without the fallback",
+      STRICT,
+      { .mode = NONE, .step = AFTER_FAILURE, .bound = true },
+      0,
+      VERDICT_REFUSE,
+      REPLY_TLS_REQUIRED,
+      RESULT_VALIDATION_FAILURE },
+    { "RPT-080 TLS-031: the same in testing",
+      STRICT,
+      { .mode = TESTING, .step = AFTER_FAILURE, .bound = true },
+      0,
+      VERDICT_REFUSE,
+      REPLY_TLS_REQUIRED,
+      RESULT_VALIDATION_FAILURE },
+    { "RPT-080 TLS-031: the same under an override monitor",
+      STRICT,
+      { .step = AFTER_FAILURE, .bound = true },
+      RULE_MONITOR,
+      VERDICT_REFUSE,
+      REPLY_TLS_REQUIRED,
       RESULT_VALIDATION_FAILURE },
 };
 
@@ -1601,6 +1779,20 @@ check_resumed(const struct trial *t)
         check(t, v.full_handshake, "TLS-026: in full this time, so that it ends");
 }
 
+/* RPT-080: whatever fails, it goes, and no failure is counted; what would have been is told. */
+static void
+check_report(const struct trial *t)
+{
+    struct demand ordinary = t->demand;
+
+    ordinary.report_mail = false;
+    check(t, t->v.action != VERDICT_REFUSE, "RPT-080: a report is not refused");
+    check(t, t->v.action != VERDICT_CLOSE || t->obs.bound, "RPT-080: another connection may do");
+    check(t, t->v.action != VERDICT_ALLOW || t->v.result == RESULT_SUCCESS, "RPT-029");
+    check(t, t->v.would == judge(&t->req, &ordinary, &t->obs, NOW_S).would,
+          "PRX-041: what would have been of other mail");
+}
+
 static void
 try_one(const struct facts *facts, const struct demand *demand, bool rejudged)
 {
@@ -1613,6 +1805,10 @@ try_one(const struct facts *facts, const struct demand *demand, bool rejudged)
         check_rejudged(&t.req, &t.obs, &t.v);
     check_always(&t);
     check_ends(&t);
+    if (demand->report_mail) {
+        check_report(&t);
+        return;
+    }
     check_resumed(&t);
     switch (facts->mode) {
     case ENFORCE:
@@ -1651,6 +1847,7 @@ test_product(void **state)
         { .floor = TLS_VERSION_1_2 },
         { .site_tls = true, .cleartext_fallback = true, .floor = TLS_VERSION_1_2 },
         { .client_tls = true, .cleartext_fallback = true, .floor = TLS_VERSION_1_2 },
+        { .floor = TLS_VERSION_1_2, .report_mail = true, .report_floor = TLS_VERSION_1_0 },
     };
     const unsigned long all = 1ul * POLICY_MODES * STEPS * QUALITIES * SANS * LISTS * NAMES *
                               FOUNDS * SNIS * ROWS(versions) * 8 * ROWS(demands);
@@ -1673,6 +1870,40 @@ test_product(void **state)
         if (f.step == DONE || (f.san == SAN_MX && f.chain == GOOD)) /* else they say nothing */
             try_one(&f, &demands[digit(&n, ROWS(demands))], i % REJUDGED_EVERY == 0);
     }
+}
+
+/* RPT-080: who has been caught writing into the dialogue got the report about that, and nothing
+ * else (TLS-008). Who takes no mail at all gets no report either. */
+static void
+test_report_limits(void **state)
+{
+    static const struct demand report = { .report_mail = true, .report_floor = TLS_VERSION_1_0 };
+    const struct facts f = { .mode = NONE, .step = AFTER_FAILURE };
+    struct requirement req;
+    struct observation obs;
+    struct verdict v;
+
+    (void)state;
+    fill_requirement(&f, &req);
+    fill_observation(&f, &req, &obs);
+    obs.failure = TLS_FAILURE_INJECTED;
+    v = judge(&req, &report, &obs, NOW_S);
+    assert_int_equal(v.action, VERDICT_ALLOW);
+    assert_string_equal(v.rule, "RPT-080 RFC 8460 3");
+    v = judge(&req, &usual, &obs, NOW_S);
+    assert_int_equal(v.action, VERDICT_REFUSE);
+    assert_string_equal(v.rule, "TLS-008 RFC 3207 6");
+    req.null_mx = true;
+    assert_int_equal(judge(&req, &report, &obs, NOW_S).reply, REPLY_NULL_MX);
+    req.null_mx = false;
+    req.defer = true; /* STS-011 */
+    assert_int_equal(judge(&req, &report, &obs, NOW_S).action, VERDICT_ALLOW);
+    req.dane.state = DANE_FAILED; /* DANE-006 */
+    assert_int_equal(judge(&req, &report, &obs, NOW_S).action, VERDICT_ALLOW);
+    req.dane.state = DANE_NONE;
+    req.dane.required = true; /* DANE-041 */
+    req.local.action = RULE_DANE;
+    assert_int_equal(judge(&req, &report, &obs, NOW_S).action, VERDICT_ALLOW);
 }
 
 /* After a new connection STARTTLS follows, and its handshake is judged: no second reconnect. */
@@ -1709,11 +1940,9 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_site_floor),
-        cmocka_unit_test(test_product),
-        cmocka_unit_test(test_reconnect_ends),
-        cmocka_unit_test(test_sts_refusals_are_temporary),
+        cmocka_unit_test(test_expiry),         cmocka_unit_test(test_site_floor),
+        cmocka_unit_test(test_product),        cmocka_unit_test(test_report_limits),
+        cmocka_unit_test(test_reconnect_ends), cmocka_unit_test(test_sts_refusals_are_temporary),
     };
     struct CMUnitTest tests[ROWS(cases) + ROWS(local_cases) + ROWS(demand_cases) +
                             ROWS(requiretls_cases) + ROWS(others)] = { 0 };

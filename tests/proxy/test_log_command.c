@@ -115,7 +115,7 @@ static const char recipient_line[] =
     "\"would\":\"refuse\",\"monitored\":false,\"defer\":false,\"null_mx\":false,"
     "\"tls_required\":false,\"requiretls\":false,\"judged\":{\"at\":1699999999,"
     "\"bound\":false,\"client_tls\":false,\"null_sender\":false,\"cleartext_fallback\":true,"
-    "\"floor\":\"TLSv1.2\",\"mx_secure\":true},"
+    "\"floor\":\"TLSv1.2\",\"mx_secure\":true,\"report_mail\":false,\"report_floor\":\"\"},"
     "\"override\":{\"id\":\"bank\",\"action\":\"verify\",\"mx\":[\"*.example.com\"],"
     "\"mx_count\":1,\"trust\":1},"
     "\"matched\":\"address\",\"mx_lookup_failed\":false,"
