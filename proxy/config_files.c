@@ -205,21 +205,35 @@ warn_of_store(const char *key, const char *path, const struct account *writer,
     each(arg, text);
 }
 
-/* The supervisor makes it, and the folder it is in (proxy/command_socket.h). */
+/* The supervisor makes the socket, and the folder it is in (proxy/command_socket.h), not the one
+ * above. NULL: nothing. */
+static const char *
+what_forbids_socket(const char *path)
+{
+    char folder[PATH_MAX];
+    size_t len = strlen(path);
+    struct stat st;
+
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return "is there, and is no socket";
+    for (unsigned up = 0; up < 2 && len > 0; up++) {
+        while (path[--len] != '/')
+            ;
+        snprintf(folder, sizeof folder, "%.*s/.", (int)len, path);
+        if (access(folder, W_OK | X_OK) == 0)
+            return NULL;
+        if (errno != ENOENT)
+            break;
+    }
+    return strerror(errno);
+}
+
 static void
 warn_of_control_socket(const char *path, config_warning *each, void *arg)
 {
-    const char *why = NULL;
-    char text[PATH_MAX + 256], folder[PATH_MAX];
-    struct stat st;
+    const char *why = *path ? what_forbids_socket(path) : NULL;
+    char text[PATH_MAX + 256];
 
-    if (!*path)
-        return;
-    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
-    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-        why = "is there, and is no socket";
-    else if (*folder && access(folder, W_OK | X_OK) != 0)
-        why = strerror(errno);
     if (!why)
         return;
     snprintf(text, sizeof text,

@@ -127,14 +127,63 @@ test_record_file(void **state)
         fail_msg("%s", error);
 }
 
+/* The gateway makes the last folder of the control socket's path, as /run loses it with a boot. */
+static struct socket_case {
+    const char *name;
+    enum thing thing;
+    const char *path; /* within the test's folder */
+    const char *says; /* NULL: nothing is wrong */
+} socket_cases[] = {
+    { "control socket: nothing is there", THING_NONE, "control", NULL },
+    { "control socket: its folder is missing", THING_NONE, "run/control", NULL },
+    { "control socket: two folders are missing", THING_NONE, "a/b/control", "No such file" },
+    { "control socket: below a file", THING_FILE, "file/control", "Not a directory" },
+    { "control socket: a file is there", THING_FILE, "file", "is there, and is no socket" },
+    { "control socket: a folder is there", THING_FOLDER, "file", "is there, and is no socket" },
+};
+
+static void
+hear(void *arg, const char *text)
+{
+    char *heard = arg;
+
+    snprintf(heard, 512, "%s", text);
+}
+
+static void
+test_control_socket(void **state)
+{
+    const struct socket_case *c = *state;
+    const struct file_case around = { .thing = c->thing, .folder_mode = 0700, .thing_mode = 0700 };
+    char none[] = "", path[160], heard[512] = "";
+    struct config config = {
+        .user = none, .store_file = none, .tlsrpt_store_file = none, .control_socket = path
+    };
+    struct place place;
+
+    make_place(&place, &around);
+    snprintf(path, sizeof path, "%s/%s", place.folder, c->path);
+    config_warn_of_files(&config, hear, heard);
+    remove_place(&place);
+    if (c->says ? !strstr(heard, c->says) : *heard != '\0')
+        fail_msg("%s", *heard ? heard : "no warning");
+}
+
+#define ROWS(table) (sizeof(table) / sizeof *(table))
+
 int
 main(void)
 {
-    struct CMUnitTest tests[sizeof cases / sizeof *cases];
+    struct CMUnitTest tests[ROWS(cases) + ROWS(socket_cases)];
+    size_t n = 0;
 
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        tests[i] = (struct CMUnitTest){ .name = cases[i].name,
-                                        .test_func = test_record_file,
-                                        .initial_state = &cases[i] };
+    for (size_t i = 0; i < ROWS(cases); i++)
+        tests[n++] = (struct CMUnitTest){ .name = cases[i].name,
+                                          .test_func = test_record_file,
+                                          .initial_state = &cases[i] };
+    for (size_t i = 0; i < ROWS(socket_cases); i++)
+        tests[n++] = (struct CMUnitTest){ .name = socket_cases[i].name,
+                                          .test_func = test_control_socket,
+                                          .initial_state = &socket_cases[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
