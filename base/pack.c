@@ -240,6 +240,21 @@ pack_char_len(struct span s)
     return len;
 }
 
+size_t
+pack_mend_text(struct span bytes, char *out)
+{
+    size_t len = 0;
+
+    while (bytes.len) {
+        size_t n = pack_char_len(bytes);
+
+        memcpy(out + len, n ? bytes.ptr : "\xef\xbf\xbd", n ? n : 3);
+        len += n ? n : 3;
+        bytes = span_from(bytes, n ? n : 1);
+    }
+    return len;
+}
+
 static bool
 is_control(const char *at)
 {

@@ -91,6 +91,12 @@ bool pack_is_text(struct span bytes);
 /** Octets of the UTF-8 character at the start of s, 1 .. 4; 0 when it is none. s: not empty. */
 size_t pack_char_len(struct span s);
 
+#define PACK_MENDED_BYTES(len) (3 * (len) + 1) /* more than what pack_mend_text() makes of len */
+
+/** Make text of any bytes: each octet that belongs to no UTF-8 character becomes U+FFFD, three
+ * octets. out: room for PACK_MENDED_BYTES(bytes.len). Returns the octets written. */
+size_t pack_mend_text(struct span bytes, char *out);
+
 /* ---- reading ---- */
 
 /** Walk over one object at the start of bytes, without allocation.

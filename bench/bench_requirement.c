@@ -109,6 +109,7 @@ struct bench {
     struct ev_loop *loop;
     struct policy_client *client;
     struct policy_subject subject;
+    pid_t server;
     unsigned asked, answered;
 };
 
@@ -202,40 +203,53 @@ serve(int fd)
     _exit(0);
 }
 
-static double
-run_questions(void)
+/* A server in a process of its own, and a client of it. */
+static void
+open_bench(struct bench *b)
 {
     const struct clock clock = clock_system();
-    struct bench b = { 0 };
     int pair[2];
-    pid_t child;
-    int64_t start;
-    double seconds;
 
+    *b = (struct bench){ .loop = ev_loop_new(EVFLAG_AUTO) };
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
         abort();
-    child = fork();
-    if (child == 0) {
+    b->server = fork();
+    if (b->server == 0) {
         close(pair[0]);
         serve(pair[1]);
     }
     close(pair[1]);
-    b.loop = ev_loop_new(EVFLAG_AUTO);
-    b.client = policy_client_new(b.loop, &clock);
-    b.subject.port = 25;
-    if (ip_addr_parse("192.0.2.1", &b.subject.destination) != RES_OK ||
-        ip_addr_parse("10.0.0.1", &b.subject.client) != RES_OK)
+    b->client = policy_client_new(b->loop, &clock);
+    b->subject.port = 25;
+    if (ip_addr_parse("192.0.2.1", &b->subject.destination) != RES_OK ||
+        ip_addr_parse("10.0.0.1", &b->subject.client) != RES_OK)
         abort();
-    policy_client_link(b.client, pair[0]);
+    policy_client_link(b->client, pair[0]);
+}
+
+static void
+close_bench(struct bench *b)
+{
+    policy_client_free(b->client);
+    ev_loop_destroy(b->loop);
+    (void)kill(b->server, SIGKILL);
+    (void)waitpid(b->server, NULL, 0);
+}
+
+static double
+run_questions(void)
+{
+    struct bench b;
+    int64_t start;
+    double seconds;
+
+    open_bench(&b);
     start = bench_now_ns();
     for (unsigned i = 0; i < OPEN_MAX; i++)
         ask(&b);
     ev_run(b.loop, 0);
     seconds = (double)(bench_now_ns() - start) / 1e9;
-    policy_client_free(b.client);
-    ev_loop_destroy(b.loop);
-    (void)kill(child, SIGKILL);
-    (void)waitpid(child, NULL, 0);
+    close_bench(&b);
     return QUESTIONS / seconds;
 }
 
@@ -308,28 +322,12 @@ count_system_calls(struct bench *b)
 static int
 bench_hits(void)
 {
-    const struct clock clock = clock_system();
-    struct bench b = { 0 };
+    struct bench b;
     double runs[BENCH_RUNS];
-    int pair[2], status;
     long calls;
-    pid_t child;
+    int status;
 
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
-        abort();
-    child = fork();
-    if (child == 0) {
-        close(pair[0]);
-        serve(pair[1]);
-    }
-    close(pair[1]);
-    b.loop = ev_loop_new(EVFLAG_AUTO);
-    b.client = policy_client_new(b.loop, &clock);
-    b.subject.port = 25;
-    if (ip_addr_parse("192.0.2.1", &b.subject.destination) != RES_OK ||
-        ip_addr_parse("10.0.0.1", &b.subject.client) != RES_OK)
-        abort();
-    policy_client_link(b.client, pair[0]);
+    open_bench(&b);
     fill_one(&b);
     for (unsigned i = 0; i < BENCH_RUNS; i++)
         runs[i] = hit_us(&b);
@@ -340,10 +338,7 @@ bench_hits(void)
         puts("system calls of 1000 such: not known, this machine permits no tracing");
     else
         status |= bench_report("system calls of 1000 such", (double)calls, "", 0, false);
-    policy_client_free(b.client);
-    ev_loop_destroy(b.loop);
-    (void)kill(child, SIGKILL);
-    (void)waitpid(child, NULL, 0);
+    close_bench(&b);
     return status;
 }
 

@@ -14,25 +14,16 @@ struct writer {
     enum result res;  /* the first failure */
 };
 
-/* From outside any bytes may come: each that belongs to no character becomes U+FFFD (RPT-091).
- * NULL: no memory. */
+/* From outside any bytes may come (RPT-091). NULL: no memory. */
 static json_t *
 text_json(struct span bytes)
 {
-    char *text = malloc(3 * bytes.len + 1);
+    char *text = malloc(PACK_MENDED_BYTES(bytes.len));
     json_t *json;
-    size_t len = 0;
 
     if (!text)
         return NULL;
-    while (bytes.len) {
-        size_t n = pack_char_len(bytes);
-
-        memcpy(text + len, n ? bytes.ptr : "\xef\xbf\xbd", n ? n : 3);
-        len += n ? n : 3;
-        bytes = span_from(bytes, n ? n : 1);
-    }
-    json = json_stringn(text, len);
+    json = json_stringn(text, pack_mend_text(bytes, text));
     free(text);
     return json;
 }

@@ -110,7 +110,6 @@ check_show_json(const struct check_report *report, FILE *out)
 {
     struct buffer bytes;
     struct pack_writer w;
-    char *line = NULL;
     enum result res;
 
     buffer_init(&bytes, JSON_MAX_BYTES);
@@ -118,10 +117,7 @@ check_show_json(const struct check_report *report, FILE *out)
     put_report(&w, report);
     res = pack_end(&w);
     if (res == RES_OK)
-        res = record_json_map(buffer_span(&bytes), &line);
-    if (res == RES_OK)
-        fprintf(out, "%s\n", line);
-    free(line);
+        res = record_json_print(buffer_span(&bytes), out);
     buffer_clear(&bytes);
     return res;
 }

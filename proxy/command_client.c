@@ -203,11 +203,7 @@ command_print_row(const struct command_frame *f, const char *label, const char *
 void
 command_show_json(const struct command_frame *f)
 {
-    char *line = NULL;
-
-    if (record_json_map(f->map, &line) == RES_OK)
-        puts(line);
-    free(line);
+    (void)record_json_print(f->map, stdout); /* what cannot be shown is left out */
 }
 
 /* Every field on a line of its own. */

@@ -295,7 +295,6 @@ print_json_row(FILE *out, const struct row *row, bool is_total)
 {
     struct pack_writer w;
     struct buffer bytes;
-    char *line = NULL;
     enum result res;
 
     buffer_init(&bytes, 1u << 25);
@@ -309,10 +308,7 @@ print_json_row(FILE *out, const struct row *row, bool is_total)
     pack_counts(&w, row);
     res = pack_end(&w);
     if (res == RES_OK)
-        res = record_json_map(buffer_span(&bytes), &line);
-    if (res == RES_OK)
-        fprintf(out, "%s\n", line);
-    free(line);
+        res = record_json_print(buffer_span(&bytes), out);
     buffer_clear(&bytes);
     return res == RES_OK ? RES_OK : RES_NOMEM;
 }

@@ -48,24 +48,15 @@ hex_json(struct span bytes)
     return json;
 }
 
-/* Each octet that belongs to no character becomes U+FFFD, three octets. */
 static json_t *
 text_json(struct span bytes)
 {
-    char *text = malloc(3 * bytes.len + 1);
-    json_t *json = NULL;
-    size_t len = 0;
+    char *text = malloc(PACK_MENDED_BYTES(bytes.len));
+    json_t *json;
 
     if (!text)
         return NULL;
-    while (bytes.len) {
-        size_t n = pack_char_len(bytes);
-
-        memcpy(text + len, n ? bytes.ptr : "\xef\xbf\xbd", n ? n : 3);
-        len += n ? n : 3;
-        bytes = span_from(bytes, n ? n : 1);
-    }
-    json = json_stringn(text, len);
+    json = json_stringn(text, pack_mend_text(bytes, text));
     free(text);
     return json;
 }
@@ -223,4 +214,16 @@ enum result
 record_json_map(struct span map, char **out_line)
 {
     return line_of(NULL, map, out_line);
+}
+
+enum result
+record_json_print(struct span map, FILE *out)
+{
+    char *line;
+    enum result res = record_json_map(map, &line);
+
+    if (res == RES_OK)
+        fprintf(out, "%s\n", line);
+    free(line);
+    return res;
 }

@@ -7,6 +7,7 @@
 #include "base/span.h"
 
 #include <stdint.h>
+#include <stdio.h>
 
 /** The map of a record, as record_decode() gave it, with its time in front: "time" as RFC 3339 in
  * UTC with nanoseconds, then the keys in the record's order. A bin is lower-case hexadecimal where
@@ -22,5 +23,8 @@ MUST_CHECK enum result record_json(int64_t wall_ns, struct span map, char **out_
 
 /** The same of any such map, without a time. */
 MUST_CHECK enum result record_json_map(struct span map, char **out_line);
+
+/** The same as a line of out. Whether out takes it is the caller's to ask. */
+enum result record_json_print(struct span map, FILE *out);
 
 #endif

@@ -258,6 +258,25 @@ test_text_in_every_place(void **state)
             }
 }
 
+static void
+test_mended_text(void **state)
+{
+    static const struct span good = BYTES("a\0\xc2\xa0\xe2\x82\xac\xf0\x9f\x93\xa7"),
+                             bad = BYTES("\xff"
+                                         "a\xe2\x82"
+                                         "b\x80\xed\xa0\x80\xc2"),
+                             mended = BYTES("\xef\xbf\xbd"
+                                            "a\xef\xbf\xbd\xef\xbf\xbd"
+                                            "b\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
+                                            "\xef\xbf\xbd\xef\xbf\xbd");
+    char out[PACK_MENDED_BYTES(16)];
+
+    (void)state;
+    assert_int_equal(pack_mend_text(span_of(""), out), 0);
+    assert_true(span_equal(span_make(out, pack_mend_text(good, out)), good));
+    assert_true(span_equal(span_make(out, pack_mend_text(bad, out)), mended));
+}
+
 /* A str's head as MessagePack has it at every length, with and without room at hand. */
 static void
 test_text_of_every_length(void **state)
@@ -682,6 +701,7 @@ main(void)
 {
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(test_text_in_every_place),
+        cmocka_unit_test(test_mended_text),
         cmocka_unit_test(test_text_of_every_length),
         cmocka_unit_test(test_write_rolls_back),
         cmocka_unit_test(test_write_too_long_to_declare),
