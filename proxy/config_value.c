@@ -358,14 +358,57 @@ is_user(const char *text)
     return true;
 }
 
+static bool
+is_host(const char *text)
+{
+    return hostname_is_valid(span_of(text));
+}
+
+static bool
+is_address(const char *text)
+{
+    return tlsrpt_address_is_valid(span_of(text));
+}
+
+/* What a text has to be. But for CONFIG_PATH "" will do as well. */
+static bool (*const text_checks[])(const char *text) = {
+    [CONFIG_TEXT_HOST] = is_host,    [CONFIG_USER] = is_user,
+    [CONFIG_PATH] = config_is_path,  [CONFIG_PATH_OR_NONE] = config_is_path,
+    [CONFIG_RESOLVER] = is_resolver, [CONFIG_TEXT] = is_line,
+    [CONFIG_ADDRESS] = is_address,   [CONFIG_ENDPOINT] = is_endpoint,
+    [CONFIG_RUA] = is_rua,           [CONFIG_FORWARD] = is_forward,
+};
+
+static enum result
+set_checked_text(const struct config_key *key, const char *text, char **field, char *error,
+                 size_t error_size)
+{
+    bool may_be_empty = key->type != CONFIG_PATH;
+
+    if (!(may_be_empty && !*text) && !text_checks[key->type](text))
+        return wrong(key, text, error, error_size);
+    return set_text(field, text, error, error_size);
+}
+
 enum result
 config_value_set(const struct config_key *key, const char *text, struct config *config, char *error,
                  size_t error_size)
 {
     void *field = (char *)config + key->offset;
-    bool fits = false, is_text = false;
+    bool fits = false;
 
     switch (key->type) {
+    case CONFIG_TEXT_HOST:
+    case CONFIG_USER:
+    case CONFIG_PATH:
+    case CONFIG_PATH_OR_NONE:
+    case CONFIG_RESOLVER:
+    case CONFIG_TEXT:
+    case CONFIG_ADDRESS:
+    case CONFIG_ENDPOINT:
+    case CONFIG_RUA:
+    case CONFIG_FORWARD:
+        return set_checked_text(key, text, field, error, error_size);
     case CONFIG_LIST_TPROXY:
     case CONFIG_LIST_REDIRECT:
     case CONFIG_LIST_PROXY:
@@ -382,40 +425,10 @@ config_value_set(const struct config_key *key, const char *text, struct config *
         return add_domain(key, text, &config->tlsrpt_exclude, error, error_size);
     case CONFIG_LIST_PUBLIC:
         return add_public(key, text, config, error, error_size);
-    case CONFIG_TEXT:
-        is_text = fits = is_line(text);
-        break;
-    case CONFIG_ADDRESS:
-        is_text = fits = !*text || tlsrpt_address_is_valid(span_of(text));
-        break;
-    case CONFIG_ENDPOINT:
-        is_text = fits = !*text || is_endpoint(text);
-        break;
-    case CONFIG_RUA:
-        is_text = fits = !*text || is_rua(text);
-        break;
     case CONFIG_LIST_BYPASS:
         return add_net(key, text, config->bypass, &config->bypass_count, error, error_size);
     case CONFIG_LIST_INTERFACE:
         return add_interface(key, text, config, error, error_size);
-    case CONFIG_TEXT_HOST:
-        is_text = fits = !*text || hostname_is_valid(span_of(text));
-        break;
-    case CONFIG_USER:
-        is_text = fits = !*text || is_user(text);
-        break;
-    case CONFIG_PATH:
-        is_text = fits = config_is_path(text);
-        break;
-    case CONFIG_PATH_OR_NONE:
-        is_text = fits = !*text || config_is_path(text);
-        break;
-    case CONFIG_RESOLVER:
-        is_text = fits = !*text || is_resolver(text);
-        break;
-    case CONFIG_FORWARD:
-        is_text = fits = !*text || is_forward(text);
-        break;
     case CONFIG_NUMBER:
     case CONFIG_MS:
     case CONFIG_PORT:
@@ -437,7 +450,5 @@ config_value_set(const struct config_key *key, const char *text, struct config *
         fits = set_tls_version(key, text, field);
         break;
     }
-    if (!fits)
-        return wrong(key, text, error, error_size);
-    return is_text ? set_text(field, text, error, error_size) : RES_OK;
+    return fits ? RES_OK : wrong(key, text, error, error_size);
 }
