@@ -134,6 +134,18 @@ def configured(t, text):
         t.gateway.reload()
 
 
+@contextlib.contextmanager
+def restarted(t, text):
+    """The gateway with other listeners or another number of workers: a reload is not enough."""
+    t.gateway.configure(text)
+    t.gateway.restart()
+    try:
+        yield
+    finally:
+        t.gateway.configure("")
+        t.gateway.restart()
+
+
 def override(title, body, until="2099-12-31"):
     """A section for configured()."""
     return f'override "{title}" {{\n{body}\nreason = "test"\nuntil = {until}\n}}\n'

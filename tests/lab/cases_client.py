@@ -1,6 +1,5 @@
 """The client's leg: TLS with the client, what a section `client` changes, and who is turned away."""
 
-import contextlib
 import ipaddress
 import os
 import pathlib
@@ -10,7 +9,7 @@ import ssl
 import struct
 import time
 
-from case import ONCE, case, configured, equal, fields, marker, message
+from case import ONCE, case, configured, equal, fields, marker, message, restarted
 from lab import wait_for
 from world import CLIENT, GATEWAY_INSIDE, GATEWAY_NAME, GATEWAY_OUTSIDE, Site
 
@@ -19,18 +18,6 @@ TLS_REQUIRED = "451 4.7.0 TLS is required by local policy"
 NO_STARTTLS = "502 5.5.1 STARTTLS not available"
 TLS_FIRST = "530 5.7.0 Must issue a STARTTLS command first"
 BAD_SEQUENCE = "503 5.5.1 Bad sequence of commands"
-
-
-@contextlib.contextmanager
-def restarted(t, text):
-    """The gateway with other listeners or another number of workers: a reload is not enough."""
-    t.gateway.configure(text)
-    t.gateway.restart()
-    try:
-        yield
-    finally:
-        t.gateway.configure("")
-        t.gateway.restart()
 
 
 def certificate(t):

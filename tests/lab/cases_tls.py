@@ -1,13 +1,12 @@
 """TLS sessions that are resumed, and what is judged then; roots that are exchanged; handshakes that
 fail in ways of their own (TLS-022 ... TLS-028, TLS-045)."""
 
-import contextlib
 import errno
 import shutil
 import socket
 import ssl
 
-from case import ONCE, case, configured, equal, fields, marker, message, rcpt
+from case import ONCE, case, configured, equal, fields, marker, message, rcpt, restarted
 from lab import run
 from world import Site
 
@@ -42,16 +41,9 @@ def the_kernel_encrypts_a_bulk_where_it_can(t, site):
               "engine")
 
 
-@contextlib.contextmanager
 def one_worker(t, more=""):
-    """Tickets are a worker's own. Fewer workers need a restart."""
-    t.gateway.configure("workers = 1\n" + more)
-    t.gateway.restart()
-    try:
-        yield
-    finally:
-        t.gateway.configure("")
-        t.gateway.restart()
+    """Tickets are a worker's own."""
+    return restarted(t, "workers = 1\n" + more)
 
 
 def deliver(t, site):
