@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "tests/alloc_fail.h"
+#include "tests/support/loop.h"
 #include "tests/support/servers.h"
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
@@ -439,26 +440,6 @@ on_done(void *arg, const struct fetch_result *result)
         ev_break(fix.loop, EVBREAK_ALL);
 }
 
-static void
-on_too_long(struct ev_loop *loop, ev_timer *w, int revents)
-{
-    (void)w, (void)revents;
-    ev_break(loop, EVBREAK_ALL);
-}
-
-/* Until a callback ends the loop, or limit_s are over. */
-static void
-run(double limit_s)
-{
-    ev_timer timer;
-
-    ev_now_update(fix.loop);
-    ev_timer_init(&timer, on_too_long, limit_s, 0.);
-    ev_timer_start(fix.loop, &timer);
-    ev_run(fix.loop, 0);
-    ev_timer_stop(fix.loop, &timer);
-}
-
 static struct fetcher *
 new_fetcher(enum server server, unsigned timeout_ms, unsigned max_parallel)
 {
@@ -502,7 +483,7 @@ test_fetch(void **state)
     skip_without_servers();
     f = new_fetcher(c->server, c->timeout_ms ? c->timeout_ms : LONG_MS, 4);
     start(f, c->domain, &outcome);
-    run(c->timeout_ms ? 2. * c->timeout_ms / 1e3 : GIVE_UP_S);
+    loop_run(fix.loop, c->timeout_ms ? 2. * c->timeout_ms / 1e3 : GIVE_UP_S);
     fetcher_free(f);
     assert_int_equal(outcome.calls, 1);
     assert_string_equal(outcome.reason, c->want);
@@ -559,7 +540,7 @@ test_request(void **state)
     before = count_in_log(line);
     for (unsigned i = 1; i <= 2; i++) {
         start(f, "cookie.test", &outcome);
-        run(GIVE_UP_S);
+        loop_run(fix.loop, GIVE_UP_S);
         assert_int_equal(outcome.calls, 1);
         outcome.calls = 0;
     }
@@ -610,7 +591,7 @@ test_addrs(void **state)
     for (; count < ROWS(addrs) && c->addrs[count]; count++)
         assert_int_equal(ip_addr_parse(c->addrs[count], &addrs[count]), RES_OK);
     assert_int_equal(fetch_start(f, "plain.test", addrs, count, on_done, &outcome, &fetch), RES_OK);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     fetcher_free(f);
     assert_int_equal(outcome.calls, 1);
     assert_string_equal(outcome.reason, c->want);
@@ -667,14 +648,14 @@ test_black_hole(void **state)
     addrs[1] = *addr_of("127.0.0.1");
     f = new_fetcher(NGINX, 4000, 4);
     assert_int_equal(fetch_start(f, "plain.test", addrs, 2, on_done, &outcome, &fetch), RES_OK);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     fetcher_free(f);
     assert_string_equal(outcome.reason, "");
 
     outcome.calls = 0;
     f = new_fetcher(NGINX, SHORT_MS, 4);
     assert_int_equal(fetch_start(f, "plain.test", addrs, 1, on_done, &outcome, &fetch), RES_OK);
-    run(2. * SHORT_MS / 1e3);
+    loop_run(fix.loop, 2. * SHORT_MS / 1e3);
     fetcher_free(f);
     assert_int_equal(outcome.calls, 1);
     assert_string_equal(outcome.reason, "timeout");
@@ -700,7 +681,7 @@ test_line(void **state)
         start(f, domains[i], &outcomes[i]);
     }
     for (size_t i = 0; i < ROWS(domains); i++)
-        run(GIVE_UP_S);
+        loop_run(fix.loop, GIVE_UP_S);
     fetcher_free(f);
     for (size_t i = 0; i < ROWS(domains); i++) {
         assert_int_equal(outcomes[i].place, i + 1);
@@ -739,7 +720,7 @@ test_many(void **state)
     for (size_t i = 0; i < ROWS(outcomes); i++)
         start(f, i % 2 ? "plain.test" : "wild.test", &outcomes[i]);
     for (size_t i = 0; i < ROWS(outcomes); i++) {
-        run(GIVE_UP_S);
+        loop_run(fix.loop, GIVE_UP_S);
         assert_int_equal(count_entries("/proc/self/task"), 3); /* one task, "." and ".." */
     }
     fetcher_free(f);
@@ -765,10 +746,10 @@ test_cancel(void **state)
     running = start(f, "silent.test", &cancelled);
     waiting = start(f, "good.test", &cancelled);
     start(f, "good.test", &other);
-    run(0.05);
+    loop_run(fix.loop, 0.05);
     fetch_cancel(waiting);
     fetch_cancel(running);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     assert_int_equal(other.calls, 1);
     assert_string_equal(other.reason, "");
     assert_int_equal(cancelled.calls, 0);
@@ -787,9 +768,9 @@ test_free_with_open_fetches(void **state)
     f = new_fetcher(ODD, LONG_MS, 2);
     for (unsigned i = 0; i < 4; i++)
         start(f, i % 2 ? "silent.test" : "dripbody.test", &open);
-    run(0.1);
+    loop_run(fix.loop, 0.1);
     fetcher_free(f);
-    run(0.1);
+    loop_run(fix.loop, 0.1);
     assert_int_equal(open.calls, 0);
 }
 
@@ -804,8 +785,8 @@ test_free_in_done(void **state)
     start(first.free_in_done, "good.test", &first);
     start(first.free_in_done, "silent.test", &other);
     start(first.free_in_done, "good.test", &other);
-    run(GIVE_UP_S);
-    run(0.05);
+    loop_run(fix.loop, GIVE_UP_S);
+    loop_run(fix.loop, 0.05);
     assert_int_equal(first.calls, 1);
     assert_int_equal(other.calls, 0);
     free(first.body);
@@ -820,7 +801,7 @@ test_start_in_done(void **state)
     skip_without_servers();
     first.start_in_done = new_fetcher(NGINX, LONG_MS, 1);
     start(first.start_in_done, "s404.test", &first);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     assert_string_equal(first.reason, "http-404");
     assert_int_equal(second.calls, 1);
     assert_string_equal(second.reason, "");
@@ -867,7 +848,7 @@ test_partial_chain(void **state)
     config.ca_file = path;
     assert_int_equal(fetcher_new(fix.loop, &config, &f, &error), RES_OK);
     start(f, "inter.test", &outcome);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     fetcher_free(f);
     assert_int_equal(outcome.type, RESULT_STS_WEBPKI_INVALID);
     assert_string_equal(outcome.reason, "X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT");
@@ -927,7 +908,7 @@ test_without_memory(void **state)
         assert_int_equal(f != NULL, res == RES_OK);
         if (f && fetch_start(f, "plain.test", addr_of("127.0.0.1"), 1, on_done_plain, &outcome,
                              &fetch) == RES_OK) {
-            run(GIVE_UP_S);
+            loop_run(fix.loop, GIVE_UP_S);
             assert_int_equal(outcome.calls, 1);
         }
         happened = alloc_fail_happened();

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "tests/alloc_fail.h"
+#include "tests/support/loop.h"
 #include "tests/support/servers.h"
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
@@ -272,26 +273,6 @@ on_done(void *arg, const struct resolver_answer *answer)
         ev_break(fix.loop, EVBREAK_ALL);
 }
 
-static void
-on_too_long(struct ev_loop *loop, ev_timer *w, int revents)
-{
-    (void)w, (void)revents;
-    ev_break(loop, EVBREAK_ALL);
-}
-
-/* Until a callback ends the loop, or limit_s are over. */
-static void
-run(double limit_s)
-{
-    ev_timer timer;
-
-    ev_now_update(fix.loop);
-    ev_timer_init(&timer, on_too_long, limit_s, 0.);
-    ev_timer_start(fix.loop, &timer);
-    ev_run(fix.loop, 0);
-    ev_timer_stop(fix.loop, &timer);
-}
-
 static struct resolver_config
 config_of(const char *server, const char *anchor)
 {
@@ -468,7 +449,7 @@ test_ask(void **state)
         struct outcome outcome = { 0 };
 
         ask(r, c->qname, c->qtype, &outcome);
-        run(GIVE_UP_S);
+        loop_run(fix.loop, GIVE_UP_S);
         assert_int_equal(outcome.calls, 1);
         if (strcmp(c->text, "failed bogus: ") == 0)
             outcome.text[strlen(c->text)] = '\0'; /* the rest is unbound's choice of words */
@@ -491,7 +472,7 @@ test_bogus_reason_is_short(void **state)
     config = config_of(fix.server, fix.anchor);
     r = new_resolver(&config);
     ask(r, "mx1.bogus.test", DNS_TYPE_A, &outcome);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     assert_null(strstr(outcome.text, "127.0.0.1"));
     assert_null(strstr(outcome.text, ".test"));
     resolver_free(r);
@@ -510,7 +491,7 @@ test_dead_server(void **state)
     config = config_of(fix.silent, fix.anchor);
     r = new_resolver(&config);
     ask(r, "mx1.secure.test", DNS_TYPE_A, &outcome);
-    run(12.);
+    loop_run(fix.loop, 12.);
     assert_int_equal(outcome.calls, 1);
     assert_string_equal(outcome.text, "failed servfail");
     resolver_free(r);
@@ -530,7 +511,7 @@ test_refused_port(void **state)
     config = config_of(closed, fix.anchor);
     r = new_resolver(&config);
     ask(r, "mx1.secure.test", DNS_TYPE_A, &outcome);
-    run(12.);
+    loop_run(fix.loop, 12.);
     assert_int_equal(outcome.calls, 1);
     assert_string_equal(outcome.text, "failed servfail");
     resolver_free(r);
@@ -553,7 +534,7 @@ test_cancel(void **state)
                      RES_OK);
     resolver_cancel(query);
     ask(r, "mx1.plain.test", DNS_TYPE_A, &other);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     assert_int_equal(other.calls, 1);
     assert_int_equal(cancelled.calls, 0);
     resolver_free(r);
@@ -573,12 +554,12 @@ test_cancel_ready(void **state)
     config = config_of(fix.server, fix.anchor);
     r = new_resolver(&config);
     ask(r, "mx1.secure.test", DNS_TYPE_A, &first);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     assert_int_equal(resolver_ask(r, "mx1.secure.test", DNS_TYPE_A, on_done, &cancelled, &query),
                      RES_OK);
     resolver_cancel(query);
     ask(r, "mx1.secure.test", DNS_TYPE_A, &other);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     assert_int_equal(other.calls, 1);
     assert_int_equal(cancelled.calls, 0);
     resolver_free(r);
@@ -599,7 +580,7 @@ test_same_question(void **state)
     for (size_t i = 0; i < ROWS(outcomes); i++)
         ask(r, "mx1.secure.test", DNS_TYPE_A, &outcomes[i]);
     for (size_t i = 0; i < ROWS(outcomes); i++)
-        run(GIVE_UP_S); /* each callback ends the loop once */
+        loop_run(fix.loop, GIVE_UP_S); /* each callback ends the loop once */
     for (size_t i = 0; i < ROWS(outcomes); i++) {
         assert_int_equal(outcomes[i].calls, 1);
         assert_string_equal(outcomes[i].text, "secure mx1.secure.test: 192.0.2.25");
@@ -626,7 +607,7 @@ test_free_with_open_queries(void **state)
     ask(r, "localhost", DNS_TYPE_A, &ready);
     ready.calls = 0;
     resolver_free(r);
-    run(0.05);
+    loop_run(fix.loop, 0.05);
     assert_int_equal(open.calls, 0);
     assert_int_equal(ready.calls, 0);
 }
@@ -646,8 +627,8 @@ test_free_in_done(void **state)
     ask(first.free_in_done, "localhost", DNS_TYPE_A, &others[0]);
     ask(first.free_in_done, "mx1.secure.test", DNS_TYPE_A, &others[1]);
     ask(first.free_in_done, "mx1.bogus.test", DNS_TYPE_A, &others[2]);
-    run(GIVE_UP_S);
-    run(0.05);
+    loop_run(fix.loop, GIVE_UP_S);
+    loop_run(fix.loop, 0.05);
     assert_int_equal(first.calls, 1);
     for (size_t i = 0; i < ROWS(others); i++)
         assert_int_equal(others[i].calls, 0);
@@ -664,7 +645,7 @@ test_ask_in_done(void **state)
     config = config_of(fix.server, fix.anchor);
     first.resolver = new_resolver(&config);
     ask(first.resolver, "plain.test", DNS_TYPE_MX, &first);
-    run(GIVE_UP_S);
+    loop_run(fix.loop, GIVE_UP_S);
     assert_int_equal(first.calls, 1);
     assert_int_equal(second.calls, 1);
     assert_string_equal(second.text, "secure mx1.secure.test: 192.0.2.25");
@@ -693,7 +674,7 @@ test_too_many(void **state)
                      RES_LIMIT);
     assert_null(query);
     resolver_free(r);
-    run(0.05);
+    loop_run(fix.loop, 0.05);
     assert_int_equal(outcome.calls, 0);
 }
 
@@ -713,9 +694,9 @@ test_cache_bounds(void **state)
         config.cache_max_s = i == 1 ? 100 : DAY_S;
         r = new_resolver(&config);
         ask(r, "mx1.plain.test", DNS_TYPE_A, &lowered);
-        run(GIVE_UP_S);
+        loop_run(fix.loop, GIVE_UP_S);
         ask(r, "mx2.plain.test", DNS_TYPE_A, &raised);
-        run(GIVE_UP_S);
+        loop_run(fix.loop, GIVE_UP_S);
         assert_int_equal(lowered.ttl_s, i == 1 ? 100 : 300);
         assert_int_equal(raised.ttl_s, i == 2 ? 30 : 1);
         resolver_free(r);
@@ -739,9 +720,9 @@ test_uncached_beside_cached(void **state)
     uncached = new_resolver(&config);
     for (unsigned i = 0; i < ROWS(answers); i++) {
         if (i == 2)
-            run(1.2);
+            loop_run(fix.loop, 1.2);
         ask(i % 2 ? uncached : cached, "mx1.secure.test", DNS_TYPE_A, &answers[i]);
-        run(GIVE_UP_S);
+        loop_run(fix.loop, GIVE_UP_S);
         assert_string_equal(answers[i].text, "secure mx1.secure.test: 192.0.2.25");
     }
     assert_int_equal(answers[0].ttl_s, 300);
@@ -768,11 +749,11 @@ test_uncached_again(void **state)
     config.uncached = true;
     r = new_resolver(&config);
     clock_gettime(CLOCK_REALTIME, &now);
-    run((double)(1600000000 - now.tv_nsec) / 1e9); /* to the middle of a second */
+    loop_run(fix.loop, (double)(1600000000 - now.tv_nsec) / 1e9); /* to the middle of a second */
     for (unsigned i = 0; i < ROWS(answers); i++) {
         ask(r, "mx1.secure.test", DNS_TYPE_A, &answers[i]);
-        run(GIVE_UP_S);
-        run(0.6);
+        loop_run(fix.loop, GIVE_UP_S);
+        loop_run(fix.loop, 0.6);
     }
     assert_int_equal(answers[0].ttl_s, 300);
     assert_int_equal(answers[1].ttl_s, 300);
@@ -796,11 +777,11 @@ test_uncached_while_asking(void **state)
     for (unsigned i = 0; i < ROWS(slow); i++) {
         assert_int_equal(resolver_ask(r, "a.secure.test", DNS_TYPE_A, on_done, &slow[i], &query),
                          RES_OK);
-        run(1.1);
+        loop_run(fix.loop, 1.1);
     }
     resolver_cancel(query);
     for (unsigned i = 0; i < ROWS(slow) && slow[0].calls + slow[1].calls < 2; i++)
-        run(GIVE_UP_S);
+        loop_run(fix.loop, GIVE_UP_S);
     assert_int_equal(slow[0].calls, 1);
     assert_int_equal(slow[1].calls, 1);
     assert_int_equal(slow[2].calls, 0);
@@ -854,7 +835,7 @@ test_without_memory(void **state)
         assert_int_equal(r != NULL, res == RES_OK);
         if (r &&
             resolver_ask(r, "mx1.secure.test", DNS_TYPE_A, on_done, &outcome, &query) == RES_OK) {
-            run(GIVE_UP_S);
+            loop_run(fix.loop, GIVE_UP_S);
             assert_int_equal(outcome.calls, 1);
         }
         happened = alloc_fail_happened();
