@@ -187,17 +187,19 @@ clear_may_go(const struct session_model *m)
 bool
 session_model_may_go(const struct session_model *m, struct span local, struct span domain)
 {
-    bool has_demands = false;
+    bool has_demands = false, monitored = is_monitoring(m) && !m->requiretls;
 
-    if (is_monitoring(m) && !m->requiretls)
-        return m->w->leg == LEG_TLS || clear_may_go(m);
+    if (monitored && (m->w->leg == LEG_TLS || clear_may_go(m)))
+        return true;
     for (size_t i = 0; i < m->w->answer_count; i++) {
         const struct world_answer *answer = &m->w->answers[i];
+        bool report;
 
         if (!span_equal_nocase(domain, span_of(answer->domain)) || !answer->req)
             continue;
         has_demands = true;
-        if (permits(m, answer->req, is_report(m, answer->req, local, domain)))
+        report = is_report(m, answer->req, local, domain);
+        if ((report || !monitored) && permits(m, answer->req, report))
             return true;
     }
     return !has_demands && !m->requiretls && (m->w->leg == LEG_TLS || clear_may_go(m));
