@@ -541,6 +541,17 @@ connection_drain_all(struct connection_shared *shared, bool gently)
 }
 
 void
+connection_cut_all(struct connection_shared *shared)
+{
+    for (struct connection *c = shared->first, *next; c; c = next) {
+        next = c->next;
+        if (!c->closing)
+            session_cut(c->session);
+        update(c);
+    }
+}
+
+void
 connection_free_all(struct connection_shared *shared)
 {
     while (shared->first)

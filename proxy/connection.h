@@ -52,6 +52,10 @@ void connection_reap(struct connection_shared *shared);
  * session_drain(). */
 void connection_drain_all(struct connection_shared *shared, bool gently);
 
+/** All sessions: end now, as session_cut(). Those who do not take their last reply are rid of
+ * within seconds. */
+void connection_cut_all(struct connection_shared *shared);
+
 /** End and free all, without a word. */
 void connection_free_all(struct connection_shared *shared);
 

@@ -402,13 +402,27 @@ stop_next(struct generation *g)
 }
 
 static void
+signal_child(const struct child *child, int sig)
+{
+    if (!is_running(child))
+        return;
+    log_warn("event=stop-late child=%s signal=%d", child->name, sig);
+    (void)kill(child->exit.pid, sig); /* fails only when it is dead already */
+}
+
+/* What workers count and report at their end the policy process must still hear: it is told to stop
+ * behind the last of them, and killed with them. */
+static void
 signal_all(struct generation *g, int sig)
 {
-    for (unsigned i = 0; i < g->slots; i++)
-        if (is_running(&g->children[i])) {
-            log_warn("event=stop-late child=%s signal=%d", g->children[i].name, sig);
-            (void)kill(g->children[i].exit.pid, sig); /* fails only when it is dead already */
-        }
+    bool workers = false;
+
+    for (unsigned i = 1; i < g->slots; i++) {
+        workers |= is_running(&g->children[i]);
+        signal_child(&g->children[i], sig);
+    }
+    if (!workers || sig == SIGKILL)
+        signal_child(&g->children[POLICY_SLOT], sig);
 }
 
 /* From one phase of stopping into the next. */

@@ -52,8 +52,9 @@ void generation_free(struct generation *g);
 void generation_start(struct generation *g);
 
 /** No new clients; workers finish what they are at, then the policy process goes. gently: another
- * generation serves, so clients that have just come are not sent away. After drain_s comes SIGTERM,
- * SUPERVISOR_KILL_S later SIGKILL. Again: nothing. gone() follows. */
+ * generation serves, so clients that have just come are not sent away. After drain_s comes SIGTERM
+ * for the workers, which end their sessions; SUPERVISOR_KILL_S later SIGKILL for all. Again:
+ * nothing. gone() follows. */
 void generation_stop(struct generation *g, bool gently, double drain_s);
 
 /** One that stops gently stops as all do: sessions between two mails end now, and drain_s is all

@@ -484,3 +484,13 @@ session_drain(struct session *s, bool gently)
     session_reply(s, REPLY_SHUTDOWN);
     session_step(s, SEV_GIVE_UP);
 }
+
+void
+session_cut(struct session *s)
+{
+    if (s->state == SES_CLOSED)
+        return;
+    if (s->state != SES_CLIENT_TLS) /* nothing in clear where a ServerHello is due (REP-062) */
+        session_reply(s, REPLY_SHUTDOWN);
+    session_step(s, SEV_GIVE_UP);
+}

@@ -111,6 +111,9 @@ void session_timeout(struct session *s);
 /** Shut down: transactions in progress end, everything else gets 421 (PRX-048). gently: who has had
  * no transaction yet may have one first, since nothing keeps us from serving it. */
 void session_drain(struct session *s, bool gently);
+/** There is no more time for it: 421, whatever it is at, the records of what it leaves, and closed.
+ */
+void session_cut(struct session *s);
 
 /** Should the client's socket be read? False while a command waits for its answer: that is the
  * back-pressure on pipelining clients. */

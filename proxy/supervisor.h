@@ -21,9 +21,9 @@
  * wait in their queues meanwhile.
  *
  * Stopping (SIGTERM, SIGINT; PRX-048): the listening sockets are closed, the workers get
- * CONTROL_STOP, and once they are gone the policy process, which they need up to then. What still
- * runs after SUPERVISOR_DRAIN_S gets SIGTERM, and SUPERVISOR_KILL_S later SIGKILL. A second signal
- * cuts the drain short. */
+ * CONTROL_STOP, and once they are gone the policy process, which they need up to then. Workers that
+ * still run after SUPERVISOR_DRAIN_S get SIGTERM: each session that is left hears 421 and is
+ * recorded. SUPERVISOR_KILL_S later all get SIGKILL. A second signal cuts the drain short. */
 #ifndef STSGATE_PROXY_SUPERVISOR_H
 #define STSGATE_PROXY_SUPERVISOR_H
 

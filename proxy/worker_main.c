@@ -55,7 +55,7 @@ struct worker {
     size_t listener_count;
     struct foreign_memo foreign;
     uint64_t session_base, session_count;
-    bool stopping, gently;
+    bool stopping, gently, cut;
     ev_io control;
     ev_signal term;
     ev_prepare reap;
@@ -272,12 +272,27 @@ stop(struct worker *w, bool gently)
     log_info("event=draining open=%u relays=%u gently=%d", w->shared.open, w->relays.open, gently);
 }
 
+/* There is no time left. Nobody is cut off without a word and a record. */
+static void
+cut_all(struct worker *w)
+{
+    log_warn("event=cut open=%u relays=%u", w->shared.open, w->relays.open);
+    w->cut = true;
+    connection_cut_all(&w->shared);
+    relay_free_all(&w->relays);
+}
+
+/* What is not over a while after that does not end by itself. */
 static void
 on_orphan(struct ev_loop *loop, ev_timer *t, int revents)
 {
-    const struct worker *w = t->data;
+    struct worker *w = t->data;
 
     (void)revents;
+    if (!w->cut) {
+        cut_all(w);
+        return;
+    }
     log_warn("event=orphan-ends open=%u relays=%u", w->shared.open, w->relays.open);
     ev_break(loop, EVBREAK_ALL);
 }
@@ -320,8 +335,13 @@ on_control(struct ev_loop *loop, ev_io *io, int revents)
 static void
 on_term(struct ev_loop *loop, ev_signal *sig, int revents)
 {
+    struct worker *w = sig->data;
+
     (void)loop, (void)revents;
-    stop(sig->data, false);
+    if (w->stopping)
+        cut_all(w);
+    else
+        stop(w, false);
 }
 
 /* Before the loop waits: no connection's function is on the stack. Who has nothing left to do but
@@ -459,7 +479,7 @@ start_all(struct worker *w, const struct child_args *args)
     ev_init(&w->accept_pause, on_accept_pause_over);
     w->accept_pause.repeat = ACCEPT_PAUSE_S;
     ev_io_init(&w->control, on_control, child_channel_fd(&w->channel), EV_READ);
-    ev_timer_init(&w->orphan, on_orphan, SUPERVISOR_DRAIN_S, 0.);
+    ev_timer_init(&w->orphan, on_orphan, SUPERVISOR_DRAIN_S, SUPERVISOR_KILL_S);
     w->orphan.data = w;
     ev_signal_init(&w->term, on_term, SIGTERM);
     ev_prepare_init(&w->reap, on_prepare);

@@ -86,6 +86,31 @@ def a_killed_supervisor_is_replaced_beside_its_children(t, site):
     equal(t.gateway.command("status").returncode, 0, "stsgate status, once they are gone")
 
 
+@case(Site("cut-short", policy="enforce"), only=ONCE)
+def who_has_no_time_left_hears_so_and_is_recorded(t, site):
+    """G10, PRX-048: the message text that goes on and on when draining ends. No mail, a 421, both records, status 0."""
+    server = t.mx(site)
+    inside = t.ready(site)
+    equal([r.code for r in inside.envelope(f"user@{site.domain}")], [250, 250], "MAIL and RCPT")
+    equal(inside.cmd("DATA").code, 354, "DATA")
+    inside.send(b"Subject: endless\r\n\r\nand so")
+    skip, begun = len(t.gateway.records()), len(t.gateway.read_log())
+    process = t.gateway.process
+    try:
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: t.gateway.read_log()[begun:].count("event=draining") >= gateway.WORKERS,
+                 "the workers to take no more clients")
+        process.send_signal(signal.SIGTERM)  # not for half a minute
+        equal(inside.reply().code, 421, "a word in the middle of the text")
+        equal(process.wait(30), 0, "exit status")
+    finally:
+        t.gateway.restart()
+    mine = [one for one in t.gateway.records(skip) if one["event"] in ("recipient", "session")]
+    equal([(one["event"], one.get("outcome", one.get("end"))) for one in mine],
+          [("recipient", "failed"), ("session", "give-up")], "records")
+    equal([m for m in server.mailbox if b"endless" in m.content], [], "mails")
+
+
 def as_nobody(*argv):
     return ("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups",
             f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}", *argv)

@@ -694,6 +694,8 @@ do_event(struct script *s, char **words, size_t count)
         world_client_closes(w);
     } else if (strcmp(verb, "drain") == 0) {
         session_drain(w->session, count > 1);
+    } else if (strcmp(verb, "cut") == 0) {
+        session_cut(w->session);
     } else {
         FAIL(s, "what is that?");
     }

@@ -64,10 +64,11 @@
 #define FAILED "record outcome=failed\n"
 #define SHUTDOWN "c: 421 4.3.2 gw.example Service not available\n"
 
-enum blow { MX_CLOSES, MX_SAYS_421, MX_BABBLES, TIME_OUT, CLIENT_LEAVES, DRAIN, BLOWS };
+enum blow { MX_CLOSES, MX_SAYS_421, MX_BABBLES, TIME_OUT, CLIENT_LEAVES, DRAIN, CUT, BLOWS };
 
 static const char *const blow_names[BLOWS] = { "MX closes", "MX says 421",   "MX babbles",
-                                               "time-out",  "client leaves", "drain" };
+                                               "time-out",  "client leaves", "drain",
+                                               "cut" };
 
 static const struct tour {
     enum session_state state;
@@ -79,7 +80,8 @@ static const struct tour {
       { [MX_CLOSES] = "connect fail\n" UNREACHABLE,
         [TIME_OUT] = "timeout 30\n" UNREACHABLE,
         [CLIENT_LEAVES] = "client-close\nclosed\n",
-        [DRAIN] = "drain\nconnect ok\nM: 220 hi\nc: 220 hi\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nconnect ok\nM: 220 hi\nc: 220 hi\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_GREETING,
       "connect ok\n",
       { [MX_CLOSES] = "mx-close\n" LOST,
@@ -89,7 +91,8 @@ static const struct tour {
         [TIME_OUT] = "timeout 301\n" LOST,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
         [DRAIN] = "drain\nM: 554 no\nc: 554 no\nstate refused\nC: QUIT\nm: QUIT\n"
-                  "M: 221 bye\nc: 221 bye\nclosed\n" } },
+                  "M: 221 bye\nc: 221 bye\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_COMMAND,
       "hello\n",
       { [MX_CLOSES] = "mx-close\nstate lost\nhung-up abort\nC: NOOP\n" LOST,
@@ -98,7 +101,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 250 what\nstate lost\nC: MAIL FROM:<a@b.example>\n" LOST,
         [TIME_OUT] = "timeout 300\n" IDLE "m: QUIT\nhung-up polite\nclosed\n",
         [CLIENT_LEAVES] = "client-close\nm: QUIT\nhung-up polite\nclosed\n",
-        [DRAIN] = "drain\n" SHUTDOWN "m: QUIT\nhung-up polite\nclosed\n" } },
+        [DRAIN] = "drain\n" SHUTDOWN "m: QUIT\nhung-up polite\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "m: QUIT\nclosed\n" } },
     { SES_EHLO,
       "connect ok\nM: 220 hi\nc: 220 hi\nC: EHLO me\nm: EHLO me\n",
       { [MX_CLOSES] = "mx-close\n" LOST,
@@ -106,7 +110,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 250-a\nM: 251 b\n" LOST,
         [TIME_OUT] = "timeout 302\n" LOST,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
-        [DRAIN] = "drain\nM: 250 hi\nc: 250 hi\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nM: 250 hi\nc: 250 hi\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_HELO,
       "connect ok\nM: 220 hi\nc: 220 hi\nC: EHLO me\nm: EHLO me\nM: 502 eh\nm: HELO me\n",
       { [MX_CLOSES] = "mx-close\n" LOST,
@@ -114,7 +119,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 35x no\n" LOST,
         [TIME_OUT] = "timeout 302\n" LOST,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
-        [DRAIN] = "drain\nM: 250 hi\nc: 250 hi\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nM: 250 hi\nc: 250 hi\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_REQUIREMENT,
       "require c.example none names=mx.c.example late\nhello\n" OPEN_MAIL,
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -125,7 +131,8 @@ static const struct tour {
         [CLIENT_LEAVES] = "client-close\nm: QUIT\nhung-up polite\nclosed\n" FAILED,
         [DRAIN] = "drain\nanswer c.example unknown\n"
                   "c: 451 4.3.0 Policy service not available\nrecord reply=REP-065\n"
-                  "state command\nC: RSET\nc: 250 2.0.0 OK\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+                  "state command\nC: RSET\nc: 250 2.0.0 OK\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "m: QUIT\nclosed\n" FAILED } },
     { SES_STARTTLS,
       "hello\n" OPEN_MAIL "m: STARTTLS\n",
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -135,14 +142,16 @@ static const struct tour {
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
         [DRAIN] = "drain\nM: 220 go\ntls mx.c.example\nm: EHLO client.example\n"
                   "M: 250 hi\nm: MAIL FROM:<a@b.example>\nM: 250 ok\n"
-                  "m: RCPT TO:<u@c.example>\nM: 250 ok\nc: 250 ok\nstate command\n" } },
+                  "m: RCPT TO:<u@c.example>\nM: 250 ok\nc: 250 ok\nstate command\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_HANDSHAKE,
       "hello\n" OPEN_MAIL "m: STARTTLS\nM: 220 go\n",
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
         [MX_BABBLES] = "tls mx.c.example fails=garbage\nhung-up abort\nstate reconnect\n",
         [TIME_OUT] = "timeout 60\nhung-up abort\nstate reconnect\n",
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nstate handshake\n" } },
+        [DRAIN] = "drain\nstate handshake\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_EHLO_TLS,
       "hello\n" OPEN_MAIL "m: STARTTLS\nM: 220 go\ntls mx.c.example\nm: EHLO client.example\n",
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -150,7 +159,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 250-a\nM: 350 b\n" LOST FAILED,
         [TIME_OUT] = "timeout 302\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nstate ehlo-tls\n" } },
+        [DRAIN] = "drain\nstate ehlo-tls\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_RECONNECT,
       OTHER_DOMAIN,
       { [MX_CLOSES] = "connect fail\n"
@@ -158,7 +168,8 @@ static const struct tour {
         [TIME_OUT] = "timeout 30\n"
                      "c: 421 4.4.2 gw.example Connection to destination lost\nclosed\n" FAILED,
         [CLIENT_LEAVES] = "client-close\nclosed\n" FAILED,
-        [DRAIN] = "drain\nstate reconnect\n" } },
+        [DRAIN] = "drain\nstate reconnect\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_REGREETING,
       OTHER_DOMAIN "connect ok\n",
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -166,7 +177,8 @@ static const struct tour {
         [MX_BABBLES] = "M: SSH-2.0-x\n" LOST FAILED,
         [TIME_OUT] = "timeout 301\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nstate regreeting\n" } },
+        [DRAIN] = "drain\nstate regreeting\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_REEHLO,
       OTHER_DOMAIN "connect ok\nM: 220 hi\nm: EHLO client.example\n",
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -174,7 +186,8 @@ static const struct tour {
         [MX_BABBLES] = "M! 250 a\\0b\\r\\n\n" LOST FAILED,
         [TIME_OUT] = "timeout 302\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nstate reehlo\n" } },
+        [DRAIN] = "drain\nstate reehlo\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_CLEAN,
       REJECTED "C: DATA\nc: 554 5.5.1 No valid recipients\n" OPEN_MAIL "m: RSET\n",
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -182,7 +195,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 2500 ok\n" LOST FAILED,
         [TIME_OUT] = "timeout 302\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nstate clean\n" } },
+        [DRAIN] = "drain\nstate clean\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_MAIL,
       AT_MAIL,
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -192,7 +206,8 @@ static const struct tour {
                        "closed\n" FAILED,
         [TIME_OUT] = "timeout 302\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nstate mail\n" } },
+        [DRAIN] = "drain\nstate mail\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_RCPT,
       AT_RCPT,
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -200,7 +215,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 354 what\n" LOST FAILED,
         [TIME_OUT] = "timeout 302\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nM: 250 ok\nc: 250 ok\nstate command\n" } },
+        [DRAIN] = "drain\nM: 250 ok\nc: 250 ok\nstate command\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_VOID,
       AT_GROUP "M: 451 4.7.1 later\n",
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -209,7 +225,8 @@ static const struct tour {
         [TIME_OUT] = "timeout 302\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
         [DRAIN] = "drain\nM: 503 no MAIL\nc: 451 4.7.1 later\nrecord outcome=rejected\n"
-                  "state command\n" } },
+                  "state command\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_PASS,
       ACCEPTED "C: RSET\nm: RSET\n" FAILED,
       { [MX_CLOSES] = "mx-close\n" LOST,
@@ -218,7 +235,8 @@ static const struct tour {
                        "c: 421 4.4.2 gw.example Connection to destination lost\nm: QUIT\nclosed\n",
         [TIME_OUT] = "timeout 302\n" LOST,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
-        [DRAIN] = "drain\nM: 250 ok\nc: 250 ok\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nM: 250 ok\nc: 250 ok\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_DATA,
       AT_DATA,
       { [MX_CLOSES] = "mx-close\n" LOST FAILED,
@@ -226,7 +244,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 250 early\n" LOST FAILED,
         [TIME_OUT] = "timeout 120\n" LOST FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nM: 451 later\nc: 451 later\n" FAILED SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nM: 451 later\nc: 451 later\n" FAILED SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_CONTENT,
       AT_CONTENT,
       { [MX_CLOSES] = "mx-close\nstate swallow\nhung-up abort\nC: more\nC: .\n" LOST_IN_DATA
@@ -238,7 +257,8 @@ static const struct tour {
         [TIME_OUT] = "timeout 180\n" IDLE "hung-up abort\nclosed\n" FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
         [DRAIN] = "drain\nC: .\nm: .\nM: 250 ok\nc: 250 ok\nrecord outcome=delivered\n" SHUTDOWN
-                  "m: QUIT\nclosed\n" } },
+                  "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_FINAL,
       AT_FINAL,
       { [MX_CLOSES] =
@@ -248,8 +268,9 @@ static const struct tour {
         [TIME_OUT] = "timeout 600\n" LOST_IN_DATA "hung-up abort\nstate lost\n" FAILED,
         [CLIENT_LEAVES] = "client-close\nstate final\nM: 250 ok\nc: 250 ok\nrecord "
                           "outcome=delivered\nm: QUIT\nhung-up polite\nclosed\n", /* A9, E19 */
-        [DRAIN] = "drain\nM: 250 ok\nc: 250 ok\nrecord outcome=delivered\n" SHUTDOWN
-                  "m: QUIT\nclosed\n" } },
+        [DRAIN] =
+            "drain\nM: 250 ok\nc: 250 ok\nrecord outcome=delivered\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_CHUNK,
       AT_CHUNK,
       { [MX_CLOSES] = "mx-close\nstate swallow\nhung-up abort\nC! c\n" LOST_IN_DATA
@@ -260,9 +281,9 @@ static const struct tour {
                        "state lost\n",
         [TIME_OUT] = "timeout 180\n" IDLE "hung-up abort\nclosed\n" FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] =
-            "drain\nC! c\nm! c\nM: 250 ok\nc: 250 ok\nC: BDAT 0 LAST\nm: BDAT 0 LAST\n"
-            "M: 250 ok\nc: 250 ok\nrecord outcome=delivered\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nC! c\nm! c\nM: 250 ok\nc: 250 ok\nC: BDAT 0 LAST\nm: BDAT 0 LAST\n"
+                  "M: 250 ok\nc: 250 ok\nrecord outcome=delivered\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_CHUNK_REPLY,
       AT_CHUNK "C! c\nm! c\n",
       { [MX_CLOSES] =
@@ -271,7 +292,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 354 more\n" LOST_IN_DATA "hung-up abort\nstate lost\n" FAILED,
         [TIME_OUT] = "timeout 600\n" LOST_IN_DATA "hung-up abort\nstate lost\n" FAILED,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n" FAILED,
-        [DRAIN] = "drain\nM: 452 full\nc: 452 full\n" FAILED SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nM: 452 full\nc: 452 full\n" FAILED SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_DISCARD,
       HELLO_CHUNKING "C: BDAT 3\nC! ab\n",
       { [MX_CLOSES] = "mx-close\nstate swallow\nC! c\n" LOST_IN_DATA "state lost\n",
@@ -280,17 +302,20 @@ static const struct tour {
         [TIME_OUT] = "timeout 300\n" IDLE "m: QUIT\nhung-up polite\nclosed\n",
         [CLIENT_LEAVES] = "client-close\nm: QUIT\nhung-up polite\nclosed\n",
         [DRAIN] =
-            "drain\nC! c\nc: 503 5.5.1 Bad sequence of commands\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+            "drain\nC! c\nc: 503 5.5.1 Bad sequence of commands\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "m: QUIT\nclosed\n" } },
     { SES_SWALLOW,
       AT_CONTENT "mx-close\n",
       { [TIME_OUT] = "timeout 300\n" IDLE "closed\n" FAILED,
         [CLIENT_LEAVES] = "client-close\nclosed\n" FAILED,
-        [DRAIN] = "drain\nC: .\n" LOST_IN_DATA FAILED "state lost\n" } },
+        [DRAIN] = "drain\nC: .\n" LOST_IN_DATA FAILED "state lost\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" FAILED } },
     { SES_LOST,
       "hello\nmx-close\n",
       { [TIME_OUT] = "timeout 300\n" IDLE "closed\n",
         [CLIENT_LEAVES] = "client-close\nclosed\n",
-        [DRAIN] = "drain\n" SHUTDOWN "closed\n" } },
+        [DRAIN] = "drain\n" SHUTDOWN "closed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_AUTH,
       AT_AUTH,
       { [MX_CLOSES] = "mx-close\n" LOST,
@@ -298,7 +323,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 2x\n" LOST,
         [TIME_OUT] = "timeout 302\n" LOST,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
-        [DRAIN] = "drain\nM: 535 no\nc: 535 no\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nM: 535 no\nc: 535 no\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_AUTH_LINE,
       AT_AUTH "M: 334 go\nc: 334 go\n",
       { [MX_CLOSES] = "mx-close\n" LOST,
@@ -306,7 +332,8 @@ static const struct tour {
         [MX_BABBLES] = "M: 250 early\n" LOST,
         [TIME_OUT] = "timeout 300\n" IDLE "hung-up abort\nclosed\n",
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
-        [DRAIN] = "drain\nstate auth-line\n" } },
+        [DRAIN] = "drain\nstate auth-line\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_CLIENT_TLS,
       "client starttls terminate\nhello-terminate\nC: STARTTLS\n"
       "c: 220 2.0.0 Ready to start TLS\n",
@@ -317,7 +344,9 @@ static const struct tour {
         [MX_BABBLES] = "M: 250 what\nhung-up abort\nstate client-tls\n",
         [TIME_OUT] = "timeout 60\nm: QUIT\nhung-up polite\nclosed\n",
         [CLIENT_LEAVES] = "client-close\nm: QUIT\nhung-up polite\nclosed\n",
-        [DRAIN] = "drain\nstate client-tls\nclient-tls ok\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nstate client-tls\nclient-tls ok\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n"
+                "m: QUIT\nclosed\n" } },
     { SES_PASS_TLS,
       "client starttls passthrough\nhello-terminate\nC: STARTTLS\nm: STARTTLS\n",
       { [MX_CLOSES] = "mx-close\n" LOST,
@@ -325,7 +354,8 @@ static const struct tour {
         [MX_BABBLES] = "M: HTTP/1.1\n" LOST,
         [TIME_OUT] = "timeout 302\n" LOST,
         [CLIENT_LEAVES] = "client-close\nhung-up abort\nclosed\n",
-        [DRAIN] = "drain\nM: 454 no\nc: 454 no\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\nM: 454 no\nc: 454 no\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
     { SES_REFUSED,
       "connect ok\nM: 554 no\nc: 554 no\n",
       { [MX_CLOSES] = "mx-close\nstate refused\nC: QUIT\n"
@@ -337,7 +367,8 @@ static const struct tour {
                        "c: 221 2.0.0 gw.example closing connection\nclosed\n",
         [TIME_OUT] = "timeout 300\n" IDLE "m: QUIT\nhung-up polite\nclosed\n",
         [CLIENT_LEAVES] = "client-close\nm: QUIT\nhung-up polite\nclosed\n",
-        [DRAIN] = "drain\n" SHUTDOWN "m: QUIT\nclosed\n" } },
+        [DRAIN] = "drain\n" SHUTDOWN "m: QUIT\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "m: QUIT\nclosed\n" } },
     { SES_QUIT,
       "hello\nC: QUIT\nm: QUIT\n",
       { [MX_CLOSES] = "mx-close\nc: 221 2.0.0 gw.example closing connection\nclosed\n",
@@ -345,7 +376,8 @@ static const struct tour {
         [MX_BABBLES] = "M: bye\nc: 221 2.0.0 gw.example closing connection\nclosed\n",
         [TIME_OUT] = "timeout 30\nc: 221 2.0.0 gw.example closing connection\nclosed\n",
         [CLIENT_LEAVES] = "client-close\nclosed\n",
-        [DRAIN] = "drain\nM: 221 bye\nc: 221 bye\nhung-up polite\nclosed\n" } },
+        [DRAIN] = "drain\nM: 221 bye\nc: 221 bye\nhung-up polite\nclosed\n",
+        [CUT] = "cut\n" SHUTDOWN "closed\n" } },
 };
 
 static void
