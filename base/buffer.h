@@ -27,6 +27,13 @@ buffer_len(const struct buffer *b)
     return b->end - b->start;
 }
 
+/** Forgets what it holds and keeps the memory, for the next of many of one kind. */
+static inline void
+buffer_rewind(struct buffer *b)
+{
+    b->start = b->end = 0;
+}
+
 /** How many more bytes fit under the limit. */
 static inline size_t
 buffer_room(const struct buffer *b)

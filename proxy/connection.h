@@ -4,11 +4,11 @@
 #ifndef STSGATE_PROXY_CONNECTION_H
 #define STSGATE_PROXY_CONNECTION_H
 
+#include "base/buffer.h"
 #include "proxy/mx_side.h"
 #include "proxy/record_sink.h"
 #include "proxy/session.h"
 
-struct buffer;
 struct counters;
 struct top_refused;
 
@@ -26,6 +26,8 @@ struct connection_shared {
     struct relay_shared *relays; /* where a passed-through connection goes on */
     struct ehlo_memory *lists;
     struct record_sink *records;
+    struct buffer record; /* for the one being written: its memory is held, so that none is lost for
+                           * want of it */
     struct counters *counters;   /* of all that happens here */
     struct top_refused *refused; /* since the last report */
     uint64_t started;            /* connections so far: the number of the last one */

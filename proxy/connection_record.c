@@ -8,15 +8,15 @@
 
 #include <stdio.h>
 
+/* What has been encoded into shared->record. */
 static void
-write_record(struct record_sink *records, const char *session, enum result encoded,
-             struct buffer *bytes)
+write_record(struct connection_shared *shared, const char *session, enum result encoded)
 {
     if (encoded != RES_OK)
         log_error("event=record-lost session=%s reason=%s", session, result_name(encoded));
     else /* which counts it */
-        record_sink_write(records, buffer_span(bytes));
-    buffer_clear(bytes);
+        record_sink_write(shared->records, buffer_span(&shared->record));
+    buffer_rewind(&shared->record);
 }
 
 /* No exemption for a smart host that nobody has told us of; but a hint (PRX-025). */
@@ -56,8 +56,6 @@ leg_name(const struct record_client_tls *tls)
 void
 connection_record_recipient(struct connection_shared *shared, const struct record_recipient *record)
 {
-    struct buffer bytes;
-
     log_info("event=recipient session=%s domain=%s mx=%s outcome=%s tls=%s client_tls=%s result=%s "
              "reply=%s weak=%s",
              record->session->id, record->req->domain, record->verdict->mx, record->outcome,
@@ -68,9 +66,7 @@ connection_record_recipient(struct connection_shared *shared, const struct recor
              record->reply_id, observation_is_weak(record->obs) ? "yes" : "no");
     warn_of_unknown_address(record);
     count_recipient(shared, record);
-    buffer_init(&bytes, RECORD_MAX_BYTES);
-    write_record(shared->records, record->session->id, record_encode_recipient(record, &bytes),
-                 &bytes);
+    write_record(shared, record->session->id, record_encode_recipient(record, &shared->record));
 }
 
 /* It may be one that insists on what it is not shown (PRX-044): the section that lets it through.
@@ -91,15 +87,11 @@ tell_of_leaving(struct admission *admission, const struct record_session_info *i
 void
 connection_record_session(struct connection_shared *shared, const struct record_session_end *record)
 {
-    struct buffer bytes;
-
     log_info("event=session session=%s client_tls=%s end=%s state=%s delivered=%u refused=%u",
              record->session->id, leg_name(&record->session->client_tls), record->end,
              record->state, record->delivered, record->refused);
     counters_session(shared->counters, record);
     if (record->left_without_mail)
         tell_of_leaving(shared->admission, record->session);
-    buffer_init(&bytes, RECORD_MAX_BYTES);
-    write_record(shared->records, record->session->id, record_encode_session(record, &bytes),
-                 &bytes);
+    write_record(shared, record->session->id, record_encode_session(record, &shared->record));
 }

@@ -60,18 +60,17 @@ write_record(const struct relay *r, const char *end)
         .engine_reason = relay_way_reason(&r->to_mx),
         .end = end,
     };
-    struct buffer bytes;
+    struct buffer *bytes = r->shared->record;
 
     log_info("event=%s session=%s starttls=%s tls=%s mails_in_clear=%u end=%s", r->event,
              r->info.id, r->survey.starttls_accepted ? "yes" : "no",
              r->tls_version ? tls_version_name(r->tls_version) : "unknown", r->survey.mails, end);
     counters_relay(r->shared->counters, &record);
-    buffer_init(&bytes, RECORD_MAX_BYTES);
-    if (record_encode_survey(&record, &bytes) == RES_OK)
-        record_sink_write(r->shared->records, buffer_span(&bytes));
+    if (record_encode_survey(&record, bytes) == RES_OK)
+        record_sink_write(r->shared->records, buffer_span(bytes));
     else
         log_error("event=record-lost session=%s", r->info.id);
-    buffer_clear(&bytes);
+    buffer_rewind(bytes);
 }
 
 /* abort: the other side sees a reset. */

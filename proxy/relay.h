@@ -24,6 +24,7 @@ struct relay_shared {
     const struct config *config;
     struct clock clock;
     struct record_sink *records;
+    struct buffer *record;     /* as in struct connection_shared */
     struct counters *counters; /* of all that happens here */
     struct admission *admission;
     struct pipe_pool pipes; /* for what nobody looks at */

@@ -14,6 +14,7 @@
 #include "proxy/replies.h"
 #include "proxy/sandbox.h"
 #include "proxy/smtp_reply.h"
+#include "proxy/spare_memory.h"
 #include "proxy/supervisor.h"
 #include "proxy/worker_status.h"
 #include "tls/ktls.h"
@@ -187,10 +188,10 @@ pause_accepting(struct worker *w)
         w->accept_pause.repeat *= 2.;
 }
 
-/* No descriptor is left: those who wait are told so, one by one with the one in reserve, and do not
- * wait for their time-out. */
+/* No descriptor is left, or no memory: those who wait are told so, one by one with the descriptor
+ * in reserve, and do not wait for their time-out. */
 static void
-shed_clients(struct worker *w, int listen_fd)
+shed_clients(struct worker *w, int listen_fd, const char *reason)
 {
     for (int i = 0; i < ACCEPTS_PER_EVENT && w->reserve >= 0; i++) {
         struct sockaddr_storage peer;
@@ -202,7 +203,7 @@ shed_clients(struct worker *w, int listen_fd)
         fd = accept4(listen_fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             ip_addr_from_sockaddr((const struct sockaddr *)&peer, &client, NULL);
-            refuse_client(w, fd, "no-descriptor", &client);
+            refuse_client(w, fd, reason, &client);
         }
         w->reserve = fcntl(w->null, F_DUPFD_CLOEXEC, 0);
         if (fd < 0)
@@ -221,12 +222,25 @@ on_accept_pause_over(struct ev_loop *loop, ev_timer *t, int revents)
         ev_io_start(loop, &w->listeners[i].readable);
 }
 
+/* Others end sessions meanwhile. */
+static void
+take_none_for_now(struct worker *w, int listen_fd, const char *reason)
+{
+    log_warn("event=accept-paused reason=%s open=%u", reason, w->shared.open);
+    shed_clients(w, listen_fd, reason);
+    pause_accepting(w);
+}
+
 static void
 on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
 {
     struct listener *l = io->data;
 
     (void)loop, (void)revents;
+    if (!spare_memory_is_there()) {
+        take_none_for_now(l->worker, io->fd, "no-memory");
+        return;
+    }
     for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
         struct sockaddr_storage peer;
         socklen_t len = sizeof peer;
@@ -237,11 +251,10 @@ on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
             serve_client(l, fd, &peer);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            log_warn("event=accept-paused errno=%d open=%u", errno, l->worker->shared.open);
-            shed_clients(l->worker, io->fd);
-            pause_accepting(l->worker);
-        }
+        if (errno == EMFILE || errno == ENFILE)
+            take_none_for_now(l->worker, io->fd, "no-descriptor");
+        else if (errno == ENOBUFS || errno == ENOMEM)
+            take_none_for_now(l->worker, io->fd, "no-memory");
         return; /* nobody there, or gone again */
     }
 }
@@ -420,7 +433,7 @@ static bool
 open_all(struct worker *w)
 {
     struct connection_shared *s = &w->shared;
-    char text[512];
+    char text[512], *record;
 
     s->world.loop = w->loop;
     s->config = w->config;
@@ -444,6 +457,9 @@ open_all(struct worker *w)
         log_error("event=start-failed what=records reason=\"%s\"", text);
         return false;
     }
+    buffer_init(&s->record, RECORD_MAX_BYTES);
+    if (buffer_reserve(&s->record, RECORD_MAX_BYTES, &record) != RES_OK)
+        return false;
     s->relays = &w->relays;
     s->admission = admission_new(w->config);
     if (!s->admission)
@@ -453,7 +469,8 @@ open_all(struct worker *w)
                                        .config = w->config,
                                        .clock = s->world.clock,
                                        .admission = s->admission,
-                                       .records = s->records };
+                                       .records = s->records,
+                                       .record = &s->record };
     worker_status_start(&w->status, w->index, s, &w->relays, &w->stopping);
     return getrandom(&w->session_base, sizeof w->session_base, 0) == sizeof w->session_base;
 }
@@ -534,10 +551,12 @@ close_all(struct worker *w)
     mx_roots_close(w->shared.world.tls, w->shared.world.tls_count);
     tls_server_context_free(w->shared.client_tls);
     record_sink_free(w->shared.records);
+    buffer_clear(&w->shared.record);
     child_channel_clear(&w->channel);
     config_free(w->config);
     admission_free(w->shared.admission);
     free(w->shared.world.scratch);
+    spare_memory_clear();
 }
 
 int
@@ -562,6 +581,7 @@ main(int argc, char **argv)
     w.index = args.index;
     w.null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     w.reserve = fcntl(w.null, F_DUPFD_CLOEXEC, 0);
+    spare_memory_init(SPARE_MEMORY_MIN + w.config->sessions_max * SPARE_MEMORY_PER_SESSION);
     w.loop = ev_default_loop(EVFLAG_AUTO);
     child_channel_init(&w.channel, &args);
     if (!w.loop || !open_all(&w))
