@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Endurance: soak.py --build DIR [--seconds N] [--slow N] [--seed N] [--out FILE]
+"""Endurance: soak.py --build DIR [--seconds N] [--slow N] [--seed N] [--out FILE] [--keep FOLDER]
 
-Clients send mails of mixed sizes, some die in the middle; others hold sessions open and say next to nothing. Meanwhile
+Clients send mails of mixed sizes, some die in the middle; thousands hold sessions open and say next to nothing, or have
+an MX that reads slowly (soak_slow.py). Meanwhile
 the gateway is reloaded and its records rotated every 10 s, and one fault follows the other: the MX is killed (its
 connections are reset) or stopped; DNS, policy host, a worker, the policy process are stopped; the policy process is
 killed; a worker gets no more descriptors, or no more memory; the disk of the records is full; the wall clock jumps an hour
-ahead or back. In the last sixth there are no reloads, so that the same processes are seen for a while.
+ahead or back. In the last sixth, at least, there are no reloads, so that the same processes are seen for a while.
 
-At the end every mail that a client was told accepted must be at the MX and have its record, no record may be lost, and memory
-and descriptors of all processes must be where they were. 120 s unless --seconds says 1800, or 28800. --out FILE: the table, as
+At the end every mail that a client was told accepted must be at the MX and have its record, every session that heard a
+greeting must have its record, none may be lost, and memory and descriptors of all processes must be where they were; with all
+clients gone workers must hold as many descriptors as before the first. 120 s unless --seconds says 1800, or 28800. --out FILE: the table, as
 Markdown, and beside it the samples (.json). The last line counts; exit status 1: something failed."""
 
 import argparse
@@ -30,6 +32,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lab"))
 
 import cases_loss  # noqa: E402
+import gateway  # noqa: E402
 import lab  # noqa: E402
 import run  # noqa: E402
 import soak_watch as watch  # noqa: E402
@@ -37,51 +40,71 @@ import world  # noqa: E402
 from case import Trial  # noqa: E402
 
 SITE = world.Site("soak", policy="enforce")
-QUIET = world.Site("soak-slow")
+QUIET = [world.Site(f"soak-slow-{number}") for number in range(4)]
+QUIET_TLS = world.Site("soak-slow-tls", policy="enforce")
+SOURCES = [f"192.0.2.{number}" for number in range(101, 105)]
 CLIENTS = 6
 RELOAD_S, OUTAGE_S = 10, 3
-SLOW_PER_S = 40              # new slow sessions at most
+SLOW_PER_S = 400             # new slow sessions at most
+SINK_OCTETS_PER_S = 4000     # of a mail that a slow session's MX reads
 JUMP_S = 3600
-DISK_MIB = 64
+DISK_MIB = 256
+REST_S = 60                  # until all that clients left behind is gone
+DESCRIPTORS = 262144         # LimitNOFILE of the unit
 MAILS_MAX = 1_000_000
 CLONE_NEWNS = 0x20000
-# Growth that is still flat, per process: KiB of memory; and of all descriptors of a kind.
-FLAT = {"supervisor": (1024, 8), "worker": (8192, 64), "policy": (8192, 64), "status": (8192, 8)}
+# Growth that is still flat: KiB of the largest process of a kind; descriptors of all of them. A worker's go with its
+# sessions. What a DNS outage's questions took stays with the policy process's allocator, and the process is killed every
+# minute. The status process holds about 1.3 MiB for each of up to four generations.
+FLAT = {"supervisor": (1024, 8), "worker": (8192, 64), "policy": (32768, 64), "status": (6144, 8)}
+OUTLIVE_RELOADS = ("supervisor", "status")
 
 
-class SlowClients(threading.Thread):
-    """Sessions that are held open by an octet now and then, until the gateway ends them."""
+class SlowClients:
+    """Sessions that are held open by next to nothing (soak_slow.py), through the gateway to MXs that read slowly."""
 
-    def __init__(self, t, count, ended):
-        super().__init__(daemon=True)
-        self.t, self.ended = t, ended
-        self.held, self.served, self.most = [None] * count, 0, 0
+    def __init__(self, t, options):
+        self.t, self.count, self.told = t, options.slow, t.lab.folder / "slow.json"
+        sink = str(options.build / "bench" / "stsgate-sink")
+        clear, tls = [site.address(4) for site in QUIET], QUIET_TLS.address(4)
+        cert, key = t.pair(QUIET_TLS)
+        self.log = t.lab.folder / "sinks"
+        slow = ("--slow", str(SINK_OCTETS_PER_S))
+        self.sinks = [t.lab.start("mx", sink, *slow, *listen_to(clear), log=self.log),
+                      t.lab.start("mx", sink, *slow, *listen_to([tls]), "--cert", str(cert),
+                                  "--key", str(key), log=self.log)]
+        for source in SOURCES:
+            lab.run("ip", "-n", t.lab.space("client"), "addr", "add", f"{source}/24", "dev", "eth0")
+        self.process = t.lab.start(
+            "client", sys.executable, str(pathlib.Path(__file__).with_name("soak_slow.py")),
+            "--from", ",".join(SOURCES), "--clear", ",".join(clear), "--tls", tls, "--count",
+            str(self.count), "--per-second", str(SLOW_PER_S), "--life", str(life_s(self.count)),
+            "--told", str(self.told), log=t.lab.folder / "slow.log")
 
-    def turn(self, number):
-        try:
-            if self.held[number] is None:
-                self.held[number] = self.t.lab.socket("client", self.t.family)
-                self.held[number].setblocking(False)
-                self.held[number].connect_ex((QUIET.address(self.t.family), 25))
-                self.served += 1
-                return
-            with contextlib.suppress(BlockingIOError):
-                if not self.held[number].recv(4096):
-                    raise OSError("ended")
-            self.held[number].send(b"N")
-        except OSError:
-            if self.held[number] is not None:
-                self.held[number].close()
-            self.held[number] = None
+    def heard(self):
+        """What they have heard so far."""
+        return collections.Counter(json.loads(self.told.read_text()) if self.told.exists() else {})
 
-    def run(self):
-        number = 0
-        while not self.ended.wait(1 / SLOW_PER_S):
-            number = (number + 1) % len(self.held)
-            self.turn(number)
-            self.most = max(self.most, sum(one is not None for one in self.held))
-        for one in filter(None, self.held):
-            one.close()
+    def stop(self):
+        """All hang up."""
+        if self.t.lab.stop(self.process, signal.SIGTERM, 60) != 0:
+            raise lab.LabError((self.t.lab.folder / "slow.log").read_text()[-2000:])
+
+    def taken(self):
+        """Ends the MXs; how many mails they took."""
+        for sink in self.sinks:
+            self.t.lab.stop(sink, signal.SIGTERM)
+        return sum(json.loads(line)["mails"] for line in self.log.read_text().splitlines()
+                   if line.startswith("{"))
+
+
+def listen_to(addresses):
+    return [word for address in addresses for word in ("--listen", f"{address}:25")]
+
+
+def life_s(slow):
+    """How long a slow session lives, so that there can be so many."""
+    return max(20.0, slow / SLOW_PER_S * 2)
 
 
 @contextlib.contextmanager
@@ -220,13 +243,13 @@ def own_mounts():
     lab.run("mount", "--make-rprivate", "/")
 
 
-def set_up(t, build, slow):
+def set_up(t, build):
     """Returns the small disk and the clock of the gateway, which is started anew for both."""
     disk, clock = small_disk(t.lab.folder), Clock(build, t.lab.folder)
     t.gateway.record_file = disk / "records.msgpack"
     t.gateway.configure(f'record_file = "{disk}/records.msgpack"\nlog_level = "info"\n'
                         f'status_listen = "127.0.0.1:9125"\nrecord_loss = "defer"\n'
-                        f"client_sessions_max = {slow + 1000}")
+                        "dns_cache_max = 86400\nrequirement_cache_max = 60\n")
     with clock.preloaded():
         t.gateway.restart()
     return disk, clock
@@ -234,28 +257,26 @@ def set_up(t, build, slow):
 
 def soak(t, options, dice):
     """Returns the table, what is wrong, and all samples."""
-    disk, clock = set_up(t, options.build, options.slow)
+    disk, clock = set_up(t, options.build)
     ended, outcomes, faults, samples = (threading.Event(), cases_loss.Outcomes(),
                                         collections.Counter(), [])
     server, records = cases_loss.Mx(t, SITE), watch.Records(t.gateway)
     server.start()
     server.wait()
-    sink = t.lab.start("mx", str(options.build / "bench" / "stsgate-sink"), "--listen",
-                       f"{QUIET.address(t.family)}:25")
     words = [(f"mail-{options.seed}-{i}-{n}" for n in range(MAILS_MAX)) for i in range(CLIENTS)]
     senders = [cases_loss.Sender(t, SITE, words[i], dice.random(), outcomes, ended)
                for i in range(CLIENTS)]
-    slow, reloads = SlowClients(t, options.slow, ended), Reloads(t.gateway, records, faults)
-    begun = time.monotonic()
-    trouble = Trouble(t, server, dice, faults, disk, clock)
+    reloads, begun = Reloads(t.gateway, records, faults), time.monotonic()
+    rest = [watch.sample(t.gateway, begun)]
+    slow, trouble = SlowClients(t, options), Trouble(t, server, dice, faults, disk, clock)
 
     def take():
-        samples.append(watch.sample(t.gateway, begun))
+        samples.append({**watch.sample(t.gateway, begun), "held": slow.heard()["held"]})
 
-    for thread in (*senders, slow, records, reloads):
+    for thread in (*senders, records, reloads):
         thread.start()
     try:
-        trouble.go_on_until(begun + options.seconds * 5 / 6, take)
+        trouble.go_on_until(begun + options.seconds - steady_s(options), take)
         reloads.ended.set()
         reloads.join()
         steady = len(samples)
@@ -263,15 +284,40 @@ def soak(t, options, dice):
     finally:
         reloads.ended.set()
         ended.set()
-        for thread in (*senders, slow):
-            thread.join(60)
+        for sender in senders:
+            sender.join(60)
+    slow.stop()
+    rest.append(come_to_rest(t, begun))
     status = t.gateway.stop()
     records.finish()
-    t.lab.stop(sink, signal.SIGTERM)
     t.lab.stop(server.process, signal.SIGTERM)
-    table, wrong = judge(t, server, outcomes, faults, records, slow, senders)
-    more, flat = judge_growth(samples, steady)
-    return table + more, wrong + flat + ([("exit status", status)] if status else []), samples
+    taken = slow.taken()
+    table, wrong = judge(t, server, outcomes, faults, records, senders, taken)
+    for more, bad in (judge_slow(slow, outcomes, records, samples, taken), judge_growth(samples, steady),
+                      judge_rest(rest)):
+        table, wrong = table + more, wrong + bad
+    return table, wrong + ([("exit status", status)] if status else []), samples
+
+
+def steady_s(options):
+    """How long there are no reloads at the end: until older generations are gone, and as long again."""
+    return max(options.seconds / 6, min(4 * life_s(options.slow), options.seconds / 2))
+
+
+def come_to_rest(t, begun):
+    """All clients are gone: so are all generations but one, and all sessions, before long."""
+    sample = watch.sample(t.gateway, begun)
+    with contextlib.suppress(lab.LabError):
+        lab.wait_for(lambda: sum(len(t.gateway.children(f"stsgate-{kind}"))
+                                 for kind in ("worker", "policy")) == gateway.WORKERS + 1,
+                     "one generation", REST_S)
+    deadline = time.monotonic() + REST_S
+    while time.monotonic() < deadline:
+        before, sample = sample, watch.sample(t.gateway, begun)
+        if sample["worker"]["fds"] == before["worker"]["fds"]:
+            break
+        time.sleep(3)
+    return sample
 
 
 def told_lost(t):
@@ -281,33 +327,34 @@ def told_lost(t):
             if "event=records-lost bytes=" in line or "event=record-lost" in line]
 
 
-def judge(t, server, outcomes, faults, records, slow, senders):
+def judge(t, server, outcomes, faults, records, senders, slow):
+    """slow: mails of the slow clients that were delivered."""
     taken = server.taken()
     lost = [word for word, told in outcomes.accepted.items() if taken[word] < told]
     twice = [word for word, there in taken.items()
              if there > outcomes.accepted[word] + outcomes.uncertain[word]]
     accepted, queued = sum(outcomes.accepted.values()), sum(taken.values())
-    delivered, complaints = records.outcomes["delivered"], told_lost(t)
-    deaths = [line for line in t.gateway.read_log().splitlines()
-              if "event=child-exited" in line and "level=error" in line
+    delivered, complaints = records.outcomes["delivered"] - slow, told_lost(t)
+    log = t.gateway.read_log().splitlines()
+    deaths = [line for line in log
+              if "event=child-exited" in line and ("level=error" in line or "signal=" in line)
               and not ("child=policy" in line and "signal=9" in line)]
     spared = faults["mx killed"] * CLIENTS  # taken, and the MX was killed before it said so
     table = [("mails accepted, as the clients heard", accepted), ("mails in the MX's queue", queued),
              ("records of mails that the MX took", delivered),
              ("attempts refused or cut", outcomes.refused + outcomes.cut),
-             ("slow sessions", slow.served), ("slow sessions at a time", slow.most),
              *sorted(faults.items()),
              ("false 250", len(lost)), ("more copies than attempts", len(twice)),
              ("records of sessions", records.events["session"]),
              ("pieces of records, which a full disk cut", records.cut),
-             ("records told lost", len(complaints)), ("processes that died by themselves", len(deaths))]
+             ("records lost and told", len(complaints)), ("processes that died by themselves", len(deaths))]
     checks = [("a mail that a client heard 250 for is lost", lost[:5]),
               ("a mail is there more often than it was sent", twice[:5]),
               ("a process died", deaths[:5]),
+              ("a sanitizer has spoken", [line for line in log if "Sanitizer" in line][:5]),
               ("a record is lost of which nothing is told", delivered + len(complaints) < accepted),
               ("a mail in the queue has no record", delivered + len(complaints) + spared < queued),
-              ("a record is lost, and not for want of memory",
-               [line for line in complaints if "reason=no-memory" not in line][:5]),
+              ("a record is lost", complaints[:5]),
               ("a record without a mail", delivered > queued),
               ("records cannot be read", records.errors[:5]),
               ("no reload was done", not faults["reload"]),
@@ -316,22 +363,57 @@ def judge(t, server, outcomes, faults, records, slow, senders):
     return table, [(what, seen) for what, seen in checks if seen]
 
 
+def judge_slow(slow, outcomes, records, samples, taken):
+    heard = slow.heard()
+    held = sorted(sample["held"] for sample in samples)
+    greeted = heard["greeted"] + outcomes.greeted
+    table = [("slow sessions wanted", slow.count),
+             ("slow sessions at a time, most", heard.pop("most at a time")),
+             ("slow sessions at a time, median", held[len(held) // 2]),
+             ("slow mails at their MXs", taken),
+             *((f"slow sessions: {what}", heard[what]) for what in sorted(heard) if what != "held"),
+             ("sessions that heard a greeting", greeted)]
+    checks = [("a slow mail that was accepted is lost", heard["mails accepted"] > taken),
+              ("slow sessions were fewer than wanted", held[len(held) // 2] < slow.count * 0.9),
+              ("a session has no record", records.events["session"] < greeted),
+              ("a slow session was never ended", heard["never ended by the gateway"])]
+    return table, [(what, seen) for what, seen in checks if seen]
+
+
+def judge_rest(rest):
+    """Nothing is left of so many sessions: descriptors before the first client, and after the last."""
+    before, after = (sample["worker"]["fds"] for sample in rest)
+    return ([("worker: descriptors before all clients", before),
+             ("worker: descriptors after all clients", after)],
+            [("descriptors of workers are left", after)] if after > before else [])
+
+
 def judge_growth(samples, steady):
-    """Over all of the time, and without reloads."""
+    """While there are reloads, and then without."""
     table, wrong = [], []
     for kind, (kib, fds) in FLAT.items():
-        for when, part in (("", samples), (" without reloads", samples[steady:])):
+        for when, part in (("with", samples[:steady]), ("without", samples[steady:])):
             memory, descriptors = (watch.growth(part, kind, what) for what in ("kib", "fds"))
-            table += [(f"{kind}: memory, growth in KiB{when}", memory),
-                      (f"{kind}: descriptors, growth{when}", descriptors)]
+            table += [(f"{kind}: memory, growth in KiB {when} reloads", memory),
+                      (f"{kind}: descriptors, growth {when} reloads", descriptors)]
+            if when == "with" and kind not in OUTLIVE_RELOADS:
+                continue  # none of them is old
             if memory > kib:
-                wrong.append((f"memory of {kind} grew{when}", memory))
-            if descriptors > fds and not (when == "" and kind != "supervisor"):
-                wrong.append((f"descriptors of {kind} grew{when}", descriptors))
-        table += [(f"{kind}: largest memory in KiB", max(one[kind]["kib"] for one in samples)),
-                  (f"{kind}: most descriptors", max(one[kind]["fds"] for one in samples)),
-                  (f"{kind}: most processes", max(one[kind]["count"] for one in samples))]
+                wrong.append((f"memory of {kind} grew {when} reloads", memory))
+            if descriptors > fds:
+                wrong.append((f"descriptors of {kind} grew {when} reloads", descriptors))
+        table += [(f"{kind}: {what}", max(one[kind][key] for one in samples)) for what, key in
+                  (("largest memory of one in KiB", "kib"), ("most memory of all in KiB", "all_kib"),
+                   ("most descriptors of all", "fds"), ("most processes", "count"))]
     return table, wrong
+
+
+def more_descriptors():
+    """As many as the unit gives, if the machine lets us; the processes that we start inherit them."""
+    most = max(resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+               min(DESCRIPTORS, int(pathlib.Path("/proc/sys/fs/nr_open").read_text())))
+    with contextlib.suppress(ValueError, PermissionError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def arguments():
@@ -341,6 +423,7 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--slow", type=int, default=200, help="sessions that say next to nothing")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1 << 32))
+    parser.add_argument("--keep", type=pathlib.Path, help="copy the gateway's log here")
     parser.add_argument("--out", type=pathlib.Path, help="the table, as Markdown; the samples beside it")
     options = parser.parse_args()
     options.long = False
@@ -355,13 +438,17 @@ def main():
     if reason:
         print(f"skipped: {reason}\n0 passed, 0 failed, 1 skipped")
         return 0
-    folder = lab.run_folder()
+    folder, sites = lab.run_folder(), [SITE, *QUIET, QUIET_TLS]
     try:
         own_mounts()
-        world.number_sites([SITE, QUIET])
-        materials = run.Materials(folder, [SITE, QUIET])
+        more_descriptors()
+        world.number_sites(sites)
+        materials = run.Materials(folder, sites)
         with run.World(materials, folder, "tproxy", 4, options) as up:
             table, wrong, samples = soak(Trial(up), options, random.Random(options.seed))
+            if options.keep:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                shutil.copy(up.gateway.log, options.keep / "log")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     lines = [f"| {name} | {value} |" for name, value in

@@ -32,16 +32,17 @@ def processes(gateway):
 
 
 def sample(gateway, begun):
-    """At one moment: for each kind how many there are, the largest one's memory, all descriptors."""
+    """At one moment: for each kind how many there are, the largest one's memory, all memory and descriptors."""
     taken = {"at": round(time.monotonic() - begun, 1)}
     for kind in KINDS:
-        taken[kind] = {"count": 0, "kib": 0, "fds": 0}
+        taken[kind] = {"count": 0, "kib": 0, "all_kib": 0, "fds": 0}
     for kind, pid in processes(gateway):
         size = measure(pid)
         if size:
             one = taken[kind]
             one["count"] += 1
             one["kib"] = max(one["kib"], size[0])
+            one["all_kib"] += size[0]
             one["fds"] += size[1]
     return taken
 
@@ -98,7 +99,7 @@ class Records(threading.Thread):
         path.unlink()
 
     def turn(self):
-        opened = self.written_now()
+        opened = self.written_now() if self.moved else ()
         for path in [path for path in self.moved if str(path) not in opened]:
             self.count(path)
             self.moved.remove(path)

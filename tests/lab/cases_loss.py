@@ -58,7 +58,7 @@ class Outcomes:
         self.lock = threading.Lock()
         self.accepted = collections.Counter()
         self.uncertain = collections.Counter()  # the whole mail was sent, and no clear word came
-        self.refused = self.cut = 0
+        self.greeted = self.refused = self.cut = 0
 
 
 class Sender(threading.Thread):
@@ -97,6 +97,8 @@ class Sender(threading.Thread):
                     f"RCPT TO:<u@{self.site.domain}>", "DATA")
         if peer.reply().code != 220:
             return self.refused()
+        with self.outcomes.lock:
+            self.outcomes.greeted += 1
         for number, command in enumerate(commands):
             if dies_at == number:
                 return self.dies(peer)
