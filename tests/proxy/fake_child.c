@@ -21,6 +21,7 @@
 #include "proxy/child_channel.h"
 
 #define LINKS 8
+#define WAIT_MS 60000
 
 struct fake {
     struct child_args args;
@@ -79,7 +80,7 @@ accept_one(struct fake *f)
     struct pollfd p = { .fd = f->args.listen_fds[0], .events = POLLIN };
     int fd;
 
-    if (poll(&p, 1, 5000) != 1)
+    if (poll(&p, 1, WAIT_MS) != 1)
         _exit(9);
     fd = accept(f->args.listen_fds[0], NULL, NULL);
     if (fd < 0)

@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import browser  # noqa: E402
-from status_served import Served, samples  # noqa: E402
+from status_served import PATIENCE_S, Served, samples  # noqa: E402
 
 PROGRAM, SAMPLE = sys.argv[1:3]
 ELEMENTS = {"html", "head", "meta", "title", "noscript", "style", "body", "p", "main", "h1", "h2",
@@ -136,7 +136,7 @@ class Page(unittest.TestCase):
         self.assertIn(b"<b>x", b"".join(bad))
         for message in bad[:2]:
             self.link.send(message)
-        self.link.settimeout(10)
+        self.link.settimeout(PATIENCE_S)
         self.assertEqual(self.link.recv(100), b"")
         self.browser.open(self.url)
         self.assertNotIn("x.example!!", self.browser.html())

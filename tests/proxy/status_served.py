@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 
+PATIENCE_S = 60  # for what comes at once where nothing else runs
 LINK = b"\x94\x02\x08\x00\x00"  # the control message that brings a policy process's link
 
 
@@ -27,7 +28,7 @@ class Served:
 
     def end(self):
         self.control.close()  # as when the supervisor dies: it ends by itself
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE_S)
 
     def link(self):
         """A policy process comes: what is sent there is its word."""
@@ -39,7 +40,7 @@ class Served:
     def get(self, path):
         """The body."""
         got = b""
-        with socket.create_connection(("127.0.0.1", self.port), 15) as s, \
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as s, \
                 contextlib.suppress(ConnectionError):
             s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             while part := s.recv(65536):
@@ -50,5 +51,5 @@ class Served:
 def samples(program, kind, *more, now=None):
     """Messages of status_sample."""
     done = subprocess.run([program, kind, str(int(now or time.time())), *map(str, more)],
-                          capture_output=True, text=True, check=True, timeout=10)
+                          capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     return [bytes.fromhex(line) for line in done.stdout.splitlines()]

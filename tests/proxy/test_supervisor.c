@@ -23,7 +23,7 @@
 #include "base/span.h"
 #include "proxy/supervisor.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000 /* for what comes at once where nothing else runs */
 #define CHILDREN_MAX 32
 #define PROGRAM SUPERVISOR_DIR "/stsgate"
 

@@ -91,7 +91,7 @@ class Browser:
             raise RuntimeError(f"{method}: {found['error']}")
         return found["result"]
 
-    def wait(self, what, name, seconds=30):
+    def wait(self, what, name, seconds=90):
         end = time.monotonic() + seconds
         while not (found := what()):
             if time.monotonic() > end:
