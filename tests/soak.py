@@ -25,6 +25,7 @@ import resource
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -57,6 +58,21 @@ CLONE_NEWNS = 0x20000
 # sessions. What a DNS outage's questions took stays with the policy process's allocator, and the process is killed every
 # minute. The status process holds about 1.3 MiB for each of up to four generations.
 FLAT = {"supervisor": (1024, 8), "worker": (8192, 64), "policy": (32768, 64), "status": (6144, 8)}
+EXPLAINED = """
+- *mails accepted* may be fewer than those in the queue: clients that were killed, or whose MX was killed behind the dot, never
+  heard of it. *false 250*: accepted and not there. The queue, and the records of mails that the MX took, are to be the same.
+- Faults (*clock jumps* to *worker stopped*) are counted; each lasts 3 s. *reload, no word or a refusal*: the command had no answer
+  within a minute, or a no. A reload behind four generations waits until the oldest has ended, so there are fewer than one in 10 s.
+- *pieces of records* are what a full disk left of a record; the whole record follows once there is room. *records lost and told*: gone, and
+  the log says so.
+- *slow sessions*: *sent away with 421* by reloads (their generation was hurried, or its time was over) or for want of descriptors; *cut without a
+  word* where a worker had no memory; *ended before a greeting*, *not greeted*: at the start, for the same reasons. Their mails
+  (*accepted*) are to be at their MXs. *sessions that heard a greeting* are to be no more than *records of sessions*.
+- *growth* is from the second quarter's median to the last quarter's, of the largest process of a kind (memory) and of all of them (descriptors);
+  *without reloads* is the last part of the run, where all sessions come together in one generation. *memory of all* counts
+  shared pages once for each process.
+- *descriptors before, after all clients*: of all workers at rest.
+"""
 OUTLIVE_RELOADS = ("supervisor", "status")
 
 
@@ -127,10 +143,12 @@ class Reloads(threading.Thread):
     def run(self):
         while not self.ended.wait(RELOAD_S):
             self.records.move()
-            done = self.gateway.command("reload")
-            self.faults["reload" if done.returncode == 0 else "reload, no word or a refusal"] += 1
-            if done.returncode != 0:
-                print(f"reload: {done.stderr.strip()[:200]}", flush=True)
+            try:
+                self.gateway.command("reload", check=True)
+                self.faults["reload"] += 1
+            except subprocess.SubprocessError as error:
+                self.faults["reload, no word or a refusal"] += 1
+                print(f"reload: {error} {(error.stderr or '')[:200]}", flush=True)
 
 
 class Trouble:
@@ -456,7 +474,10 @@ def main():
     text = "\n".join(["| | |", "|---|---|", *lines, ""])
     print(text)
     if options.out:
-        options.out.write_text(f"# Soak, {options.seconds} s\n\n{text}")
+        command = " ".join(["tests/soak.py", *sys.argv[1:]])
+        options.out.write_text(f"# Soak, {options.seconds} s\n\n`{command}`, two workers, {os.cpu_count()} cores: "
+                               f"{'failed' if wrong else 'passed'}.\n{EXPLAINED}\n{text}"
+                               + "".join(f"\n- FAIL {what}" for what, _ in wrong))
         options.out.with_suffix(".json").write_text(json.dumps(
             {"table": dict(table), "wrong": [str(one) for one in wrong], "samples": samples}))
     for what, seen in wrong:

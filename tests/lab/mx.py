@@ -13,6 +13,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+import lab
+
 END = b"\r\n.\r\n"
 # What a careless server takes for the end of data as well (SMTP-043).
 CARELESS_END = re.compile(rb"(?:\r\n|\n|\r)\0*\.\0*(?:\r\n|\n|\r)")
@@ -396,6 +398,7 @@ class ScriptedMx:
 
     def wait(self, condition, what, seconds=20.0):
         """Until condition(self) holds."""
+        seconds *= lab.slowness
         with self._changed:
             if not self._changed.wait_for(lambda: condition(self), seconds):
                 raise AssertionError(f"the MX waited {seconds:g} s in vain for {what}")
