@@ -35,6 +35,7 @@ meaning_of(int rc)
     case SQLITE_SCHEMA:
     case SQLITE_ERROR: /* a table that is missing or another one */
     case SQLITE_MISMATCH:
+    case SQLITE_TOOBIG: /* nothing of ours is so long */
         return RES_SYNTAX;
     default:
         return RES_TEMPFAIL;

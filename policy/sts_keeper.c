@@ -25,13 +25,14 @@ struct sts_keeper {
     char *path; /* owned */
     struct sts_cache *cache;
     struct store *store; /* owned; NULL: none */
+    bool unread;         /* not all that the file holds is in the cache: that comes first */
     bool stopped;
     bool failing;        /* the last write did not work: said once */
     int64_t retry_at_ms; /* monotonic clock */
     struct dirty *dirty;
     bool all_dirty; /* everything is to be written, `dirty` does not matter */
     size_t rewrite_place;
-    bool rewriting;
+    bool rewriting; /* its transaction is open */
     size_t sweep_place;
     uint64_t loaded, dropped; /* of sts_keeper_load() */
 };
@@ -86,6 +87,8 @@ static void
 dirty_all(struct sts_keeper *keeper)
 {
     clean(keeper);
+    if (keeper->rewriting && keeper->store)
+        keeper->store->ops->rollback(keeper->store);
     keeper->all_dirty = true;
     keeper->rewriting = false;
 }
@@ -131,6 +134,16 @@ is_id(const char *id)
     return len >= 1 && len <= STS_ID_MAX && id[len] == '\0';
 }
 
+/* Of a file that is read late: has this domain's policy been fetched meanwhile? */
+static bool
+is_out_of_date(const struct sts_keeper *keeper, const struct store_entry *e)
+{
+    struct sts_entry known;
+
+    return sts_cache_find(keeper->cache, e->domain, &known) && known.has_policy &&
+           known.fetched_at_s >= e->fetched_at_s;
+}
+
 /* Words of a file: nothing is believed that a fetch would not have brought (STS-061). */
 static void
 load_entry(void *arg, const struct store_entry *e)
@@ -143,7 +156,7 @@ load_entry(void *arg, const struct store_entry *e)
                 strcmp(domain, e->domain) == 0 && is_id(e->id) && e->fetched_at_s > 0 &&
                 sts_policy_parse(e->text, &policy, NULL) == RES_OK;
 
-    if (good)
+    if (good && !is_out_of_date(keeper, e))
         good = sts_cache_restore(keeper->cache, domain, e->id, e->text, policy, e->fetched_at_s,
                                  e->used_at_s, now_s) == RES_OK;
     sts_policy_free(policy);
@@ -184,29 +197,45 @@ open_store(struct sts_keeper *keeper, char *reason, size_t reason_size)
     return store_sqlite_open(keeper->path, &keeper->store, reason, reason_size);
 }
 
+/* What the file holds. RES_OK: all of it, and the writing may begin. */
+static enum result
+read_store(struct sts_keeper *keeper)
+{
+    struct store *store = keeper->store;
+    char reason[REASON_MAX];
+    enum result res;
+
+    keeper->loaded = keeper->dropped = 0;
+    res = store->ops->load(store, load_entry, keeper);
+    keeper->unread = res != RES_OK && res != RES_SYNTAX; /* what is damaged does not get better */
+    if (res != RES_OK) {
+        snprintf(reason, sizeof reason, "%s", store->ops->error(store));
+        lose(keeper, "load", reason);
+        return res;
+    }
+    sts_cache_sort(keeper->cache);
+    log_info("event=store-loaded file=%s policies=%llu dropped=%llu", keeper->path,
+             (unsigned long long)keeper->loaded, (unsigned long long)keeper->dropped);
+    return RES_OK;
+}
+
 void
 sts_keeper_load(struct sts_keeper *keeper, struct sts_cache *cache)
 {
     char reason[REASON_MAX] = "";
-    struct store *store;
+    enum result res;
 
     keeper->cache = cache;
+    (void)sts_cache_tell_time(cache, clock_wall_s(&keeper->config.clock),
+                              clock_mono_ms(&keeper->config.clock));
     if (!*keeper->path)
         return;
-    if (open_store(keeper, reason, sizeof reason) != RES_OK) {
+    res = open_store(keeper, reason, sizeof reason);
+    keeper->unread = res != RES_DENIED; /* what others may have written is never read */
+    if (res != RES_OK)
         lose(keeper, "open", reason);
-        return;
-    }
-    store = keeper->store;
-    keeper->loaded = keeper->dropped = 0;
-    if (store->ops->load(store, load_entry, keeper) != RES_OK) {
-        snprintf(reason, sizeof reason, "%s", store->ops->error(store));
-        lose(keeper, "load", reason); /* what was read holds; the next attempt writes all */
-        dirty_all(keeper);
-        return;
-    }
-    log_info("event=store-loaded file=%s policies=%llu dropped=%llu", keeper->path,
-             (unsigned long long)keeper->loaded, (unsigned long long)keeper->dropped);
+    else
+        (void)read_store(keeper); /* a failure is said, and what was read holds */
 }
 
 /* ---- writing ---- */
@@ -245,19 +274,19 @@ write_domain(struct writing *w, struct sts_cache *cache, const char *domain)
         w->res = w->store->ops->remove(w->store, domain);
 }
 
-/* How the batch that is open ends. True: it is there. */
+/* How the batch that is open ends, or, where more of it is to come, this step of it. True: well. */
 static bool
-end_batch(struct sts_keeper *keeper, struct writing *w)
+end_batch(struct sts_keeper *keeper, struct writing *w, bool more)
 {
     struct store *store = keeper->store;
     char reason[REASON_MAX];
 
-    if (w->res == RES_OK)
+    if (w->res == RES_OK && !more)
         w->res = store->ops->commit(store);
     if (w->res == RES_OK) {
-        if (keeper->failing)
+        if (keeper->failing && !more)
             log_warn("event=store-works file=%s", keeper->path);
-        keeper->failing = false;
+        keeper->failing = keeper->failing && more;
         if (keeper->config.stats)
             keeper->config.stats->counts[STAT_STORE_WRITTEN] += w->count;
         return true;
@@ -288,7 +317,7 @@ write_dirty(struct sts_keeper *keeper)
     w.res = w.store->ops->begin(w.store);
     for (d = keeper->dirty; d && n < BATCH_MAX; d = d->hh.next, n++)
         write_domain(&w, keeper->cache, d->domain);
-    if (!end_batch(keeper, &w))
+    if (!end_batch(keeper, &w, false))
         return;
     HASH_ITER(hh, keeper->dirty, d, next)
     {
@@ -299,19 +328,24 @@ write_dirty(struct sts_keeper *keeper)
     }
 }
 
-/* Everything, a batch at a time; changes meanwhile are dirty in the usual way. */
+/* Everything, some at a time and all in one transaction: the file holds what it held before until
+ * it holds it all. Changes meanwhile are dirty in the usual way. */
 static void
 rewrite(struct sts_keeper *keeper)
 {
     struct writing w = { .store = keeper->store };
     size_t place = keeper->rewriting ? keeper->rewrite_place : 0;
 
-    w.res = w.store->ops->begin(w.store);
-    if (w.res == RES_OK && !keeper->rewriting)
-        w.res = w.store->ops->clear(w.store);
+    if (!keeper->rewriting) {
+        w.res = w.store->ops->begin(w.store);
+        if (w.res == RES_OK)
+            w.res = w.store->ops->clear(w.store);
+    }
     sts_cache_walk(keeper->cache, &place, BATCH_MAX, write_entry, &w);
-    if (!end_batch(keeper, &w))
+    if (!end_batch(keeper, &w, place != 0)) {
+        dirty_all(keeper);
         return;
+    }
     keeper->all_dirty = false; /* from here on changes are noted */
     keeper->rewrite_place = place;
     keeper->rewriting = place != 0;
@@ -333,6 +367,8 @@ may_write(struct sts_keeper *keeper)
         keeper->retry_at_ms = clock_mono_ms(&keeper->config.clock) + STS_KEEPER_RETRY_S * 1000;
         return false; /* said when it was lost */
     }
+    if (keeper->unread && read_store(keeper) != RES_OK)
+        return false; /* the store is closed again */
     log_warn("event=store-found file=%s", keeper->path);
     keeper->failing = false;
     dirty_all(keeper);

@@ -28,7 +28,8 @@ void sts_keeper_changed(void *keeper, const char *domain);
 
 /** Open the store and load what it holds into cache, which stays borrowed. What does not hold up
  * (no policy, a name that is no name, damaged) is left out and counted. Never fails: where there is
- * no usable store the cache stays empty. */
+ * no usable store the cache stays empty, and a tick loads it once it can be had: nothing is written
+ * to a file that has not been read. */
 void sts_keeper_load(struct sts_keeper *keeper, struct sts_cache *cache);
 
 /** Write what has changed, sweep a share of the cache. Bounded work. */

@@ -416,6 +416,49 @@ test_writable_by_others(void **state)
     end(m, true);
 }
 
+/* A store that cannot be opened for now is not emptied once it can: what it holds is loaded then,
+ * and gives way only to what was fetched since. */
+static void
+test_opened_late(void **state)
+{
+    struct sts_entry entry;
+    struct memory m;
+    char aside[160];
+
+    (void)state;
+    make_store(3);
+    snprintf(aside, sizeof aside, "%s.aside", path);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(symlink("/nonexistent", path), 0);
+    m = begin();
+    assert_int_equal(stats.counts[STAT_STORE_LOST], 1);
+    assert_int_equal(sts_cache_count(m.cache), 0);
+    mono_now_ms += 1000;
+    wall_now_s += 1;
+    put(m, "d1.example", "id2", "testing");
+    put(m, "new.example", "id1", "enforce");
+    sts_keeper_tick(m.keeper);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rename(aside, path), 0);
+
+    mono_now_ms += (STS_KEEPER_RETRY_S + 1) * 1000;
+    wall_now_s += STS_KEEPER_RETRY_S + 1;
+    sts_keeper_tick(m.keeper);
+    assert_true(sts_keeper_is_safe(m.keeper));
+    assert_int_equal(sts_cache_count(m.cache), 4);
+    assert_true(sts_cache_find(m.cache, "d1.example", &entry));
+    assert_string_equal(entry.id, "id2");
+    end(m, true);
+    m = begin();
+    assert_int_equal(sts_cache_count(m.cache), 4);
+    assert_true(sts_cache_find(m.cache, "d0.example", &entry));
+    assert_string_equal(entry.id, "id1");
+    assert_int_equal(entry.fetched_at_s, NOW_S);
+    assert_true(sts_cache_find(m.cache, "d1.example", &entry));
+    assert_string_equal(entry.id, "id2");
+    end(m, true);
+}
+
 /* TC-CACHE-17: no more room for the file. Memory serves, it is said once, later it works again. */
 static void
 test_full(void **state)
@@ -521,6 +564,39 @@ test_clock_jump_is_stored(void **state)
     end(m, true);
 }
 
+/* TC-CACHE-15: all is written anew in several steps, and whoever dies between two of them leaves
+ * what was there before, whole. A second jump, or more news than are noted one by one, begins it
+ * again. */
+static void
+test_crash_while_written_anew(void **state)
+{
+    struct memory m;
+
+    (void)state;
+    make_store(5000);
+    m = begin();
+    for (unsigned i = 0; i < 2; i++) {
+        wall_now_s += 31557600;
+        sts_keeper_tick(m.keeper); /* a part of them */
+    }
+    end(m, false);
+    wall_now_s = NOW_S; /* that of the times which are stored */
+    m = begin();
+    assert_int_equal(stats.counts[STAT_STORE_LOST], 0);
+    assert_int_equal(sts_cache_count(m.cache), 5000);
+    wall_now_s += 31557600;
+    sts_keeper_tick(m.keeper);
+    wall_now_s += 31557600;
+    for (unsigned i = 0; i < 5; i++)
+        sts_keeper_tick(m.keeper);
+    assert_true(sts_keeper_is_safe(m.keeper));
+    assert_int_equal(stats.counts[STAT_STORE_ERRORS], 0);
+    end(m, false); /* nothing is left to be written */
+    m = begin();
+    assert_int_equal(sts_cache_count(m.cache), 5000);
+    end(m, true);
+}
+
 /* No path: no store, and nothing is said. */
 static void
 test_none(void **state)
@@ -549,9 +625,11 @@ main(void)
         cmocka_unit_test_setup(test_truncated, set_up),
         cmocka_unit_test_setup(test_damaged, set_up),
         cmocka_unit_test_setup(test_writable_by_others, set_up),
+        cmocka_unit_test_setup(test_opened_late, set_up),
         cmocka_unit_test_setup(test_full, set_up),
         cmocka_unit_test_setup(test_rows_that_lie, set_up),
         cmocka_unit_test_setup(test_clock_jump_is_stored, set_up),
+        cmocka_unit_test_setup(test_crash_while_written_anew, set_up),
         cmocka_unit_test_setup(test_none, set_up),
     };
     int failed;
