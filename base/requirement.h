@@ -104,7 +104,8 @@ struct requirement {
      * that has them. Only for a sender of such reports, else not looked up (RPT-080). */
     struct name_list report_to;
 
-    uint32_t ttl_s; /* how long a worker may reuse this, 0 .. 3600; never beyond the TXT TTL */
+    uint32_t ttl_s; /* how long a worker may reuse this, 0 .. 3600; never beyond the TXT TTL, nor
+                     * the policy's expiry */
 };
 
 /** New and empty with one reference: no policy, no names, MX_MATCH_CERTIFICATE, floor TLS 1.0.

@@ -266,6 +266,15 @@ ask_report_to(struct lookup *l)
     close_part(l);
 }
 
+/* A worker asks again when the policy runs out: it has perhaps been renewed by then (STS-066), and
+ * what is remembered does not know. */
+static void
+end_with_policy(struct lookup *l, int64_t left_s)
+{
+    if (left_s < (int64_t)l->ttl_s)
+        l->ttl_s = left_s > 0 ? (uint32_t)left_s : 0;
+}
+
 static enum result
 take_policy(struct lookup *l, const struct sts_entry *entry, bool just_fetched)
 {
@@ -285,6 +294,7 @@ take_policy(struct lookup *l, const struct sts_entry *entry, bool just_fetched)
         req->sts.expires_at_s = now_s + USE_GRACE_S;
         l->ttl_s = 0;
     }
+    end_with_policy(l, req->sts.expires_at_s - now_s);
     res = name_list_copy(sts_policy_mx(policy), &req->sts.mx);
     sts_policy_free(policy);
     return res;

@@ -21,6 +21,7 @@
 
 static const char *policy_text; /* of the domain, fetched a while ago; NULL: none */
 static enum sts_mode policy_mode;
+static int64_t policy_left_s; /* until it expires */
 
 void
 sts_discover(struct sts_discovery *d, const char *domain, enum sts_purpose purpose,
@@ -37,7 +38,7 @@ sts_discover(struct sts_discovery *d, const char *domain, enum sts_purpose purpo
                                             .id = "1",
                                             .text = span_of(policy_text),
                                             .fetched_at_s = NOW_S - 60,
-                                            .expires_at_s = NOW_S + 86400 };
+                                            .expires_at_s = NOW_S + policy_left_s };
     }
     done(arg, &finding);
 }
@@ -64,7 +65,8 @@ clock_ns(void *arg)
 struct row {
     const char *name;
     const char *zone;
-    const char *policy; /* "enforce mx2.d.test": mode and pattern; NULL: none */
+    const char *policy;    /* "enforce mx2.d.test": mode and pattern; NULL: none */
+    int64_t policy_left_s; /* 0: a day */
     enum rule_action action;
     const char *rule_mx;
     bool dane_off, no_anchor, insecure_mx, monitored, smart_host, recheck, no_domain;
@@ -216,6 +218,20 @@ static const struct row rows[] = {
       .want = DANE_NONE,
       .want_floor = SITE_FLOOR,
       .want_ttl_s = 300 },
+    { .name = "STS-066 what a worker remembers ends with the policy, which may have been renewed",
+      .zone = "",
+      .policy = "enforce mx1.d.test",
+      .policy_left_s = 40,
+      .want = DANE_NONE,
+      .want_floor = SITE_FLOOR,
+      .want_ttl_s = 40 },
+    { .name = "STS-065 a policy that has just expired is not remembered",
+      .zone = "",
+      .policy = "enforce mx1.d.test",
+      .policy_left_s = -1,
+      .want = DANE_NONE,
+      .want_floor = SITE_FLOOR,
+      .want_ttl_s = 0 },
     { .name = "STS-103 a re-check asks past the cache",
       .zone = SECURE_ZONE,
       .recheck = true,
@@ -285,6 +301,7 @@ test_row(void **state)
     if (row->no_domain)
         request.domain[0] = '\0';
     set_policy(row->policy, text, sizeof text);
+    policy_left_s = row->policy_left_s ? row->policy_left_s : 86400;
     dns_script = (struct dns_script){ .zone = row->zone };
     answered = NULL;
     lookup_start(&config, &request, on_done, NULL);
