@@ -291,7 +291,7 @@ count_record(struct flight *f, enum sts_record_finding found)
 }
 
 /* No usable record. For mail nothing is fetched then (STS-013), and a cached policy stays in force
- * (STS-069); but one that is cached is renewed all the same (STS-066). */
+ * (STS-069); but one that is in force is renewed all the same (STS-066). */
 static void
 go_on_without(struct flight *f)
 {
@@ -299,7 +299,8 @@ go_on_without(struct flight *f)
     bool renews = f->purpose == STS_FOR_REFRESH || f->purpose == STS_FOR_OPERATOR;
     char id[STS_ID_MAX + 1];
 
-    if (!renews || !sts_cache_find(f->d->config.cache, f->domain, &entry) || !entry.has_policy) {
+    if (!renews || !sts_cache_find(f->d->config.cache, f->domain, &entry) ||
+        !sts_entry_is_valid(&entry, wall_s(f->d))) {
         finish(f);
         return;
     }
@@ -314,6 +315,7 @@ on_txt(void *arg, const struct resolver_answer *a)
     enum sts_record_finding found;
     struct sts_entry entry;
 
+    f->finding.problem[0] = '\0'; /* of those who did not wait for it */
     if (a->status == RESOLVER_FAILED) {
         policy_stats_add(f->d->config.stats, STAT_TXT_DNS_FAILED);
         note_problem(f, RESULT_STS_POLICY_FETCH_ERROR, "txt-%s", a->reason);

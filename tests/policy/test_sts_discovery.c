@@ -540,8 +540,11 @@ test_slow(void **state)
     wait_s(5);
     assert_int_equal(w.found, 4);
     assert_string_equal(w.id, "2");
+    sts_discover(w.discovery, "a.example", STS_FOR_MAIL, on_found, NULL);
     w.txt_hangs = false;
     pump();
+    assert_int_equal(w.found, 5);
+    assert_string_equal(w.problem, ""); /* that of who gave up is not everybody's */
     mail("2", "", 0);
 }
 
@@ -813,6 +816,25 @@ test_operator(void **state)
     assert_string_equal(w.problem, "no-policy-found the domain publishes none");
 }
 
+/* STS-013: what has run out is not cached any more, so without a record nothing is fetched, not
+ * even by command. */
+static void
+test_operator_after_expiry(void **state)
+{
+    (void)state;
+    mail("1", "", 1);
+    w.txt[0] = NULL;
+    wait_s(604799);
+    assert_int_equal(policy_admin_refresh(w.admin, "a.example", on_refreshed, NULL), RES_OK);
+    pump();
+    assert_int_equal(w.fetches, 2);
+    wait_s(604800);
+    assert_int_equal(policy_admin_refresh(w.admin, "a.example", on_refreshed, NULL), RES_OK);
+    pump();
+    assert_int_equal(w.fetches, 2);
+    assert_string_equal(w.id, "");
+}
+
 /* TC-CACHE-26: a few at a time, and each only once it is its turn. */
 static void
 test_warming(void **state)
@@ -860,6 +882,7 @@ main(void)
         ROW(test_refresh_of_none_fails),
         ROW(test_refresh_of_many),
         ROW(test_operator),
+        ROW(test_operator_after_expiry),
         ROW(test_warming),
     };
 
