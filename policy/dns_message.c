@@ -139,6 +139,8 @@ add_mx(const struct message *m, const struct dns_record *record, struct dns_answ
     mx->preference = (uint16_t)preference;
     if (dns_name_to_text(&host, mx->host))
         answer->count++;
+    else
+        answer->left_out++;
     return RES_OK;
 }
 

@@ -49,8 +49,8 @@ struct dns_answer {
     char owner[HOSTNAME_MAX + 1]; /* where the records were found: the name asked for, or the last
                                    * CNAME target */
     size_t count;                 /* of records below */
-    struct dns_mx *mx;            /* owned; count of them for DNS_TYPE_MX. Targets that are no valid
-                                   * host name are left out */
+    struct dns_mx *mx;            /* owned; count of them for DNS_TYPE_MX */
+    size_t left_out;              /* of MX records: targets that are no valid host name */
     struct ip_addr *addrs;        /* owned; for A and AAAA */
     struct span *texts;           /* owned array; for TXT, character-strings joined (STS-003) */
     struct dns_tlsa *tlsa;        /* owned array; for TLSA, in the packet's order */

@@ -209,14 +209,12 @@ static void
 on_mx(void *arg, const struct resolver_answer *a)
 {
     struct inspection *in = arg;
-    bool implicit = a->status == RESOLVER_ANSWERED && a->answer.count == 0 &&
-                    a->answer.rcode == DNS_RCODE_NOERROR; /* RFC 5321 5.1 */
 
     mx_answer_sort(&a->answer);
     tell(in, &(struct inspect_part){ .kind = INSPECT_MX, .name = in->domain, .answer = a });
     for (size_t i = 0; i < a->answer.count; i++)
         add_host(in, a->answer.mx[i].host);
-    if (implicit)
+    if (mx_answer_is_implicit(a))
         add_host(in, in->domain);
     ask_hosts(in);
     close_part(in);

@@ -142,6 +142,13 @@ mx_answer_sort(const struct dns_answer *answer)
         qsort(answer->mx, answer->count, sizeof *answer->mx, by_preference);
 }
 
+bool
+mx_answer_is_implicit(const struct resolver_answer *a)
+{
+    return a->status == RESOLVER_ANSWERED && a->answer.rcode == DNS_RCODE_NOERROR &&
+           a->answer.count + a->answer.left_out == 0;
+}
+
 static void
 add_host(struct lookup *l, uint16_t preference, const char *host)
 {
@@ -168,15 +175,14 @@ on_mx(void *arg, const struct resolver_answer *a)
     take_ttl(l, a->answer.ttl_s);
     l->set.security = a->security;
     snprintf(l->set.owner, sizeof l->set.owner, "%s", a->answer.owner);
-    l->set.null_mx = a->answer.count == 1 && a->answer.mx[0].host[0] == '\0';
-    if (a->answer.count) {
-        mx_answer_sort(&a->answer);
-        for (size_t i = 0; i < a->answer.count; i++)
-            add_host(l, a->answer.mx[i].preference, a->answer.mx[i].host);
-    } else if (a->answer.rcode == DNS_RCODE_NOERROR) {
-        l->set.implicit = true;
-        add_host(l, 0, l->domain); /* RFC 5321 5.1, PRX-021 */
-    }
+    l->set.null_mx = a->answer.count == 1 && a->answer.left_out == 0 && /* RFC 7505 3 */
+                     a->answer.mx[0].host[0] == '\0';
+    l->set.implicit = mx_answer_is_implicit(a);
+    mx_answer_sort(&a->answer);
+    for (size_t i = 0; i < a->answer.count; i++)
+        add_host(l, a->answer.mx[i].preference, a->answer.mx[i].host);
+    if (l->set.implicit)
+        add_host(l, 0, l->domain);
     ask_addresses(l);
 }
 

@@ -31,6 +31,10 @@ void mx_lookup_host(const struct mx_lookup_config *config, const char *host,
 /** By preference, the best first. */
 void mx_answer_sort(const struct dns_answer *answer);
 
+/** Are there no MX records, so that the domain is its own host? Records that name no host are
+ * records all the same (RFC 5321 5.1, PRX-021). */
+bool mx_answer_is_implicit(const struct resolver_answer *a);
+
 /** What the answer to a question for addresses says of the host, but the addresses themselves. */
 void mx_host_take_answer(struct mx_host *host, const struct resolver_answer *a);
 

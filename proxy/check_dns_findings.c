@@ -3,6 +3,8 @@
 #include "proxy/check_report.h"
 #include "proxy/record_view.h"
 
+#include <inttypes.h>
+
 #define ANSWER_MEND "see to it that every name server of the zone answers this question"
 #define DNSSEC_MEND                                                                                \
     "sign the zone anew, or correct the DS record at its parent; a validating resolver shows "     \
@@ -73,12 +75,17 @@ static void
 find_in_mx(struct check_report *report)
 {
     struct span part = check_report_part(report, "mx"), name = record_text(part, "name");
+    uint64_t left_out = record_number(part, "left_out");
 
     if (part.len == 0 || find_failure(report, part, "MX records"))
         return;
     if (record_is(part, "state", "no-such-name"))
         check_report_find(report, CHECK_ERROR, "no-such-domain", name,
                           "register the domain, or correct its name", "the domain does not exist");
+    else if (left_out)
+        check_report_find(report, CHECK_ERROR, "mx-no-name", name,
+                          "name a host of letters, digits and hyphens in each MX record",
+                          "%" PRIu64 " of the MX records name no host", left_out);
     else if (is_null_mx(part))
         check_report_find(report, CHECK_NOTE, "null-mx", name, "",
                           "the domain says that it takes no mail (RFC 7505)");

@@ -70,7 +70,7 @@ write_answer(struct pack_writer *w, const struct inspect_part *part)
 {
     const struct resolver_answer *a = part->answer;
 
-    pack_map(w, part->kind == INSPECT_ADDRESS ? 8 : 7);
+    pack_map(w, part->kind == INSPECT_ADDRESS || part->kind == INSPECT_MX ? 8 : 7);
     put_text(w, "part", span_of(part_names[part->kind]));
     put_text(w, "name", span_of(part->name));
     if (part->kind == INSPECT_ADDRESS)
@@ -80,6 +80,8 @@ write_answer(struct pack_writer *w, const struct inspect_part *part)
     put_text(w, "security", span_of(security_name(a)));
     put_text(w, "owner", span_of(a->answer.owner));
     put_records(w, part->kind, &a->answer);
+    if (part->kind == INSPECT_MX)
+        put_number(w, "left_out", a->answer.left_out);
 }
 
 static void

@@ -248,6 +248,8 @@ print_answer(const struct dns_answer *a, char *out, size_t size)
     size_t len = (size_t)snprintf(out, size, "%s %u:", a->owner, a->ttl_s);
     char addr[IP_ADDR_TEXT_MAX];
 
+    if (a->left_out)
+        len += (size_t)snprintf(out + len, size - len, " -%zu", a->left_out);
     for (size_t i = 0; i < a->count && len < size; i++) {
         if (a->mx)
             len += (size_t)snprintf(out + len, size - len, " %u/%s", a->mx[i].preference,
@@ -292,10 +294,10 @@ static struct answer_case {
       RES_OK, "example.com 300: 0/" },
     { "an MX target that is no host name is left out", "example.com", DNS_TYPE_MX, RESPONSE,
       "example.com 300 MX 5 m$x.example.com\nexample.com 9 MX 10 mx1.example.com", "", RES_OK,
-      "example.com 9: 10/mx1.example.com" },
+      "example.com 9: -1 10/mx1.example.com" },
     { "an MX set of nothing but such targets is empty, with its TTL", "example.com", DNS_TYPE_MX,
       RESPONSE, "example.com 300 MX 5 m$x.example.com", "example.com 60 SOA 60", RES_OK,
-      "example.com 300:" },
+      "example.com 300: -1" },
     { "an MX target with an underscore", "example.com", DNS_TYPE_MX, RESPONSE,
       "example.com 300 MX 5 m_x.example.com", "", RES_OK, "example.com 300: 5/m_x.example.com" },
     { "TXT", "_mta-sts.example.com", DNS_TYPE_TXT, RESPONSE,

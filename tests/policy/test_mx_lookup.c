@@ -25,7 +25,7 @@ struct host {
 
 static struct world {
     struct dns_mx mx[MX_HOSTS_MAX];
-    size_t mx_count;
+    size_t mx_count, mx_left_out;
     bool mx_fails, nxdomain;
     struct host hosts[40];
     uint32_t mx_ttl_s, addr_ttl_s;
@@ -97,6 +97,7 @@ pump(void)
         } else {
             a.answer.mx = w.mx;
             a.answer.count = w.mx_count;
+            a.answer.left_out = w.mx_left_out;
             a.answer.ttl_s = w.mx_ttl_s;
             a.answer.rcode = w.nxdomain ? 3 : DNS_RCODE_NOERROR;
         }
@@ -274,6 +275,24 @@ test_implicit_mx(void **state)
     expect_names("mx.a.example", MX_MATCH_CERTIFICATE, "mx.a.example");
 }
 
+/* PRX-021, RFC 5321 5.1: MX records whose targets are no host names are no reason to go by the
+ * domain's own address, and one beside a null MX makes it none. */
+static void
+test_mx_without_hosts(void **state)
+{
+    (void)state;
+    w.mx_left_out = 1;
+    w.hosts[0] = (struct host){ "a.example", { "192.0.2.1" }, NULL, false };
+    look_up("192.0.2.1", false);
+    assert_false(w.set.implicit);
+    expect_names("a.example", MX_MATCH_CERTIFICATE,
+                 "a.example"); /* the policy's own literal name */
+    expect_names("", MX_MATCH_CERTIFICATE, "");
+    add_mx(0, "");
+    look_up("192.0.2.1", false);
+    assert_false(w.set.null_mx);
+}
+
 /* PRX-022, TC-MX-09. */
 static void
 test_null_mx(void **state)
@@ -399,10 +418,18 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROW(test_second_of_three),   ROW(test_shared_address), ROW(test_rotating_addresses),
-        ROW(test_unknown_address),   ROW(test_implicit_mx),    ROW(test_null_mx),
-        ROW(test_failures),          ROW(test_alias),          ROW(test_many),
-        ROW(test_refused_questions), ROW(test_no_memory),
+        ROW(test_second_of_three),
+        ROW(test_shared_address),
+        ROW(test_rotating_addresses),
+        ROW(test_unknown_address),
+        ROW(test_implicit_mx),
+        ROW(test_null_mx),
+        ROW(test_mx_without_hosts),
+        ROW(test_failures),
+        ROW(test_alias),
+        ROW(test_many),
+        ROW(test_refused_questions),
+        ROW(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

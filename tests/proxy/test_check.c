@@ -30,6 +30,7 @@ struct world {
     const char *mx_failure;
     const char *root_failure;
     const char *mx;      /* the only host; NULL: implicit; "": null MX */
+    size_t mx_left_out;  /* records that name no host */
     const char *address; /* its IPv4 address */
     const char *alias;   /* where that is */
     const char *tlsa;    /* "3 1 1" with as many octets as it takes, "9 9 9"; "failed" */
@@ -154,8 +155,10 @@ add_mx(struct check_report *report, const struct world *world)
         a.answer.mx = &mx;
         a.answer.count = 1;
     }
+    a.answer.left_out = world->mx_left_out;
     add(report, &(struct inspect_part){ .kind = INSPECT_MX, .name = "a.example", .answer = &a });
-    if (!world->mx_failure && !world->nxdomain && !(world->mx && !*world->mx))
+    if (!world->mx_failure && !world->nxdomain && !(world->mx && !*world->mx) &&
+        (world->mx || !world->mx_left_out))
         add_host(report, world, world->mx ? world->mx : "a.example");
 }
 
@@ -349,6 +352,8 @@ static struct world worlds[] = {
       .verdict = CHECK_NO_POLICY },
     { "no MX records", RPT, .address = "192.0.2.1", .mx = NULL, .codes = "txt-missing mx-implicit",
       .verdict = CHECK_NO_POLICY },
+    { "MX records that name no host", RPT, .address = "192.0.2.1", .mx = NULL, .mx_left_out = 2,
+      .codes = "txt-missing mx-no-name", .verdict = CHECK_NO_POLICY },
     { "an address as MX host", RPT, .address = "192.0.2.1", .mx = "192.0.2.7",
       .codes = "txt-missing mx-is-address", .verdict = CHECK_NO_POLICY },
     { "an MX host without address", RPT, .mx = "mx.a.example", .address = NULL,
