@@ -97,10 +97,14 @@ void
 tlsrpt_reporter_count(struct tlsrpt_reporter *r, uint64_t source, uint64_t number,
                       const struct tls_report *report)
 {
+    struct tls_report bounded = *report; /* its lists stay the caller's */
+
+    if (bounded.at_s > now_s(r) + TLSRPT_AHEAD_MAX_S)
+        bounded.at_s = now_s(r);
     policy_stats_add(r->config.stats, STAT_TLSRPT_COUNTED);
-    keep_text_of(r, report);
+    keep_text_of(r, &bounded);
     /* What is lost tlsrpt_store_lost() tells. */
-    (void)tlsrpt_store_count_once(r->store, source, number, report);
+    (void)tlsrpt_store_count_once(r->store, source, number, &bounded);
 }
 
 void

@@ -13,6 +13,7 @@
 
 #define TLSRPT_FLUSH_MS 100                     /* what is counted is written by then (RPT-032) */
 #define TLSRPT_FLUSH_RETRY_S 2                  /* and where that fails, again */
+#define TLSRPT_AHEAD_MAX_S 3600                 /* a report of later than that is one of now */
 #define TLSRPT_JOBS_MAX 16u                     /* reports on their way at a time */
 #define TLSRPT_REPORT_MAX (64u * 1024u * 1024u) /* octets of one, as JSON */
 #define TLSRPT_LARGE_BYTES 10000000u            /* gzip: receivers' usual limit (RPT-064) */
@@ -45,7 +46,9 @@ MUST_CHECK enum result tlsrpt_reporter_new(const struct tlsrpt_reporter_config *
 /** What is counted is written; what is on its way is sent again later. NULL is allowed. */
 void tlsrpt_reporter_free(struct tlsrpt_reporter *reporter);
 
-/** Number and source as tlsrpt_store_count_once() has them. */
+/** Number and source as tlsrpt_store_count_once() has them. A worker that dates its verdicts into
+ * the future, taken over or left behind by a clock that was set back, writes nothing that would
+ * outlive all expiry: beyond TLSRPT_AHEAD_MAX_S they count as of now. */
 void tlsrpt_reporter_count(struct tlsrpt_reporter *reporter, uint64_t source, uint64_t number,
                            const struct tls_report *report);
 
