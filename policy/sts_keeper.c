@@ -100,6 +100,8 @@ sts_keeper_changed(void *arg, const char *domain)
     size_t len = strlen(domain);
     struct dirty *d = NULL;
 
+    if (len == 0 && keeper->config.on_jump)
+        keeper->config.on_jump(keeper->config.arg);
     if (!*keeper->path || keeper->stopped || keeper->all_dirty)
         return;
     HASH_FIND(hh, keeper->dirty, domain, len, d);

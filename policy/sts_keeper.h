@@ -17,6 +17,10 @@ struct sts_keeper_config {
     struct policy_stats *stats; /* borrowed; may be NULL */
     struct clock clock;
     int64_t unused_max_s; /* a policy that no mail asked for all this time is forgotten */
+    /* The clock was set, and the cache's times with it: what others were told of them is wrong
+     * (STS-072, TC-CACHE-18). May be NULL. */
+    void (*on_jump)(void *arg);
+    void *arg;
 };
 
 /** NULL: no memory. The store is not opened yet. */

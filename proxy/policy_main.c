@@ -218,6 +218,15 @@ on_change(void *arg, const char *domain)
     policy_server_forget(p->server, domain);
 }
 
+/* The workers hold expiries against a clock that is another one now. */
+static void
+on_jump(void *arg)
+{
+    struct policy_process *p = arg;
+
+    policy_server_forget(p->server, "");
+}
+
 static void
 on_news(void *arg, const struct sts_news *news)
 {
@@ -305,11 +314,12 @@ open_policies(struct policy_process *p)
     const struct config *c = p->config;
     const struct clock clock = clock_system();
 
-    p->keeper =
-        sts_keeper_new(&(struct sts_keeper_config){ .path = c->store_file,
-                                                    .stats = &p->stats,
-                                                    .clock = clock,
-                                                    .unused_max_s = c->policy_unused_max_s });
+    p->keeper = sts_keeper_new(&(struct sts_keeper_config){ .path = c->store_file,
+                                                            .stats = &p->stats,
+                                                            .clock = clock,
+                                                            .unused_max_s = c->policy_unused_max_s,
+                                                            .on_jump = on_jump,
+                                                            .arg = p });
     p->cache = sts_cache_new(&(struct sts_cache_config){
         .entries_max = c->policy_cache_entries,
         .max_age_min_s = c->policy_cache_min_s,

@@ -26,6 +26,7 @@ static char folder[] = "/tmp/stsgate-store-XXXXXX";
 static char path[128];
 static struct policy_stats stats;
 static int64_t wall_now_s = NOW_S, mono_now_ms = 1000;
+static unsigned jumps;
 
 static int64_t
 wall_ns(void *arg)
@@ -39,6 +40,12 @@ mono_ns(void *arg)
 {
     (void)arg;
     return mono_now_ms * 1000000;
+}
+
+static void
+on_jump(void *arg)
+{
+    ++*(unsigned *)arg;
 }
 
 /* One process's memory: keeper and cache. */
@@ -57,7 +64,9 @@ begin(void)
         &(struct sts_keeper_config){ .path = path,
                                      .stats = &stats,
                                      .clock = { .wall_ns = wall_ns, .mono_ns = mono_ns },
-                                     .unused_max_s = 2592000 });
+                                     .unused_max_s = 2592000,
+                                     .on_jump = on_jump,
+                                     .arg = &jumps });
     assert_non_null(m.keeper);
     m.cache = sts_cache_new(&(struct sts_cache_config){ .entries_max = 100000,
                                                         .max_age_cap_s = 31557600,
@@ -110,6 +119,7 @@ set_up(void **state)
     (void)state;
     remove_files();
     wall_now_s = NOW_S;
+    jumps = 0;
     return 0;
 }
 
@@ -553,9 +563,11 @@ test_clock_jump_is_stored(void **state)
     }
     for (unsigned i = 0; i < 5; i++)
         sts_keeper_tick(m.keeper);
+    assert_int_equal(jumps, 0);
     wall_now_s += 31557600;
     for (unsigned i = 0; i < 5; i++)
         sts_keeper_tick(m.keeper);
+    assert_int_equal(jumps, 1); /* the workers' times are wrong as well */
     end(m, true);
     m = begin();
     assert_int_equal(sts_cache_count(m.cache), 5000);
@@ -597,6 +609,23 @@ test_crash_while_written_anew(void **state)
     end(m, true);
 }
 
+/* Without a store a jump is told all the same, and whoever notices it first. */
+static void
+test_jump_without_store(void **state)
+{
+    struct memory m;
+
+    (void)state;
+    path[0] = '\0';
+    m = begin();
+    wall_now_s -= 31557600;
+    assert_int_equal(sts_cache_tell_time(m.cache, wall_now_s, mono_now_ms), -31557600);
+    sts_keeper_tick(m.keeper);
+    assert_int_equal(jumps, 1);
+    end(m, true);
+    snprintf(path, sizeof path, "%s/policies.sqlite", folder);
+}
+
 /* No path: no store, and nothing is said. */
 static void
 test_none(void **state)
@@ -630,6 +659,7 @@ main(void)
         cmocka_unit_test_setup(test_rows_that_lie, set_up),
         cmocka_unit_test_setup(test_clock_jump_is_stored, set_up),
         cmocka_unit_test_setup(test_crash_while_written_anew, set_up),
+        cmocka_unit_test_setup(test_jump_without_store, set_up),
         cmocka_unit_test_setup(test_none, set_up),
     };
     int failed;
