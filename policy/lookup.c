@@ -361,7 +361,9 @@ lookup_start(const struct lookup_config *config, const struct policy_request *re
     memcpy(req->domain, l->smart_host ? l->smart_host->name : request->domain, sizeof req->domain);
     l->rule = rules_find(config->rules, req->domain, &request->destination, &request->client,
                          clock_wall_s(&config->clock));
-    if (!request->domain[0]) { /* nobody to look up (PRX-026, PRX-027) */
+    /* Nobody to look up: a literal, <postmaster>; or an address that is written like a name, below
+     * a top-level domain that cannot be (PRX-026, PRX-027, TC-TXT-30). */
+    if (!request->domain[0] || hostname_is_ip_like(span_of(req->domain))) {
         finish(l);
         return;
     }

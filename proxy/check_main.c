@@ -23,7 +23,7 @@
 
 #define DEFAULT_CONFIG "/etc/stsgate/stsgate.conf"
 #define ERROR_MAX 1024u
-#define DOMAINS_MAX 100000u /* of one list */
+#define DOMAINS_MAX 100000u /* lines of one list */
 
 struct check {
     struct ev_loop *loop;
@@ -32,7 +32,8 @@ struct check {
     struct probe_shared probes;
     bool json, colour, progress;
     struct check_report report;
-    unsigned open; /* connections that are not over */
+    unsigned open;    /* connections that are not over */
+    unsigned checked; /* domains of a list */
 };
 
 struct options {
@@ -158,31 +159,55 @@ worse(enum check_verdict a, enum check_verdict b)
     return ranks[a] > ranks[b] ? a : b;
 }
 
-/* A domain a line, as for `stsgate policy warm`. Each is checked before the next is read. */
+/* What is written like an address is no domain to look up (TC-TXT-30). */
+static bool
+read_domain(struct span text, char out[HOSTNAME_MAX + 1])
+{
+    return hostname_normalise(text, out) == RES_OK && !hostname_is_ip_like(span_of(out));
+}
+
+static enum check_verdict
+check_line(struct check *c, struct span text, const char *name, unsigned number)
+{
+    char domain[HOSTNAME_MAX + 1];
+
+    text = span_first(text, span_find(text, '\n'));
+    text = span_trim(span_first(text, span_find(text, '#')));
+    if (text.len && text.ptr[text.len - 1] == '\r')
+        text = span_trim(span_first(text, text.len - 1));
+    if (text.len == 0)
+        return CHECK_PASS;
+    if (!read_domain(text, domain)) {
+        fprintf(stderr, "stsgate check: %s:%u: no domain name in A-labels\n", name, number);
+        return CHECK_USAGE;
+    }
+    if (!c->json && c->checked++)
+        putchar('\n');
+    return check_domain(c, domain);
+}
+
+/* A domain a line, as for `stsgate policy warm`. Each is checked before the next is read. A list
+ * that has not been gone through to its end is never called good. */
 static enum check_verdict
 check_list(struct check *c, FILE *file, const char *name)
 {
     enum check_verdict verdict = CHECK_PASS;
-    char line[1024], domain[HOSTNAME_MAX + 1];
-    unsigned number = 0, checked = 0;
+    unsigned number = 0;
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t len;
 
-    while (number < DOMAINS_MAX && !ferror(stdout) && fgets(line, sizeof line, file)) {
-        struct span text;
-
-        number++;
-        line[strcspn(line, "#\r\n")] = '\0';
-        text = span_trim(span_of(line));
-        if (text.len == 0)
-            continue;
-        if (hostname_normalise(text, domain) == RES_OK) {
-            if (!c->json && checked++)
-                putchar('\n');
-            verdict = worse(verdict, check_domain(c, domain));
-            (void)fflush(stdout); /* seen by ferror() */
-        } else {
-            fprintf(stderr, "stsgate check: %s:%u: no domain name in A-labels\n", name, number);
-            verdict = CHECK_USAGE;
-        }
+    while (number < DOMAINS_MAX && !ferror(stdout) && (len = getline(&line, &size, file)) >= 0) {
+        verdict = worse(verdict, check_line(c, span_make(line, (size_t)len), name, ++number));
+        (void)fflush(stdout); /* seen by ferror() */
+    }
+    free(line);
+    if (ferror(stdout) || ferror(file) || getc(file) != EOF) {
+        fprintf(stderr, "stsgate check: %s: %s\n", name,
+                ferror(stdout) ? "the output cannot be written"
+                : ferror(file) ? "cannot be read to its end"
+                               : "has more lines than are checked");
+        verdict = CHECK_USAGE;
     }
     return verdict;
 }
@@ -346,7 +371,7 @@ main(int argc, char **argv)
         fputs(usage, stderr);
         return CHECK_USAGE;
     }
-    if (o.domain && hostname_normalise(span_of(o.domain), domain) != RES_OK) {
+    if (o.domain && !read_domain(span_of(o.domain), domain)) {
         fprintf(stderr, "stsgate check: %s is no domain name in A-labels\n", o.domain);
         return CHECK_USAGE;
     }

@@ -64,6 +64,7 @@ clock_ns(void *arg)
 /* The key dane is on, and there is an anchor, unless a row says otherwise. */
 struct row {
     const char *name;
+    const char *domain; /* NULL: d.test */
     const char *zone;
     const char *policy;    /* "enforce mx2.d.test": mode and pattern; NULL: none */
     int64_t policy_left_s; /* 0: a day */
@@ -211,6 +212,13 @@ static const struct row rows[] = {
       .want = DANE_NONE,
       .want_floor = LOW_FLOOR,
       .want_ttl_s = 300 },
+    { .name = "TC-TXT-30 an address that is written like a name is no domain to look up",
+      .domain = "192.0.2.1",
+      .policy = "enforce mx.d.test",
+      .zone = "mx 192.0.2.1 bogus",
+      .want = DANE_NONE,
+      .want_floor = LOW_FLOOR,
+      .want_ttl_s = 300 },
     { .name = "PRX-042 without a domain an override by network holds",
       .no_domain = true,
       .action = RULE_REQUIRE,
@@ -290,9 +298,10 @@ test_row(void **state)
                                           .tls_minimum = SITE_FLOOR,
                                           .tls_opportunistic_minimum = LOW_FLOOR,
                                           .ttl_max_s = 300 };
-    struct policy_request request = { .domain = "d.test", .port = 25, .recheck = row->recheck };
+    struct policy_request request = { .port = 25, .recheck = row->recheck };
     char text[256];
 
+    snprintf(request.domain, sizeof request.domain, "%s", row->domain ? row->domain : "d.test");
     if (row->rule_mx)
         assert_int_equal(name_list_add(&rule.mx, span_of(row->rule_mx)), RES_OK);
     assert_int_equal(net_list_add(&host.destinations, "192.0.2.1"), RES_OK);
@@ -314,7 +323,7 @@ test_row(void **state)
     assert_int_equal(answered->ttl_s, row->want_ttl_s);
     assert_int_equal(answered->local.mx.count, 0);
     assert_int_equal(answered->local.action, row->action);
-    if (row->no_domain)
+    if (row->no_domain || row->domain)
         assert_int_equal(answered->names.count + dns_script.asked_count, 0);
     if (row->want_sni)
         assert_string_equal(requirement_sni(answered), row->want_sni);
