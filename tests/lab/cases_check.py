@@ -10,6 +10,7 @@ import ssl
 import subprocess
 
 from case import ONCE, case, equal, fields
+from cases_dane import one_address
 from cases_proof import configured
 from lab import wait_for
 from world import Site
@@ -26,7 +27,7 @@ SCHEMA = {
 ANSWER = {"part": str, "name": str, "state": str, "reason": str, "security": str, "owner": str,
           "records": list}
 PARTS = {
-    "sts-txt": ANSWER, "tlsrpt-txt": ANSWER, "mx": ANSWER, "address": {**ANSWER, "type": str},
+    "sts-txt": ANSWER, "tlsrpt-txt": ANSWER, "mx": {**ANSWER, "left_out": int}, "address": {**ANSWER, "type": str},
     "policy": {"part": str, "name": str, "state": str, "problem": str, "mode": str, "id": str,
                "max_age": int, "text": str},
     "tlsa": {"part": str, "name": str, "port": int, "state": str, "reason": str, "base": str,
@@ -228,6 +229,101 @@ def check_of_records_and_policies_that_are_broken(t, broken, twice, foreign, inv
     assert "  3  mx: -a" in invalid_text and "line 3: bad mx pattern" in invalid_text, invalid_text
 
 
+def agree(t, rows, sites):
+    """TC-OPS-03: of each row the check says what becomes of a mail, and a mail is told the same."""
+    for site, (what, status) in zip(sites, rows):
+        server = t.mx(site)
+        report = check(t, site, status)
+        server.wait_idle()
+        equal(server.received("MAIL", "RCPT", "DATA"), [], f"what the MX saw, {what}")
+        judged_alike(t, site, report)
+        server.close()
+
+
+# What stands at _mta-sts, of a domain whose policy would refuse its MX: is the policy found?
+TXT_ROWS = {
+    "TC-TXT-01": (['"v=STSv1; id=20160831085700Z;"'], REFUSE),
+    "TC-TXT-03": (['"v=STSv1;\t id=a \t; x=y"'], REFUSE),
+    "TC-TXT-04 alone": (['"v=STSv1 ; id=a"'], REFUSE),
+    "TC-TXT-04 beside another": (['"v=STSv1 ; id=a"', '"hello"'], NO_POLICY),
+    "TC-TXT-05": (['"v=STSv1; i" "d=abc;"'], REFUSE),
+    "TC-TXT-09": (['"v=STSv1; id=1;"', '"v=STSv12; id=2;"'], REFUSE),
+    "TC-TXT-10": (['"v=stsv1; id=a;"'], NO_POLICY),
+    "TC-TXT-11": (['"id=a; v=STSv1"'], NO_POLICY),
+    "TC-TXT-13 32": ([f'"v=STSv1; id={32 * "a"};"'], REFUSE),
+    "TC-TXT-13 33": ([f'"v=STSv1; id={33 * "a"};"'], NO_POLICY),
+    "TC-TXT-15": (['"v=STSv1; id=abc; id=a-b"'], REFUSE),
+    "TC-TXT-17": (['"v=STSv1; id=a; _x=1"'], NO_POLICY),
+    "TC-TXT-18": (['"v=STSv1; id=a;;"'], NO_POLICY),
+    "TC-TXT-19": (['"v=STSv1; id=a; x=\\195\\164"'], NO_POLICY),
+}
+
+
+@case(*one_address(
+    Site("ktxt", policy="enforce", cert="wrong",
+         web_names=[f"mta-sts.ktxt{n}.test" for n in range(len(TXT_ROWS))]),
+    *(Site(f"ktxt{n}", cert="wrong",
+           rest="\n".join(["mta-sts.{domain}. IN A {web4}",
+                           *("_mta-sts.{domain}. IN TXT " + text for text in texts)]))
+      for n, (texts, _) in enumerate(TXT_ROWS.values()))), only=ONCE)
+def check_and_gateway_agree_on_records(t, _, *sites):
+    """TC-OPS-03 with rows of TC-TXT."""
+    for site in sites:
+        t.web.publish_as(site.domain, Site(site.name, policy="enforce").policy_text())
+    agree(t, [(what, status) for what, (_, status) in TXT_ROWS.items()], sites)
+
+
+VERSION, MODE, MX, AGE = "version: STSv1\n", "mode: enforce\n", "mx: {mx}\n", "max_age: 604800\n"
+# The body of a policy that would refuse the MX, if it is one.
+BODY_ROWS = {
+    "TC-POL-01 the last line has no end": (VERSION + MODE + MX + "max_age: 604800", REFUSE),
+    "TC-POL-02": ((VERSION + MODE + MX + AGE).replace("\n", "\r"), NO_POLICY),
+    "TC-POL-03": ("\n" + VERSION + MODE + "\n" + MX + AGE, REFUSE),
+    "TC-POL-05": (VERSION + " " + MODE + MX + AGE, NO_POLICY),
+    "TC-POL-06": ("\ufeff" + VERSION + MODE + MX + AGE, NO_POLICY),
+    "TC-POL-07": (VERSION + MODE + "mode: none\n" + MX + AGE, REFUSE),
+    "TC-POL-09": (VERSION + MODE + MX + AGE + "see: https://a.test/ \u00e4 b\n", REFUSE),
+    "TC-POL-13": (MODE + MX + AGE, NO_POLICY),
+    "TC-POL-15": (VERSION + MODE + MX + "max_age: 0\n", REFUSE),
+    "TC-POL-16": (VERSION + MODE + MX + "max_age: 9999999999\n", REFUSE),
+    "TC-POL-17": (VERSION + MODE + MX + "max_age: 10000000000\n", NO_POLICY),
+    "TC-POL-20": (VERSION + "mode: none\n" + AGE, NO_POLICY),
+    "TC-POL-23": (VERSION + MODE + "mx: *.*.test\n" + AGE, NO_POLICY),
+    "TC-POL-30": ((VERSION + MODE + MX + AGE).ljust(65537, "\n"), NO_POLICY),
+    "TC-POL-35": (VERSION + MODE + MX + AGE + 'x: {{ }} " \\ \u202e\n', REFUSE),
+}
+
+
+@case(*one_address(*(Site(f"kbody{n}", policy="enforce", cert="wrong") for n in range(len(BODY_ROWS)))),
+      only=ONCE)
+def check_and_gateway_agree_on_policies(t, *sites):
+    """TC-OPS-03 with rows of TC-POL."""
+    for site, (text, _) in zip(sites, BODY_ROWS.values()):
+        t.web.publish_as(site.domain, text.format(mx=site.mx))
+    agree(t, [(what, status) for what, (_, status) in BODY_ROWS.items()], sites)
+
+
+# TLSA records of an MX host that shows a leaf of the lab's CA and the CA.
+TLSA_ROWS = {
+    "TC-DANE-02": (["3 0 2"], PASS),
+    "TC-DANE-03": (["2 1 1 ca"], PASS),
+    "TC-DANE-06": (["2 0 0 ca"], PASS),
+    "TC-DANE-12": ([WRONG_KEY, "2 0 1 ca"], PASS),
+    "TC-DANE-14": (["0 0 1", "1 1 1"], PASS),  # TLS is a must, and nobody is authenticated
+    "TC-DANE-15": (["4 0 1", "3 2 1 " + "00" * 32, "3 1 3 00", "3 1 1 00ff"], PASS),
+    "TC-DANE-16": (["1 1 1", WRONG_KEY], REFUSE),
+    "TC-DANE-17": (["3 1 1", "3 1 2 " + "00" * 64], REFUSE),
+    "TC-DANE-19": (["2 0 1 unknown-ca"], REFUSE),
+}
+
+
+@case(*one_address(*(Site(f"ktlsa{n}", cert="own+ca", tlsa=records)
+                     for n, (records, _) in enumerate(TLSA_ROWS.values()))), only=ONCE)
+def check_and_gateway_agree_on_tlsa_records(t, *sites):
+    """TC-OPS-03 with rows of TC-DANE."""
+    agree(t, [(what, status) for what, (_, status) in TLSA_ROWS.items()], sites)
+
+
 @case(Site("kdown", policy="enforce"), Site("klame", lame=True), Site("kmx.dead"), Site("kmx.bogus"),
       Site("knomail", addresses=False, rest=""), only=ONCE)
 def check_of_what_cannot_be_known_now(t, down, lame, dead, bogus, nowhere):
@@ -297,7 +393,7 @@ def check_of_a_list(t, good, open_, wrong):
     equal(done.returncode, USAGE, "status with a line that is no domain")
     assert "\x1b" not in done.stderr, done.stderr
     for argv in ((), ("--all",), ("a.test", "b.test"), ("not a name",), ("--frobnicate", "a.test"),
-                 ("--all", "/nonexistent")):
+                 ("--all", "/nonexistent"), ("--all", "/"), ("192.0.2.1",), ("[192.0.2.1]",)):
         equal(run(t, *argv).returncode, USAGE, f"status of {argv}")
     told = subprocess.run([str(t.gateway.program), "check", "--help"], capture_output=True,
                           text=True, timeout=10, check=False)
