@@ -279,27 +279,47 @@ is_known(const struct memory *memory, uint64_t question)
     return false;
 }
 
-/* The first memory has no answer to this question yet, where there must be none. Two questions of
- * one hash only begin a memory in vain. */
+/* The first memory may have an answer to this question, which may be too old. Two questions of one
+ * hash only begin a memory in vain. */
+static bool
+is_stale(const struct resolver *r, uint64_t question)
+{
+    const struct memory *first = r->memories;
+
+    return ev_now(r->loop) - first->since >= UNCACHED_S || first->known_count == UNCACHED_MAX ||
+           is_known(first, question);
+}
+
+static bool
+may_start_over(const struct resolver *r)
+{
+    const struct memory *memory;
+    unsigned busy = 0;
+
+    LL_FOREACH(r->memories, memory)
+    busy += memory->asked > 0;
+    return busy < RESOLVER_MEMORIES_MAX;
+}
+
+/* Nothing is answered out of what was learnt before, as far as there is room for it. */
 static enum result
 keep_fresh(struct resolver *r, const char *name, unsigned qtype)
 {
     uint64_t question = hash_bytes(name, strlen(name)) + qtype;
-    const struct memory *first = r->memories;
     enum result res;
     const char *error;
 
     if (!r->config.uncached)
         return RES_OK;
-    if (ev_now(r->loop) - first->since >= UNCACHED_S || first->known_count == UNCACHED_MAX ||
-        is_known(first, question)) {
+    if (is_stale(r, question) && may_start_over(r)) {
         res = start_over(r, &error);
         if (res != RES_OK) {
             log_error("event=resolver-failed reason=\"%s\"", error);
             return res;
         }
     }
-    r->memories->known[r->memories->known_count++] = question;
+    if (r->memories->known_count < UNCACHED_MAX)
+        r->memories->known[r->memories->known_count++] = question;
     return RES_OK;
 }
 

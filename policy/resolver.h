@@ -9,6 +9,8 @@ struct ev_loop;
 struct resolver;
 struct resolver_query;
 
+#define RESOLVER_MEMORIES_MAX 16u /* that wait for answers, where answers are not to be cached */
+
 struct resolver_config {
     /* At most one of stub and forward is set. With neither, iteration from the root hints. */
     const char *stub;       /* "ADDRESS" or "ADDRESS@PORT" of the authority for ".", "" for none */
@@ -24,7 +26,9 @@ struct resolver_config {
     unsigned cache_max_s; /* TTLs above it are lowered to it; 0: no answer is kept */
     bool uncached; /* each question is asked anew, validation and all (STS-103); only what was
                     * learnt on the way to other answers serves for a second. The files above are
-                    * read again for it. */
+                    * read again for it. That takes a megabyte or so until the answer is there:
+                    * while RESOLVER_MEMORIES_MAX questions or more of the same names wait, what was
+                    * learnt serves until one of them has its answer. */
 };
 
 /* What a question came to. */

@@ -788,6 +788,47 @@ test_uncached_while_asking(void **state)
     resolver_free(r);
 }
 
+static unsigned
+count_entries(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    unsigned count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* Many who ask anew for one name while nobody answers, as when a provider's MX hosts are refused:
+ * each memory is a megabyte and some sockets, and there is a bound on them. */
+static void
+test_uncached_is_bounded(void **state)
+{
+    struct outcome outcome = { 0 };
+    struct resolver_query *query;
+    struct resolver_config config;
+    struct resolver *r;
+    unsigned fds = 0;
+
+    (void)state;
+    skip_without_servers();
+    config = config_of(fix.silent, fix.anchor);
+    config.uncached = true;
+    r = new_resolver(&config);
+    for (unsigned i = 0; i < 5 * RESOLVER_MEMORIES_MAX; i++) {
+        assert_int_equal(resolver_ask(r, "a.secure.test", DNS_TYPE_A, on_done, &outcome, &query),
+                         RES_OK);
+        ev_run(fix.loop, EVRUN_NOWAIT); /* it is sent */
+        if (i == RESOLVER_MEMORIES_MAX)
+            fds = count_entries("/proc/self/fd");
+    }
+    assert_in_range(count_entries("/proc/self/fd"), 1, fds + RESOLVER_MEMORIES_MAX);
+    resolver_free(r);
+    assert_int_equal(outcome.calls, 0);
+}
+
 /* No thread and no child: libunbound runs in this loop. */
 static void
 test_one_thread(void **state)
@@ -795,8 +836,6 @@ test_one_thread(void **state)
     struct resolver_config config;
     struct outcome outcome = { 0 };
     struct resolver *r;
-    unsigned tasks = 0;
-    DIR *dir;
 
     (void)state;
     skip_without_servers();
@@ -804,12 +843,7 @@ test_one_thread(void **state)
     r = new_resolver(&config);
     ask(r, "mx1.secure.test", DNS_TYPE_A, &outcome);
     ev_run(fix.loop, EVRUN_NOWAIT);
-    dir = opendir("/proc/self/task");
-    assert_non_null(dir);
-    while (readdir(dir))
-        tasks++;
-    closedir(dir);
-    assert_int_equal(tasks, 3); /* one task, "." and ".." */
+    assert_int_equal(count_entries("/proc/self/task"), 3); /* one task, "." and ".." */
     resolver_free(r);
 }
 
@@ -904,6 +938,7 @@ main(void)
         cmocka_unit_test(test_uncached_beside_cached),
         cmocka_unit_test(test_uncached_again),
         cmocka_unit_test(test_uncached_while_asking),
+        cmocka_unit_test(test_uncached_is_bounded),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_one_thread),
     };
