@@ -12,7 +12,7 @@ hash_key_init(void)
     (void)!getrandom(secret, sizeof secret, 0); /* 16 bytes never block once the kernel is up */
 }
 
-static uint64_t
+static inline uint64_t
 rotl(uint64_t x, unsigned b)
 {
     return x << b | x >> (64 - b);
@@ -22,7 +22,7 @@ struct sip {
     uint64_t v0, v1, v2, v3;
 };
 
-static void
+static inline void
 sip_round(struct sip *s)
 {
     s->v0 += s->v1;
@@ -37,7 +37,7 @@ sip_round(struct sip *s)
     s->v2 = rotl(s->v2, 32);
 }
 
-static void
+static inline void
 sip_word(struct sip *s, uint64_t word)
 {
     s->v3 ^= word;

@@ -2,122 +2,130 @@
 
 #include <msgpack.h>
 
-#define FIXSTR 0xa0u /* head of a str as short as this (MessagePack's fixstr) */
-#define FIXSTR_MAX 31u
+/* ---- room ---- */
+
+/* Where the next octets go: at hand, behind what out holds. */
+static void
+take_room(struct pack_writer *w)
+{
+    const struct buffer *out = w->out;
+    size_t at_hand = out->cap - out->end, allowed = buffer_room(out);
+
+    w->from = w->at = w->end = out->mem ? out->mem + out->end : NULL;
+    if (out->mem)
+        w->end += at_hand < allowed ? at_hand : allowed;
+}
 
 void
 pack_begin(struct pack_writer *w, struct buffer *out)
 {
     *w = (struct pack_writer){ .out = out, .before = buffer_len(out) };
+    take_room(w);
 }
 
 void
 pack_begin_block(struct pack_writer *w, void *block, size_t size)
 {
-    *w = (struct pack_writer){ .block = block, .size = size };
+    *w = (struct pack_writer){ .from = block, .at = block, .end = (char *)block + size };
 }
 
 size_t
 pack_written(const struct pack_writer *w)
 {
-    return w->out ? buffer_len(w->out) - w->before : w->len;
+    return (w->out ? buffer_len(w->out) - w->before : 0) + (size_t)(w->at - w->from);
 }
 
 enum result
 pack_end(struct pack_writer *w)
 {
-    if (w->res == RES_OK)
-        return RES_OK;
-    if (w->out) {
+    if (w->res == RES_OK && w->out) {
+        buffer_commit(w->out, (size_t)(w->at - w->from));
+    } else if (w->out) {
         w->out->end = w->out->start + w->before;
         if (w->before == 0)
             buffer_clear(w->out); /* an empty buffer holds no memory */
     }
-    w->len = 0;
+    if (w->res != RES_OK)
+        w->at = w->end = w->from;
     return w->res;
 }
 
 void
 pack_fail(struct pack_writer *w, enum result res)
 {
-    if (w->res == RES_OK)
-        w->res = res;
+    if (w->res != RES_OK || res == RES_OK)
+        return;
+    w->res = res;
+    w->end = w->at; /* nothing is written any more */
+}
+
+/* n octets at w->at that are not there yet; false: there cannot be so many. */
+static bool
+make_room(struct pack_writer *w, size_t n)
+{
+    enum result res = RES_LIMIT;
+    char *place;
+
+    if (w->res != RES_OK)
+        return false;
+    if (w->out) {
+        buffer_commit(w->out, (size_t)(w->at - w->from));
+        res = buffer_reserve(w->out, n, &place);
+        take_room(w);
+    }
+    pack_fail(w, res);
+    return res == RES_OK;
+}
+
+/* bytes: n octets, 1 or more. 0, or -1 as msgpack-c has it; nobody looks: the writer knows. */
+static inline int
+put(struct pack_writer *w, const void *bytes, size_t n)
+{
+    if (n > (size_t)(w->end - w->at) && !make_room(w, n))
+        return -1;
+    memcpy(w->at, bytes, n);
+    w->at += n;
+    return 0;
 }
 
 static void
-append(struct pack_writer *w, struct span bytes)
+put_span(struct pack_writer *w, struct span bytes)
 {
-    if (w->res != RES_OK || bytes.len == 0)
-        return;
-    if (w->out) {
-        w->res = buffer_append(w->out, bytes);
-    } else if (bytes.len > w->size - w->len) {
-        w->res = RES_LIMIT;
-    } else {
-        memcpy(w->block + w->len, bytes.ptr, bytes.len);
-        w->len += bytes.len;
-    }
+    if (bytes.len) /* an empty span may have no place */
+        (void)put(w, bytes.ptr, bytes.len);
 }
 
-/* n octets that count as written, for the caller to fill; NULL: append() has to see to it. */
-static char *
-room_at_hand(struct pack_writer *w, size_t n)
-{
-    struct buffer *out = w->out;
+/* ---- heads and numbers: msgpack-c's template, which writes by put(): encode_nil() ... ---- */
 
-    if (w->res != RES_OK || !out || n > out->cap - out->end || n > buffer_room(out))
-        return NULL;
-    out->end += n;
-    return out->mem + out->end - n;
-}
-
-static int
-on_packed(void *data, const char *bytes, size_t len)
-{
-    struct pack_writer *w = data;
-
-    append(w, span_make(bytes, len));
-    return w->res == RES_OK ? 0 : -1;
-}
-
-static msgpack_packer
-packer(struct pack_writer *w)
-{
-    return (msgpack_packer){ .data = w, .callback = on_packed };
-}
-
-/* msgpack-c's own results are not looked at below: on_packed() has kept the reason. */
+#define msgpack_pack_inline_func(name) static inline int encode##name
+#define msgpack_pack_inline_func_cint(name) static inline int encode##name
+#define msgpack_pack_inline_func_fixint(name) static inline int encode_fix##name
+#define msgpack_pack_user struct pack_writer *
+#define msgpack_pack_append_buffer(w, bytes, n) return put(w, bytes, n)
+#include <msgpack/pack_template.h>
 
 void
 pack_nil(struct pack_writer *w)
 {
-    msgpack_packer pk = packer(w);
-
-    (void)msgpack_pack_nil(&pk);
+    (void)encode_nil(w);
 }
 
 void
 pack_bool(struct pack_writer *w, bool value)
 {
-    msgpack_packer pk = packer(w);
-
-    (void)(value ? msgpack_pack_true(&pk) : msgpack_pack_false(&pk));
+    (void)(value ? encode_true(w) : encode_false(w));
 }
 
 void
 pack_uint(struct pack_writer *w, uint64_t value)
 {
-    msgpack_packer pk = packer(w);
-
-    (void)msgpack_pack_uint64(&pk, value);
+    (void)encode_uint64(w, value);
 }
 
 void
 pack_int(struct pack_writer *w, int64_t value)
 {
-    msgpack_packer pk = packer(w);
-
-    (void)msgpack_pack_int64(&pk, value);
+    (void)encode_int64(w, value);
 }
 
 /* A length that the format cannot declare; msgpack-c would cut it to 32 bits. */
@@ -133,36 +141,38 @@ has_length(struct pack_writer *w, size_t n)
 void
 pack_array(struct pack_writer *w, size_t n)
 {
-    msgpack_packer pk = packer(w);
-
     if (has_length(w, n))
-        (void)msgpack_pack_array(&pk, n);
+        (void)encode_array(w, n);
 }
 
 void
 pack_map(struct pack_writer *w, size_t n)
 {
-    msgpack_packer pk = packer(w);
-
     if (has_length(w, n))
-        (void)msgpack_pack_map(&pk, n);
+        (void)encode_map(w, n);
 }
 
 void
-pack_text(struct pack_writer *w, struct span text)
+pack_text_slowly(struct pack_writer *w, struct span text)
 {
-    char *place = text.len <= FIXSTR_MAX ? room_at_hand(w, 1 + text.len) : NULL;
+    if (!has_length(w, text.len))
+        return;
+    (void)encode_str(w, text.len);
+    put_span(w, text);
+}
 
-    if (place) { /* nearly always: head and text at once */
-        *place = (char)(FIXSTR | text.len);
-        if (text.len) /* an empty span may have no place */
-            memcpy(place + 1, text.ptr, text.len);
-    } else if (has_length(w, text.len)) {
-        msgpack_packer pk = packer(w);
+void
+pack_text_parts(struct pack_writer *w, const struct span *parts, size_t n)
+{
+    size_t len = 0;
 
-        (void)msgpack_pack_str(&pk, text.len);
-        append(w, text);
-    }
+    for (size_t i = 0; i < n; i++)
+        len += parts[i].len;
+    if (!has_length(w, len))
+        return;
+    (void)encode_str(w, len);
+    for (size_t i = 0; i < n; i++)
+        put_span(w, parts[i]);
 }
 
 void
@@ -177,18 +187,15 @@ pack_str(struct pack_writer *w, struct span text)
 void
 pack_bin(struct pack_writer *w, struct span bytes)
 {
-    msgpack_packer pk = packer(w);
-
     if (!has_length(w, bytes.len))
         return;
-    (void)msgpack_pack_bin(&pk, bytes.len);
-    append(w, bytes);
+    (void)encode_bin(w, bytes.len);
+    put_span(w, bytes);
 }
 
 void
 pack_event_time(struct pack_writer *w, int64_t wall_ns)
 {
-    msgpack_packer pk = packer(w);
     uint64_t ns = wall_ns > 0 ? (uint64_t)wall_ns : 0;
     uint64_t s = ns / 1000000000u;
     uint8_t bytes[PACK_EVENT_TIME_BYTES];
@@ -202,14 +209,14 @@ pack_event_time(struct pack_writer *w, int64_t wall_ns)
         bytes[i] = (uint8_t)(s >> (24 - 8 * i));
         bytes[4 + i] = (uint8_t)(ns >> (24 - 8 * i));
     }
-    (void)msgpack_pack_ext(&pk, sizeof bytes, PACK_EVENT_TIME_TYPE);
-    append(w, span_make(bytes, sizeof bytes));
+    (void)encode_ext(w, sizeof bytes, PACK_EVENT_TIME_TYPE);
+    (void)put(w, bytes, sizeof bytes);
 }
 
 void
 pack_raw(struct pack_writer *w, struct span objects)
 {
-    append(w, objects);
+    put_span(w, objects);
 }
 
 size_t

@@ -33,6 +33,8 @@
  * (Forward Protocol Specification v1). */
 #define PACK_EVENT_TIME_TYPE 0
 #define PACK_EVENT_TIME_BYTES 8u
+#define PACK_FIXSTR 0xa0u /* head of a str of at most so many octets */
+#define PACK_FIXSTR_MAX 31u
 #define PACK_DEPTH_MAX 16u /* containers within containers; ours need four */
 
 /* ---- writing ---- */
@@ -40,12 +42,13 @@
 struct pack_writer {
     struct buffer *out; /* borrowed; NULL when a block is written */
     size_t before;      /* bytes in out before pack_begin() */
-    char *block;        /* borrowed */
-    size_t size, len;   /* of block */
+    char *from, *at;    /* written, and not known to out yet; at: place of the next octet */
+    char *end;          /* of the room in hand; == at after a failure */
     enum result res;    /* the first failure */
 };
 
-/** Write behind what out holds; out is borrowed until pack_end(). */
+/** Write behind what out holds; out is borrowed until pack_end(), and up to then must not be looked
+ * at. */
 void pack_begin(struct pack_writer *w, struct buffer *out);
 
 /** Write into size bytes at block, borrowed until pack_end(). */
@@ -75,8 +78,28 @@ void pack_map(struct pack_writer *w, size_t n);
 void pack_str(struct pack_writer *w, struct span text);
 void pack_bin(struct pack_writer *w, struct span bytes);
 
+/** pack_text() where the text is long, or the room in hand does not do. */
+void pack_text_slowly(struct pack_writer *w, struct span text);
+
 /** What is known to be text (our own words, or pack_is_text()): not looked at again. */
-void pack_text(struct pack_writer *w, struct span text);
+static inline void
+pack_text(struct pack_writer *w, struct span text)
+{
+    /* Records are made of hundreds of them, mostly keys: head and text at once. */
+    char *at = w->at;
+
+    if (text.len > PACK_FIXSTR_MAX || text.len >= (size_t)(w->end - at)) {
+        pack_text_slowly(w, text);
+        return;
+    }
+    *at++ = (char)(PACK_FIXSTR | text.len);
+    if (text.len) /* an empty span may have no place */
+        memcpy(at, text.ptr, text.len);
+    w->at = at + text.len;
+}
+
+/** The same, of n parts that stand behind each other. */
+void pack_text_parts(struct pack_writer *w, const struct span *parts, size_t n);
 
 /** Times before 1970 and after 2106 become the nearest that fits an EventTime. */
 void pack_event_time(struct pack_writer *w, int64_t wall_ns);

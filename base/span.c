@@ -60,3 +60,15 @@ span_to_u64(struct span s, size_t max_digits, unsigned long long *out)
     *out = value;
     return true;
 }
+
+struct span
+span_of_u64(unsigned long long value, char digits[SPAN_U64_DIGITS])
+{
+    size_t at = SPAN_U64_DIGITS;
+
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    return span_make(digits + at, SPAN_U64_DIGITS - at);
+}

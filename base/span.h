@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#define SPAN_U64_DIGITS 20u /* of the largest 64-bit number */
+
 struct span {
     const char *ptr; /* borrowed; may be NULL when len is 0 */
     size_t len;      /* bytes */
@@ -64,5 +66,8 @@ struct span span_trim(struct span s);
 /** A decimal number: 1 .. max_digits digits and nothing else, at most UINT64_MAX.
  * False, with *out unchanged, on anything else. */
 bool span_to_u64(struct span s, size_t max_digits, unsigned long long *out);
+
+/** The way back: value in decimal; points into digits. For what is made too often for printf. */
+struct span span_of_u64(unsigned long long value, char digits[SPAN_U64_DIGITS]);
 
 #endif

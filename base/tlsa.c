@@ -96,12 +96,34 @@ tlsa_record_is_usable(const struct tlsa_record *record)
 }
 
 size_t
+tlsa_numbers_text(uint8_t usage, uint8_t selector, uint8_t matching, char out[TLSA_NUMBERS_MAX])
+{
+    const uint8_t numbers[] = { usage, selector, matching };
+    char *at = out;
+
+    for (size_t i = 0; i < sizeof numbers; i++) {
+        char digits[SPAN_U64_DIGITS];
+        struct span number = span_of_u64(numbers[i], digits);
+
+        memcpy(at, number.ptr, number.len);
+        at += number.len;
+        *at++ = ' ';
+    }
+    *--at = '\0'; /* in place of the last blank */
+    return (size_t)(at - out);
+}
+
+size_t
 tlsa_record_text(const struct tlsa_record *record, char out[TLSA_TEXT_MAX])
 {
-    size_t len = (size_t)snprintf(out, TLSA_TEXT_MAX, "%u %u %u ", record->usage, record->selector,
-                                  record->matching);
+    static const char digits[] = "0123456789ABCDEF";
+    char *at = out + tlsa_numbers_text(record->usage, record->selector, record->matching, out);
 
-    for (size_t i = 0; i < record->len; i++, len += 2)
-        snprintf(out + len, TLSA_TEXT_MAX - len, "%02X", record->data[i]);
-    return len;
+    *at++ = ' ';
+    for (size_t i = 0; i < record->len; i++) {
+        *at++ = digits[record->data[i] >> 4];
+        *at++ = digits[record->data[i] & 15];
+    }
+    *at = '\0';
+    return (size_t)(at - out);
 }

@@ -9,10 +9,11 @@
 
 #include <stdint.h>
 
-#define TLSA_RECORDS_MAX 64u /* of one RRset; more is a look-up failure */
-#define TLSA_DATA_MAX 4096u  /* octets of one record's association data */
-#define TLSA_TEXT_MAX (3u * 4u + 2u * TLSA_DATA_MAX + 1u) /* tlsa_record_text(), with its NUL */
-#define DANE_HOSTS_MAX 16u                                /* of one requirement */
+#define TLSA_RECORDS_MAX 64u       /* of one RRset; more is a look-up failure */
+#define TLSA_DATA_MAX 4096u        /* octets of one record's association data */
+#define TLSA_NUMBERS_MAX (3u * 4u) /* tlsa_numbers_text(), with its NUL */
+#define TLSA_TEXT_MAX (TLSA_NUMBERS_MAX + 2u * TLSA_DATA_MAX + 1u) /* tlsa_record_text() */
+#define DANE_HOSTS_MAX 16u                                         /* of one requirement */
 #define DANE_REFERENCES_MAX 8u /* names that a DANE-TA certificate may have (RFC 7672 3.2.2) */
 
 /* RFC 7218. */
@@ -51,6 +52,10 @@ int tlsa_record_compare(const struct tlsa_record *a, const struct tlsa_record *b
 
 /** Frees what it owns; empty, and may be used again. */
 void dane_host_clear(struct dane_host *host);
+
+/** "3 1 1". Returns the length. */
+size_t tlsa_numbers_text(uint8_t usage, uint8_t selector, uint8_t matching,
+                         char out[TLSA_NUMBERS_MAX]);
 
 /** "3 1 1 HEX", upper case, as TLSRPT has it (RFC 8460 4.4, RPT-056). Returns the length. */
 size_t tlsa_record_text(const struct tlsa_record *record, char out[TLSA_TEXT_MAX]);

@@ -3,9 +3,6 @@
 #include "base/pack.h"
 #include "proxy/record.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 /* Pairs of each map: written before them. A wrong number here makes a record that the reader
  * refuses, which the tests would show. */
 #define EVENT_PAIRS 3u
@@ -26,34 +23,37 @@
 #define CHANGE_PAIRS 12u
 #define PROCESS_PAIRS 6u
 
-static void
+#define USUAL_BYTES 4096u /* a record has seldom more */
+
+/* Inline, as all that take a key: its head and its text are then constants. */
+static inline void
 key(struct pack_writer *w, const char *name)
 {
     pack_text(w, span_of(name));
 }
 
-static void
+static inline void
 put_uint(struct pack_writer *w, const char *name, uint64_t value)
 {
     key(w, name);
     pack_uint(w, value);
 }
 
-static void
+static inline void
 put_int(struct pack_writer *w, const char *name, int64_t value)
 {
     key(w, name);
     pack_int(w, value);
 }
 
-static void
+static inline void
 put_bool(struct pack_writer *w, const char *name, bool value)
 {
     key(w, name);
     pack_bool(w, value);
 }
 
-static void
+static inline void
 put_bin(struct pack_writer *w, const char *name, struct span bytes)
 {
     key(w, name);
@@ -76,19 +76,52 @@ cut(struct span text)
 }
 
 static void
-put_span(struct pack_writer *w, const char *name, struct span text)
+value_span(struct pack_writer *w, struct span text)
 {
-    key(w, name);
     if (text.len <= RECORD_TEXT_MAX && pack_is_text(text))
         pack_text(w, text);
     else
         pack_str(w, cut(text));
 }
 
+static struct span
+span_or_empty(const char *text)
+{
+    return span_of(text ? text : "");
+}
+
 static void
+value_text(struct pack_writer *w, const char *text)
+{
+    value_span(w, span_or_empty(text));
+}
+
+static void
+value_word(struct pack_writer *w, const char *word)
+{
+    pack_text(w, span_of(word));
+}
+
+static inline void
+put_span(struct pack_writer *w, const char *name, struct span text)
+{
+    key(w, name);
+    value_span(w, text);
+}
+
+static inline void
 put_text(struct pack_writer *w, const char *name, const char *text)
 {
-    put_span(w, name, span_of(text ? text : ""));
+    key(w, name);
+    value_text(w, text);
+}
+
+/* A word of our own, from a table or a literal: text, short, and never NULL. */
+static inline void
+put_word(struct pack_writer *w, const char *name, const char *word)
+{
+    key(w, name);
+    value_word(w, word);
 }
 
 /* The list and its true length. It is cut at its first name that passes a bound, so that what
@@ -116,18 +149,22 @@ put_names(struct pack_writer *w, const char *name, const char *name_of_count,
  * make an id that no other record has, so that a receiver knows one that comes twice. */
 static void
 begin_record(struct pack_writer *w, struct buffer *out, int64_t wall_ns, const char *event,
-             size_t n, const char *whose, int64_t number)
+             size_t n, const char *whose, uint64_t number)
 {
-    char id[HOSTNAME_MAX + 48];
+    char digits[SPAN_U64_DIGITS];
+    const struct span id[] = { span_or_empty(event), span_of("/"), span_or_empty(whose),
+                               span_of("/"), span_of_u64(number, digits) };
+    char *place;
 
-    snprintf(id, sizeof id, "%s/%s/%" PRId64, event, whose, number);
+    (void)!buffer_reserve(out, USUAL_BYTES, &place); /* memory is got once for most */
     pack_begin(w, out);
     pack_array(w, 2);
     pack_event_time(w, wall_ns);
     pack_map(w, EVENT_PAIRS + n);
     put_text(w, "event", event);
     put_uint(w, "v", RECORD_VERSION);
-    put_text(w, "record", id);
+    key(w, "record");
+    pack_text_parts(w, id, sizeof id / sizeof *id);
 }
 
 static void
@@ -141,10 +178,10 @@ put_session(struct pack_writer *w, const struct record_session_info *info)
     put_uint(w, "client_port", info->client_port);
     put_text(w, "destination", ip_addr_text(&info->destination, destination));
     put_uint(w, "destination_port", info->destination_port);
-    put_text(w, "intercept", record_intercept_name(info->intercept));
+    put_word(w, "intercept", record_intercept_name(info->intercept));
     put_text(w, "client_rule", info->client_rule ? info->client_rule->title : "");
-    put_text(w, "client_starttls", client_starttls_name(info->client_starttls));
-    put_text(w, "client_tls", tls_version_name(info->client_tls.version));
+    put_word(w, "client_starttls", client_starttls_name(info->client_starttls));
+    put_word(w, "client_tls", tls_version_name(info->client_tls.version));
     put_text(w, "client_cipher", info->client_tls.cipher);
 }
 
@@ -154,7 +191,7 @@ put_result(struct pack_writer *w, const struct policy_result *r)
 {
     const char *name = result_type_name(r->result);
 
-    put_text(w, "result_type", !r->judged ? "" : *name ? name : "success");
+    put_word(w, "result_type", !r->judged ? "" : *name ? name : "success");
     put_text(w, "result_reason", r->reason);
 }
 
@@ -165,11 +202,11 @@ put_policy(struct pack_writer *w, const struct requirement *req, const struct po
 
     key(w, "policy");
     pack_map(w, found ? POLICY_PAIRS : NO_POLICY_PAIRS);
-    put_text(w, "type", found ? "sts" : "no-policy-found"); /* RFC 8460 4.4, policy-type */
+    put_word(w, "type", found ? "sts" : "no-policy-found"); /* RFC 8460 4.4, policy-type */
     put_text(w, "discovery", req->sts.discovery);
     if (!found)
         return;
-    put_text(w, "mode", sts_mode_name(req->sts.mode));
+    put_word(w, "mode", sts_mode_name(req->sts.mode));
     put_text(w, "id", req->sts.id);
     put_names(w, "mx", "mx_count", &req->sts.mx);
     put_bin(w, "text_sha256", span_make(req->sts.text_sha256, sizeof req->sts.text_sha256));
@@ -207,7 +244,7 @@ put_tlsa(struct pack_writer *w, const struct dane_host *host, size_t *room)
     for (size_t i = 0; i < count; i++) {
         char text[TLSA_TEXT_MAX];
 
-        pack_str(w, span_make(text, tlsa_record_text(&host->records[i], text)));
+        pack_text(w, span_make(text, tlsa_record_text(&host->records[i], text)));
     }
     put_uint(w, "records_count", host->count);
 }
@@ -244,7 +281,7 @@ put_dane(struct pack_writer *w, const struct requirement *req, const struct dane
          const struct policy_result *result)
 {
     static const struct dane_facts none;
-    char record[12] = "";
+    char record[TLSA_NUMBERS_MAX] = "";
 
     key(w, "dane");
     if (req->dane.state == DANE_NONE && !req->dane.required) {
@@ -254,16 +291,16 @@ put_dane(struct pack_writer *w, const struct requirement *req, const struct dane
     if (!facts || facts->key != requirement_dane_key(req)) /* of another recipient's records */
         facts = &none;
     if (facts->match >= DANE_TA_BROKEN)
-        snprintf(record, sizeof record, "%u %u %u", facts->usage, facts->selector, facts->matching);
+        (void)tlsa_numbers_text(facts->usage, facts->selector, facts->matching, record);
     pack_map(w, DANE_PAIRS);
-    put_text(w, "state", dane_state_name(req->dane.state));
+    put_word(w, "state", dane_state_name(req->dane.state));
     put_text(w, "lookup_reason", req->dane.reason);
     put_bool(w, "dnssec", req->dane.dnssec);
     put_bool(w, "required", req->dane.required);
     put_bool(w, "suffices", req->dane.suffices);
     put_bool(w, "mx_secure", req->dane.mx_secure);
     put_dane_hosts(w, req);
-    put_text(w, "match", dane_match_name(facts->match));
+    put_word(w, "match", dane_match_name(facts->match));
     put_uint(w, "host", facts->host);
     put_text(w, "record", record);
     put_uint(w, "depth", facts->depth);
@@ -282,7 +319,7 @@ put_local(struct pack_writer *w, const struct requirement *req)
     }
     pack_map(w, OVERRIDE_PAIRS);
     put_text(w, "id", req->local.id);
-    put_text(w, "action", rule_action_name(req->local.action));
+    put_word(w, "action", rule_action_name(req->local.action));
     put_names(w, "mx", "mx_count", &req->local.mx);
     put_uint(w, "trust", req->local.trust);
 }
@@ -311,19 +348,19 @@ put_tls(struct pack_writer *w, const struct observation *obs)
     }
     done = obs->stage == TLS_STAGE_DONE;
     pack_map(w, TLS_PAIRS + (done ? CERTIFICATE_PAIRS : 0));
-    put_text(w, "stage", tls_stage_name(obs->stage));
+    put_word(w, "stage", tls_stage_name(obs->stage));
     put_bool(w, "starttls_offered", obs->starttls_offered);
     put_uint(w, "starttls_code", obs->starttls_code);
     put_bool(w, "requiretls_offered", obs->requiretls_offered);
     put_bool(w, "bound", obs->bound);
-    put_text(w, "failure", tls_failure_name(obs->failure));
+    put_word(w, "failure", tls_failure_name(obs->failure));
     put_text(w, "failure_reason", obs->failure_reason);
     put_bool(w, "fallback", obs->stage == TLS_STAGE_CLEAR && obs->failure != TLS_FAILURE_NONE);
     put_text(w, "alert", obs->alert);
     put_text(w, "sni", obs->sni);
     put_uint(w, "trust", obs->trust);
-    put_text(w, "floor", tls_version_name(obs->floor));
-    put_text(w, "version", tls_version_name(obs->version));
+    put_word(w, "floor", tls_version_name(obs->floor));
+    put_word(w, "version", tls_version_name(obs->version));
     put_bool(w, "weak", observation_is_weak(obs));
     put_text(w, "cipher", obs->cipher);
     put_text(w, "group", obs->group);
@@ -331,7 +368,7 @@ put_tls(struct pack_writer *w, const struct observation *obs)
     put_bool(w, "resumed", obs->resumed);
     if (!done)
         return;
-    put_text(w, "chain", chain_state_name(obs->chain));
+    put_word(w, "chain", chain_state_name(obs->chain));
     put_text(w, "chain_error", obs->chain_error);
     put_text(w, "chain_reason", obs->chain_reason);
     put_names(w, "san", "san_count", &obs->sans);
@@ -344,9 +381,9 @@ put_verdict(struct pack_writer *w, const struct verdict *verdict)
 {
     const char *result = result_type_name(verdict->result);
 
-    put_text(w, "verdict", verdict_action_name(verdict->action));
+    put_word(w, "verdict", verdict_action_name(verdict->action));
     put_text(w, "rule", verdict->rule);
-    put_text(w, "result_type", *result ? result : "success");
+    put_word(w, "result_type", *result ? result : "success");
     put_text(w, "reason", verdict->reason);
     put_text(w, "mx", verdict->mx);
     put_bool(w, "mx_proven", verdict->proven);
@@ -367,7 +404,7 @@ put_judged(struct pack_writer *w, const struct requirement *req, const struct ve
     put_bool(w, "client_tls", verdict->demand.client_tls);
     put_bool(w, "null_sender", verdict->demand.null_sender);
     put_bool(w, "cleartext_fallback", verdict->demand.cleartext_fallback);
-    put_text(w, "floor", tls_version_name(verdict->demand.floor));
+    put_word(w, "floor", tls_version_name(verdict->demand.floor));
     put_bool(w, "mx_secure", req->dane.mx_secure);
     put_bool(w, "report_mail", verdict->demand.report_mail);
     put_text(w, "report_floor", tls_version_name(verdict->demand.report_floor));
@@ -382,7 +419,7 @@ put_report_details(struct pack_writer *w, const struct tls_report *report)
         const struct tls_report_detail *detail = &report->details[i];
 
         pack_map(w, REPORT_DETAIL_PAIRS);
-        put_text(w, "result_type", result_type_name(detail->result));
+        put_word(w, "result_type", result_type_name(detail->result));
         put_text(w, "reason", detail->reason);
         put_bool(w, "fetch", detail->fetch);
     }
@@ -403,7 +440,7 @@ put_reports(struct pack_writer *w, const struct session_report *report, unsigned
         const struct tls_report *part = &report->parts[i];
 
         pack_map(w, REPORT_PAIRS);
-        put_text(w, "type", tls_report_type_name(part->type));
+        put_word(w, "type", tls_report_type_name(part->type));
         put_text(w, "policy_domain", part->policy_domain);
         put_bool(w, "fetched", part->type == TLS_REPORT_STS && part->mx.count);
         put_bool(w, "failed", part->failed);
@@ -428,7 +465,7 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     put_text(&w, "domain", req->domain);
     put_text(&w, "outcome", record->outcome);
     put_verdict(&w, record->verdict);
-    put_text(&w, "would", verdict_action_name(record->verdict->would));
+    put_word(&w, "would", verdict_action_name(record->verdict->would));
     put_bool(&w, "monitored", req->monitored);
     put_bool(&w, "defer", req->defer);
     put_bool(&w, "null_mx", req->null_mx);
@@ -436,10 +473,10 @@ record_encode_recipient(const struct record_recipient *record, struct buffer *ou
     put_bool(&w, "requiretls", record->verdict->demand.requiretls);
     put_judged(&w, req, record->verdict);
     put_local(&w, req);
-    put_text(&w, "matched", mx_match_name(req->matched));
+    put_word(&w, "matched", mx_match_name(req->matched));
     put_bool(&w, "mx_lookup_failed", req->mx_lookup_failed);
     put_names(&w, "mx_candidates", "mx_candidates_count", &req->names);
-    put_text(&w, "tls_floor", tls_version_name(req->tls_floor));
+    put_word(&w, "tls_floor", tls_version_name(req->tls_floor));
     put_policy(&w, req, &record->verdict->sts);
     put_dane(&w, req, record->dane, &record->verdict->tlsa);
     put_tls(&w, record->obs);
@@ -497,7 +534,7 @@ record_encode_survey(const struct record_survey *record, struct buffer *out)
     put_bool(&w, "starttls_accepted", record->starttls_accepted);
     put_uint(&w, "mails_in_clear", record->mails_in_clear);
     put_uint(&w, "recipients_in_clear", record->recipients_in_clear);
-    put_text(&w, "tls_version", tls_version_name(record->tls_version));
+    put_word(&w, "tls_version", tls_version_name(record->tls_version));
     put_uint(&w, "bytes_to_mx", record->bytes_to_mx);
     put_uint(&w, "bytes_to_client", record->bytes_to_client);
     put_text(&w, "engine", record->engine);
@@ -511,7 +548,8 @@ record_encode_policy(const struct record_policy *record, struct buffer *out)
 {
     struct pack_writer w;
 
-    begin_record(&w, out, record->wall_ns, "policy", CHANGE_PAIRS, record->domain, record->wall_ns);
+    begin_record(&w, out, record->wall_ns, "policy", CHANGE_PAIRS, record->domain,
+                 (uint64_t)record->wall_ns);
     put_text(&w, "domain", record->domain);
     put_text(&w, "id", record->id);
     put_text(&w, "old_id", record->old_id);
@@ -531,7 +569,8 @@ record_encode_process(const struct record_process *record, struct buffer *out)
 {
     struct pack_writer w;
 
-    begin_record(&w, out, record->wall_ns, "process", PROCESS_PAIRS, record->name, record->wall_ns);
+    begin_record(&w, out, record->wall_ns, "process", PROCESS_PAIRS, record->name,
+                 (uint64_t)record->wall_ns);
     put_text(&w, "what", record->what);
     put_text(&w, "process", record->name);
     put_uint(&w, "index", record->index);

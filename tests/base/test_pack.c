@@ -77,6 +77,21 @@ write_escape(struct pack_writer *w)
     pack_str(w, span_of("\033[2J"));
 }
 
+/* 31 octets are the most that the shortest head can tell. */
+static void
+write_parts(struct pack_writer *w)
+{
+    const struct span parts[] = {
+        span_of("recipient"), { NULL, 0 }, span_of("/"), span_of("0123456789abcdef/1234")
+    };
+
+    pack_text_parts(w, parts, 0);
+    pack_text_parts(w, parts, 4);
+    pack_text(w, span_of("recipient/0123456789abcdef/1234"));
+    pack_text(w, span_of("recipient/0123456789abcdef/12345"));
+    pack_text(w, (struct span){ NULL, 0 });
+}
+
 static void
 write_bin(struct pack_writer *w)
 {
@@ -119,6 +134,9 @@ static struct write_case {
     { "the shortest signed form", write_ints, BYTES("\xe0\xd0\xdf\xd3\x80\0\0\0\0\0\0\0") },
     { "heads of arrays and maps", write_containers, BYTES("\x92\xdc\0\x10\x81\xdf\0\1\0\0") },
     { "text is str", write_text, BYTES("\xa3\x61\xc3\xa4") },
+    { "text in parts, and the longest with the shortest head", write_parts,
+      BYTES("\xa0\xbfrecipient/0123456789abcdef/1234\xbfrecipient/0123456789abcdef/1234"
+            "\xd9\x20recipient/0123456789abcdef/12345\xa0") },
     { "bytes that are not UTF-8 become bin", write_not_utf8, BYTES("\xc4\2\x61\xff") },
     { "an escape sequence becomes bin", write_escape, BYTES("\xc4\4\033[2J") },
     { "bin", write_bin, BYTES("\xc4\2\0\1") },
@@ -136,7 +154,7 @@ test_write(void **state)
     const struct write_case *c = *state;
     struct pack_writer w;
     struct buffer b;
-    char block[64];
+    char block[128];
 
     buffer_init(&b, 1024);
     assert_int_equal(buffer_append(&b, span_of("before")), RES_OK);
@@ -183,6 +201,30 @@ test_write_rolls_back(void **state)
     pack_fail(&w, RES_LIMIT);
     assert_int_equal(pack_end(&w), RES_DENIED);
     assert_null(b.mem);
+}
+
+/* A buffer that has some room at hand, and its limit: each piece at each of the two edges. */
+static void
+test_write_at_the_edge(void **state)
+{
+    enum { LIMIT = 1024, MORE = 40 };
+    char filler[LIMIT] = { 0 };
+    struct pack_writer w;
+    struct buffer b;
+
+    (void)state;
+    for (size_t held = 0; held < LIMIT; held++) {
+        size_t room = LIMIT - held;
+
+        buffer_init(&b, LIMIT);
+        assert_int_equal(buffer_append(&b, span_make(filler, held)), RES_OK);
+        pack_begin(&w, &b);
+        for (unsigned i = 0; i < MORE / 4; i++)
+            pack_text(&w, span_of("abc"));
+        assert_int_equal(pack_end(&w), room < MORE ? RES_LIMIT : RES_OK);
+        assert_int_equal(buffer_len(&b), room < MORE ? held : held + MORE);
+        buffer_clear(&b);
+    }
 }
 
 static void
@@ -704,6 +746,7 @@ main(void)
         cmocka_unit_test(test_mended_text),
         cmocka_unit_test(test_text_of_every_length),
         cmocka_unit_test(test_write_rolls_back),
+        cmocka_unit_test(test_write_at_the_edge),
         cmocka_unit_test(test_write_too_long_to_declare),
         cmocka_unit_test(test_check_agrees_with_msgpack),
         cmocka_unit_test(test_round_trip),

@@ -159,14 +159,28 @@ test_null(void **state)
     assert_false(span_to_u64(none, 10, &value));
 }
 
+/* What is written reads back, without a zero in front. */
+static void
+test_of_u64(void **state)
+{
+    static const unsigned long long values[] = { 0, 9, 10, 4294967296, UINT64_MAX };
+    static const char *const want[] = { "0", "9", "10", "4294967296", "18446744073709551615" };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(values); i++) {
+        char digits[SPAN_U64_DIGITS];
+
+        assert_true(span_equal(span_of_u64(values[i], digits), span_of(want[i])));
+    }
+}
+
 int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_equal_with_nul),
-        cmocka_unit_test(test_null),
+        cmocka_unit_test(test_parts),          cmocka_unit_test(test_find),
+        cmocka_unit_test(test_equal_with_nul), cmocka_unit_test(test_null),
+        cmocka_unit_test(test_of_u64),
     };
     struct CMUnitTest
         tests[ROWS(number_cases) + ROWS(trim_cases) + ROWS(nocase_cases) + ROWS(others)];
