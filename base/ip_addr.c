@@ -100,12 +100,72 @@ put_ipv4(const uint8_t bytes[4], char *out)
     }
 }
 
+/* Which groups "::" stands for: the longest run of zeros, the first of several, of two at least
+ * (RFC 5952 4.2.2, 4.2.3). None: 8 and 8. */
+static void
+find_zeros(const uint16_t groups[8], unsigned *out_first, unsigned *out_end)
+{
+    *out_first = *out_end = 8;
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned end = i;
+
+        while (end < 8 && groups[end] == 0)
+            end++;
+        if (end - i >= 2 && end - i > *out_end - *out_first) {
+            *out_first = i;
+            *out_end = end;
+        }
+        i = end; /* not zero, so no run begins there */
+    }
+}
+
+static char *
+put_group(unsigned value, char *out)
+{
+    unsigned shift = value > 0xfff ? 12 : value > 0xff ? 8 : value > 0xf ? 4 : 0;
+
+    for (;; shift -= 4) {
+        *out++ = "0123456789abcdef"[value >> shift & 15];
+        if (shift == 0)
+            return out;
+    }
+}
+
+static void
+put_ipv6(const uint8_t bytes[16], char *out)
+{
+    unsigned first, end, i = 0;
+    uint16_t groups[8];
+
+    for (unsigned g = 0; g < 8; g++)
+        groups[g] = (uint16_t)(bytes[2 * g] << 8 | bytes[2 * g + 1]);
+    find_zeros(groups, &first, &end);
+    while (i < 8) {
+        if (i == first) {
+            *out++ = ':';
+            *out++ = ':';
+            i = end;
+            continue;
+        }
+        if (first == 0 && end == 6) { /* "::192.0.2.1", as inet_ntop() has it */
+            put_ipv4(bytes + 12, out);
+            return;
+        }
+        if (i && i != end)
+            *out++ = ':';
+        out = put_group(groups[i++], out);
+    }
+    *out = '\0';
+}
+
 const char *
 ip_addr_text(const struct ip_addr *a, char out[IP_ADDR_TEXT_MAX])
 {
     if (a->len == 4)
         put_ipv4(a->bytes, out);
-    else if (a->len == 0 || !inet_ntop(AF_INET6, a->bytes, out, IP_ADDR_TEXT_MAX))
+    else if (a->len == 16)
+        put_ipv6(a->bytes, out);
+    else
         memcpy(out, "none", sizeof "none");
     return out;
 }

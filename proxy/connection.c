@@ -53,7 +53,9 @@ op_to_client(void *io, struct span bytes)
 {
     struct connection *c = connection_of(io);
 
-    client_leg_send(&c->client, bytes); /* if it breaks, update() ends the session */
+    if (client_leg_backlog(&c->client) >= CLIENT_HIGH_WATER)
+        record_sink_flush(c->shared->records); /* a queue that is full sends at once */
+    client_leg_send(&c->client, bytes);        /* if it breaks, update() ends the session */
 }
 
 static bool
@@ -265,6 +267,16 @@ is_held_back(const struct connection *c)
            session_replies_may_wait(c->session);
 }
 
+/* No reply leaves before the records of what it tells are with the file. */
+static void
+flush_client(struct connection *c)
+{
+    if (client_leg_backlog(&c->client))
+        record_sink_flush(c->shared->records);
+    client_leg_flush(&c->client);
+    watch_writable(c);
+}
+
 static void
 send_replies(struct connection *c)
 {
@@ -274,8 +286,7 @@ send_replies(struct connection *c)
         return;
     }
     ev_timer_stop(c->shared->world.loop, &c->hold);
-    client_leg_flush(&c->client);
-    watch_writable(c);
+    flush_client(c);
 }
 
 /* Readiness that nobody wants is known when it comes: to stop and start the watcher around each
@@ -450,8 +461,7 @@ on_held(struct ev_loop *loop, ev_timer *w, int revents)
 
     (void)revents;
     ev_timer_stop(loop, w);
-    client_leg_flush(&c->client);
-    watch_writable(c); /* what does not go now is held back no more */
+    flush_client(c); /* what does not go now is held back no more */
     update(c);
 }
 

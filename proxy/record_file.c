@@ -1,6 +1,7 @@
 #include "proxy/record_file.h"
 
 #include "base/log.h"
+#include "proxy/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -101,30 +102,56 @@ complain(struct record_file *file, int64_t now_ms, const char *why)
     file->complain_at_ms = now_ms + RECORD_FILE_COMPLAIN_MS;
 }
 
+/* How many of the records end within these bytes. */
+static size_t
+count_whole(struct span bytes)
+{
+    size_t count = 0, len;
+    int64_t wall_ns;
+    struct span map;
+
+    for (; record_decode(bytes, &len, &wall_ns, &map) == RES_OK; count++)
+        bytes = span_from(bytes, len);
+    return count;
+}
+
 enum result
-record_file_write(struct record_file *file, struct span record)
+record_file_write_all(struct record_file *file, struct span records, size_t count,
+                      size_t *out_written)
 {
     int64_t now_ms = clock_mono_ms(&file->clock);
     ssize_t written;
 
+    *out_written = 0;
     if (file->failing && now_ms < file->retry_at_ms) {
-        file->lost++;
+        file->lost += count;
         return RES_TEMPFAIL;
     }
     do
-        written = write(file->fd, record.ptr, record.len);
+        written = write(file->fd, records.ptr, records.len);
     while (written < 0 && errno == EINTR);
-    if (written >= 0 && (size_t)written == record.len) {
+    if (written >= 0 && (size_t)written == records.len) {
         if (file->failing)
             log_info("event=records-again lost=%" PRIu64, file->lost);
         file->failing = false;
+        *out_written = count;
         return RES_OK;
     }
+    if (written > 0)
+        *out_written = count_whole(span_first(records, (size_t)written));
     file->failing = true;
     file->retry_at_ms = now_ms + RECORD_FILE_RETRY_MS;
-    file->lost++;
+    file->lost += count - *out_written;
     complain(file, now_ms, written < 0 ? strerror(errno) : "written in part");
     return RES_TEMPFAIL;
+}
+
+enum result
+record_file_write(struct record_file *file, struct span record)
+{
+    size_t written;
+
+    return record_file_write_all(file, record, 1, &written);
 }
 
 enum result

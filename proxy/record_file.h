@@ -1,7 +1,7 @@
 /* proxy/record_file.h: where records go: a file that several processes append to.
  * Context: worker and supervisor, one thread at a time per object; each process has its own.
  *
- * A record is one write(2) with O_APPEND, so on a local file system records of several writers
+ * Whole records are one write(2) with O_APPEND, so on a local file system those of several writers
  * stand behind each other whole. A write is cut only when there is no room (disk, quota,
  * RLIMIT_FSIZE); then the record's first bytes stay: to take them back would be unsafe, since
  * another process may have appended since. Readers see that and go on with the next record
@@ -34,8 +34,14 @@ MUST_CHECK enum result record_file_open(const char *path, const struct clock *cl
 
 void record_file_close(struct record_file *file); /* NULL is allowed */
 
-/** Append one whole record. RES_TEMPFAIL: it is lost, wholly or but for its first bytes, and
- * counted; the log says so once a minute. Nobody needs to act on it. */
+/** Append count whole records that stand behind each other, by one write. RES_TEMPFAIL: not all of
+ * them are there; the others are lost, the first of those perhaps but for its first bytes, and
+ * counted; the log says so once a minute. Nobody needs to act on it.
+ * out_written: how many are whole in the file, 0 .. count */
+MUST_CHECK enum result record_file_write_all(struct record_file *file, struct span records,
+                                             size_t count, size_t *out_written);
+
+/** The same for one. */
 enum result record_file_write(struct record_file *file, struct span record);
 
 /** Open the path anew, after it was renamed away (log rotation). RES_DENIED: cannot be opened,

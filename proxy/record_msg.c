@@ -23,8 +23,6 @@
 #define CHANGE_PAIRS 12u
 #define PROCESS_PAIRS 6u
 
-#define USUAL_BYTES 4096u /* a record has seldom more */
-
 /* Inline, as all that take a key: its head and its text are then constants. */
 static inline void
 key(struct pack_writer *w, const char *name)
@@ -154,9 +152,7 @@ begin_record(struct pack_writer *w, struct buffer *out, int64_t wall_ns, const c
     char digits[SPAN_U64_DIGITS];
     const struct span id[] = { span_or_empty(event), span_of("/"), span_or_empty(whose),
                                span_of("/"), span_of_u64(number, digits) };
-    char *place;
 
-    (void)!buffer_reserve(out, USUAL_BYTES, &place); /* memory is got once for most */
     pack_begin(w, out);
     pack_array(w, 2);
     pack_event_time(w, wall_ns);

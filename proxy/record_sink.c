@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define DRAIN_MS 2000 /* for the receiver, at the end */
 
@@ -21,11 +22,15 @@ struct record_sink {
     struct forward_sink *forward; /* owned; NULL: none */
     struct buffer kept;           /* record_loss = defer: what the file has not taken */
     ev_timer retry;
+    char *batch; /* owned; else: what came since the last write; the receiver has it already */
+    size_t batch_len, batch_count; /* bytes and records in it */
+    ev_prepare turn_end;
     uint64_t written, lost;
     bool overflowed; /* and that has been told */
 };
 
 static void on_retry(struct ev_loop *loop, ev_timer *w, int revents);
+static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int revents);
 
 enum result
 record_sink_new(struct ev_loop *loop, const struct config *config, struct record_sink **out,
@@ -44,8 +49,17 @@ record_sink_new(struct ev_loop *loop, const struct config *config, struct record
     buffer_init(&sink->kept, RECORD_SINK_KEPT_BYTES);
     ev_timer_init(&sink->retry, on_retry, RECORD_SINK_RETRY_MS / 1000.,
                   RECORD_SINK_RETRY_MS / 1000.);
-    sink->retry.data = sink;
-    if (config->record_file[0])
+    ev_prepare_init(&sink->turn_end, on_turn_end);
+    /* Behind all others that run before the loop waits: they may write records, too. */
+    ev_set_priority(&sink->turn_end, EV_MINPRI);
+    sink->retry.data = sink->turn_end.data = sink;
+    ev_prepare_start(loop, &sink->turn_end);
+    ev_unref(loop); /* it is no reason to go on */
+    if (config->record_file[0] && !config->record_loss_defers) {
+        sink->batch = malloc(RECORD_SINK_BATCH_BYTES);
+        res = sink->batch ? RES_OK : RES_NOMEM;
+    }
+    if (res == RES_OK && config->record_file[0])
         res = record_file_open(config->record_file, &clock, &sink->file, error, error_size);
     if (res == RES_OK && config->forward_to[0])
         res = forward_sink_new(
@@ -67,6 +81,9 @@ record_sink_free(struct record_sink *sink)
 {
     if (!sink)
         return;
+    record_sink_flush(sink);
+    ev_ref(sink->loop);
+    ev_prepare_stop(sink->loop, &sink->turn_end);
     ev_timer_stop(sink->loop, &sink->retry);
     if (sink->forward)
         forward_sink_drain(sink->forward, DRAIN_MS);
@@ -79,6 +96,7 @@ record_sink_free(struct record_sink *sink)
         log_error("event=records-lost bytes=%zu reason=\"the file did not take them to the end\"",
                   buffer_len(&sink->kept));
     buffer_clear(&sink->kept);
+    free(sink->batch);
     free(sink);
 }
 
@@ -138,14 +156,53 @@ to_forward(struct record_sink *sink, struct span record)
     return false;
 }
 
+/* ---- what came together: one write ---- */
+
+static void
+to_batch(struct record_sink *sink, struct span record)
+{
+    if (record.len > RECORD_SINK_BATCH_BYTES - sink->batch_len)
+        record_sink_flush(sink);
+    memcpy(sink->batch + sink->batch_len, record.ptr, record.len);
+    sink->batch_len += record.len;
+    sink->batch_count++;
+}
+
+void
+record_sink_flush(struct record_sink *sink)
+{
+    size_t written;
+
+    if (!sink->batch_count)
+        return;
+    /* The file has told of what it did not take. */
+    (void)!record_file_write_all(sink->file, span_make(sink->batch, sink->batch_len),
+                                 sink->batch_count, &written);
+    sink->written += written;
+    sink->lost += sink->batch_count - written;
+    sink->batch_len = sink->batch_count = 0;
+}
+
+static void
+on_turn_end(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+    (void)loop, (void)revents;
+    record_sink_flush(w->data);
+}
+
 void
 record_sink_write(struct record_sink *sink, struct span record)
 {
-    bool taken = true;
+    bool taken = !sink->forward || to_forward(sink, record);
 
+    /* A record that the receiver does not get is lost, whatever the file does with it: it goes by
+     * itself, so that a batch is counted by what the file took. */
+    if (taken && sink->batch) {
+        to_batch(sink, record);
+        return;
+    }
+    record_sink_flush(sink); /* in the order in which they came */
     if (sink->file && !to_file(sink, record))
-        taken = false;
-    if (sink->forward && !to_forward(sink, record))
         taken = false;
     *(taken ? &sink->written : &sink->lost) += 1;
 }

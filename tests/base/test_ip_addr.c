@@ -1,6 +1,7 @@
 /* tests/base/test_ip_addr.c: addresses and networks, one test per row. */
 #include "base/ip_addr.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -242,6 +243,29 @@ test_from_bytes(void **state)
     assert_true(ip_addr_equal(&a, &want));
 }
 
+/* Each pattern of zero groups, with groups of each length: as inet_ntop() has it. */
+static void
+test_ipv6_text(void **state)
+{
+    static const uint16_t values[] = { 0x1, 0x2f, 0x345, 0xfedc };
+
+    (void)state;
+    for (unsigned pattern = 0; pattern < 256; pattern++)
+        for (unsigned turn = 0; turn < ROWS(values); turn++) {
+            char text[IP_ADDR_TEXT_MAX], want[IP_ADDR_TEXT_MAX];
+            struct ip_addr a = { .len = 16 };
+
+            for (unsigned g = 0; g < 8; g++) {
+                unsigned value = pattern >> g & 1 ? values[(g + turn) % ROWS(values)] : 0;
+
+                a.bytes[2 * g] = (uint8_t)(value >> 8);
+                a.bytes[2 * g + 1] = (uint8_t)value;
+            }
+            assert_non_null(inet_ntop(AF_INET6, a.bytes, want, sizeof want));
+            assert_string_equal(ip_addr_text(&a, text), want);
+        }
+}
+
 /* Each number of digits in each place. */
 static void
 test_ipv4_text(void **state)
@@ -317,6 +341,7 @@ main(void)
         cmocka_unit_test(test_families_differ),
         cmocka_unit_test(test_from_bytes),
         cmocka_unit_test(test_ipv4_text),
+        cmocka_unit_test(test_ipv6_text),
         cmocka_unit_test(test_sockaddr),
         cmocka_unit_test(test_sockaddr_mapped),
         cmocka_unit_test(test_sockaddr_of_another_family),

@@ -84,6 +84,39 @@ def a_receiver_that_is_silent_holds_up_no_mail(t, site):
         equal(rcpt(t, site).code, 250, "RCPT behind it")
 
 
+def filed_by_now(t, begun):
+    """What has come to the file since it was begun octets long, as it is: nobody waits."""
+    with t.gateway.record_file.open("rb") as file:
+        file.seek(begun)
+        return file.read()
+
+
+def outcomes_in(t, data, site):
+    return [r["outcome"] for r in decoded(t, data)
+            if r["event"] == "recipient" and r["domain"] == site.domain]
+
+
+@case(Site("filedfirst", policy="enforce"), Site("refusedfirst", policy="enforce", cert="expired"), only=ONCE)
+def a_record_is_filed_before_its_reply_leaves(t, site, bad):
+    """docs/records.md: no client hears what a killed worker takes out of the records with it."""
+    t.mx(site)
+    t.mx(bad)
+    good_peer, bad_peer = t.ready(site), t.ready(bad)
+    for _ in range(30):
+        begun = t.gateway.record_file.stat().st_size
+        good_peer.envelope(f"one@{site.domain}", f"two@{site.domain}")
+        reply = good_peer.content(message(marker()))
+        found = filed_by_now(t, begun)
+        equal(reply.code, 250, "end of data")
+        equal(outcomes_in(t, found, site), ["delivered"] * 2, "at the reply to the end of data")
+        begun = t.gateway.record_file.stat().st_size
+        replies = bad_peer.envelope(f"user@{bad.domain}")
+        found = filed_by_now(t, begun)
+        equal(replies[1].code, 451, "RCPT")
+        equal(outcomes_in(t, found, bad), ["refused"], "at the reply to RCPT")
+        equal(bad_peer.cmd("RSET").code, 250, "RSET")
+
+
 CROWD = 900  # recipients of one transaction: their records do not fit into a buffer of 1 MiB
 STALL_S = 60
 
