@@ -251,7 +251,7 @@ time_passes(struct world *w, unsigned how)
 }
 
 /* What happens around all sessions: records pile up or do not, a policy is news, the worker is to
- * end. */
+ * end, or ends. */
 static void
 site(struct world *w, unsigned how)
 {
@@ -259,6 +259,8 @@ site(struct world *w, unsigned how)
         w->records_full = !w->records_full;
     else if (how == 9)
         w->epoch++;
+    else if (how == 10)
+        session_cut(w->session);
     else
         session_drain(w->session, how & 1);
     world_pump(w);
