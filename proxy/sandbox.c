@@ -66,11 +66,22 @@ can_mark(uint32_t mark)
     return done;
 }
 
+/* What workers make to MXs, and the policy process to the relay that takes its reports, no rule may
+ * take over (PRX-003, RPT-080). */
+static bool
+sets_marks(enum sandbox_kind kind, const struct config *config)
+{
+    bool reports = config->tlsrpt_relay && *config->tlsrpt_relay;
+
+    return config->upstream_mark && (kind == SANDBOX_WORKER || (kind == SANDBOX_POLICY && reports));
+}
+
 /* CAP_NET_RAW is enough, but for marks on kernels before 5.17. out: what is left, for the log. */
 static bool
 drop_capabilities(enum sandbox_kind kind, const struct config *config, const char **out)
 {
-    bool wanted = kind == SANDBOX_WORKER && (config->upstream_mark || config->upstream_as_client);
+    bool is_worker = kind == SANDBOX_WORKER;
+    bool wanted = sets_marks(kind, config) || (is_worker && config->upstream_as_client);
     bool has_raw, has_admin;
 
     *out = "none";
@@ -78,7 +89,7 @@ drop_capabilities(enum sandbox_kind kind, const struct config *config, const cha
     if (capng_get_caps_process() != 0)
         return false;
     has_raw = wanted && capng_have_capability(CAPNG_PERMITTED, CAP_NET_RAW);
-    has_admin = wanted && capng_have_capability(CAPNG_PERMITTED, CAP_NET_ADMIN);
+    has_admin = wanted && is_worker && capng_have_capability(CAPNG_PERMITTED, CAP_NET_ADMIN);
     if (has_raw && has_admin && config->upstream_mark) {
         /* Permitted to come back, until it is known whether it is needed. */
         capng_clear(CAPNG_SELECT_BOTH);

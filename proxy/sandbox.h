@@ -7,8 +7,8 @@
  *     sandbox_close(SANDBOX_WORKER, config)
  *
  *                 worker                                policy process
- * capabilities    CAP_NET_RAW for marks and the         none
- *                 client's address, where used
+ * capabilities    CAP_NET_RAW for marks and the         CAP_NET_RAW for the mark of what goes to
+ *                 client's address, where used          tlsrpt_relay, else none
  * files           none; what is open stays open         the folders of the stores and of reports;
  *                                                       CA certificates, trust anchor and root
  *                                                       hints to read
