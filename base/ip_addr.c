@@ -84,7 +84,7 @@ ip_addr_to_sockaddr(const struct ip_addr *a, uint16_t port, struct sockaddr_stor
     return sizeof *in6;
 }
 
-/* inet_ntop() by way of sprintf() costs ten times as much, and each record has two or three. */
+/* inet_ntop() prints through stdio, ten times as dear; each record has two or three. */
 static void
 put_ipv4(const uint8_t bytes[4], char *out)
 {

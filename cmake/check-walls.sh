@@ -33,4 +33,12 @@ if [ -n "$found" ]; then
     printf '%s\n  -> msgpack-c is called in *_msg.c and base/pack.c only\n' "$found"
     bad=1
 fi
+
+# Text is written with its bound.
+found=$(git ls-files --cached --others --exclude-standard -- '*.c' '*.h' 2>/dev/null |
+    xargs -r grep -nE '(^|[^a-z_])(strcpy|strcat|strncat|sprintf|vsprintf|gets)\(' /dev/null)
+if [ -n "$found" ]; then
+    printf '%s\n  -> use snprintf() or the helpers of base/\n' "$found"
+    bad=1
+fi
 exit $bad
