@@ -71,9 +71,15 @@ can_mark(uint32_t mark)
 static bool
 sets_marks(enum sandbox_kind kind, const struct config *config)
 {
-    bool reports = config->tlsrpt_relay && *config->tlsrpt_relay;
-
-    return config->upstream_mark && (kind == SANDBOX_WORKER || (kind == SANDBOX_POLICY && reports));
+    switch (kind) {
+    case SANDBOX_WORKER:
+        return config->upstream_mark;
+    case SANDBOX_POLICY:
+        return config->upstream_mark && config->tlsrpt_relay && *config->tlsrpt_relay;
+    case SANDBOX_STATUS: /* which has no configuration */
+        break;
+    }
+    return false;
 }
 
 /* CAP_NET_RAW is enough, but for marks on kernels before 5.17. out: what is left, for the log. */
