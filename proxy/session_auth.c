@@ -20,7 +20,7 @@ session_auth(struct session *s, struct span argument)
 {
     if (!(s->announced & EHLO_AUTH) || !s->mx_up || !session_auth_shown(s))
         return REPLY_NOT_IMPLEMENTED;
-    if (s->mail_open || s->authenticated) /* RFC 4954 4 */
+    if (s->mail_open || s->mx_mail_open || s->authenticated) /* RFC 4954 4 */
         return REPLY_BAD_SEQUENCE;
     session_tell_mx(s, span_of("AUTH "));
     session_auth_line(s, argument);
