@@ -1,7 +1,13 @@
 """A raw SMTP client: sends exactly the bytes it is told, reads whole replies."""
 
+import errno
+import itertools
 import socket
 import ssl
+
+# Each connection has a source port of its own, outside of what the kernel gives: one that comes again soon, to another MX,
+# is another one behind a redirect (conntrack still has the first), and records are found by it.
+PORTS = itertools.cycle(range(10_000, 32_000))
 
 
 class Reply:
@@ -30,10 +36,19 @@ class Client:
     def __init__(self, lab, address, family, port=25, space="client", timeout=45.0):
         self.sock = lab.socket(space, family)
         self.sock.settimeout(timeout)
+        self._bind()
         self.sock.connect((address, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = self.sock.getsockname()[1]
         self._buffer = b""
+
+    def _bind(self):
+        for port in PORTS:
+            try:
+                return self.sock.bind(("", port))
+            except OSError as error:  # a listener's
+                if error.errno != errno.EADDRINUSE:
+                    raise
 
     def send(self, data):
         self.sock.sendall(data if isinstance(data, bytes) else data.encode())
