@@ -152,12 +152,18 @@ def reload(t):
     wait_for(lambda: t.gateway.command("reload").returncode == 0, "a reload", 60)
 
 
+def dealt(dice):
+    """What is killed next, without end: dealt as cards are, so that a short run has each, too."""
+    while True:
+        yield from dice.sample(("worker", "worker", "policy", "mx"), 4)
+
+
 def kill_around(t, server, senders, dice):
     """Until all has been sent. How often what was killed."""
-    kills = collections.Counter()
-    while any(sender.is_alive() for sender in senders):
-        senders[0].join(dice.uniform(0.1, 0.9))
-        what = dice.choice(("worker", "worker", "policy", "mx"))
+    kills, next_one = collections.Counter(), dealt(dice)
+    while busy := [sender for sender in senders if sender.is_alive()]:
+        busy[0].join(dice.uniform(0.05, 0.4))
+        what = next(next_one)
         if what == "mx":
             server.kill()
             kills[what] += 1
