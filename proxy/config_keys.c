@@ -90,7 +90,7 @@ static const struct config_key keys[] = {
     TEXT(tls_post_quantum, CONFIG_BOOL, "true or false", "true",
          "Offer the hybrid post-quantum key exchange, where the library has it"),
     TEXT(ktls, CONFIG_BOOL, "true or false", "false",
-         "Let the kernel encrypt bulk mail, where it can; the library does elsewhere"),
+         "Let the kernel encrypt bulk mail, where it can; the gateway does elsewhere"),
     TEXT(client_certificate_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"\"",
          "The site's certificate and its chain, shown to clients that begin TLS; empty: none may"),
     TEXT(client_key_file, CONFIG_PATH_OR_NONE, "absolute path, or \"\"", "\"\"",

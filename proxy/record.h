@@ -68,8 +68,8 @@ struct record_recipient {
     struct span final_reply; /* the MX's to end of data, without last CRLF; or "" */
     unsigned verdict_number; /* of the session's final verdicts, 1 ..; 0: there was none */
     const struct session_report *report; /* what TLSRPT counts of it; NULL: nothing */
-    const char *engine;                  /* of the data path: "library", "ktls", "copy" */
-    const char *engine_reason;           /* of "library": why not "ktls"; else "" */
+    const char *engine;                  /* of the data path: "library", "seal", "ktls", "copy" */
+    const char *engine_reason;           /* why not another one; "" where there is none to tell */
 };
 
 /* One client connection, when it is over. Borrowed, and NULL, as above. */

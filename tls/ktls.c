@@ -14,7 +14,6 @@
 #include "tls/write_keys.h"
 
 #define ULP "tls"
-#define NUMBER_BYTES 8u
 #define SALT_BYTES 4u /* the part of an AES-GCM nonce that never changes */
 
 /* What the kernel is told, by suite. */
@@ -39,22 +38,15 @@ ktls_is_available(void)
     return available;
 }
 
-static void
-put_number(uint8_t dst[NUMBER_BYTES], uint64_t number)
-{
-    for (int i = NUMBER_BYTES - 1; i >= 0; i--, number >>= 8)
-        dst[i] = (uint8_t)number;
-}
-
 /* The other half of an AES-GCM nonce: of the IV in TLS 1.3, and what is sent in TLS 1.2, where it
  * only has to differ from record to record: the number does. */
 static void
-put_iv(uint8_t dst[NUMBER_BYTES], const struct write_keys *keys)
+put_iv(uint8_t dst[WRITE_KEYS_NUMBER_BYTES], const struct write_keys *keys)
 {
     if (keys->iv_len > SALT_BYTES)
-        memcpy(dst, keys->iv + SALT_BYTES, NUMBER_BYTES);
+        memcpy(dst, keys->iv + SALT_BYTES, WRITE_KEYS_NUMBER_BYTES);
     else
-        put_number(dst, keys->sequence);
+        write_keys_put_number(dst, keys->sequence);
 }
 
 /* Returns how many octets of out count. */
@@ -69,20 +61,20 @@ fill_info(const struct write_keys *keys, union crypto_info *out)
         memcpy(out->aes_128.key, keys->key, sizeof out->aes_128.key);
         memcpy(out->aes_128.salt, keys->iv, SALT_BYTES);
         put_iv(out->aes_128.iv, keys);
-        put_number(out->aes_128.rec_seq, keys->sequence);
+        write_keys_put_number(out->aes_128.rec_seq, keys->sequence);
         return sizeof out->aes_128;
     case NID_aes_256_gcm:
         out->info.cipher_type = TLS_CIPHER_AES_GCM_256;
         memcpy(out->aes_256.key, keys->key, sizeof out->aes_256.key);
         memcpy(out->aes_256.salt, keys->iv, SALT_BYTES);
         put_iv(out->aes_256.iv, keys);
-        put_number(out->aes_256.rec_seq, keys->sequence);
+        write_keys_put_number(out->aes_256.rec_seq, keys->sequence);
         return sizeof out->aes_256;
     default:
         out->info.cipher_type = TLS_CIPHER_CHACHA20_POLY1305;
         memcpy(out->chacha20.key, keys->key, sizeof out->chacha20.key);
         memcpy(out->chacha20.iv, keys->iv, sizeof out->chacha20.iv);
-        put_number(out->chacha20.rec_seq, keys->sequence);
+        write_keys_put_number(out->chacha20.rec_seq, keys->sequence);
         return sizeof out->chacha20;
     }
 }

@@ -99,8 +99,7 @@ tls_client_new(struct tls_context *ctx, int fd, const char *sni, uint16_t floor,
         res = set_up_ssl(client);
     if (res != RES_OK)
         goto done;
-    if (ctx->ktls)
-        tls_stream_use_kernel(&client->stream);
+    tls_stream_use_engines(&client->stream, ctx->ktls);
     *out = client;
     client = NULL; /* now the caller's */
 done:
@@ -269,6 +268,12 @@ tls_client_handshake(struct tls_client *client)
     return res;
 }
 
+static bool
+is_cut_off_by_kernel(const struct tls_client *client)
+{
+    return client->stream.engine.engine == ENGINE_KTLS && client->stream.engine.asks_key_update;
+}
+
 enum result
 tls_client_read(struct tls_client *client, char *dst, size_t cap, size_t *out_n)
 {
@@ -276,7 +281,7 @@ tls_client_read(struct tls_client *client, char *dst, size_t cap, size_t *out_n)
 
     if (res == RES_TEMPFAIL && tls_client_was_refused(client))
         client_tickets_drop(&client->tickets);
-    if (client->stream.engine == TLS_ENGINE_KTLS && client->stream.asks_key_update)
+    if (is_cut_off_by_kernel(client))
         client->ctx->ktls = false;
     return res;
 }
@@ -296,20 +301,24 @@ tls_client_flush(struct tls_client *client)
 const char *
 tls_client_engine(const struct tls_client *client, const char **out_reason)
 {
-    static const char *const reasons[] = {
-        [TLS_ENGINE_LIBRARY] = "off",
-        [TLS_ENGINE_LIBRARY_SMALL] = "small",
-        [TLS_ENGINE_LIBRARY_SUITE] = "suite",
-        [TLS_ENGINE_LIBRARY_KERNEL] = "kernel",
-        [TLS_ENGINE_KTLS] = "",
+    static const struct {
+        const char *name, *reason;
+    } engines[] = {
+        [ENGINE_LIBRARY] = { "library", "off" },
+        [ENGINE_LIBRARY_SMALL] = { "library", "small" },
+        [ENGINE_LIBRARY_SUITE] = { "library", "suite" },
+        [ENGINE_LIBRARY_MEMORY] = { "library", "memory" },
+        [ENGINE_SEAL] = { "seal", "off" },
+        [ENGINE_KTLS] = { "ktls", "" },
     };
+    const struct bulk_engine *e = &client->stream.engine;
 
-    *out_reason = reasons[client->stream.engine];
-    if (client->stream.engine != TLS_ENGINE_KTLS)
-        return "library";
-    if (client->stream.asks_key_update)
+    *out_reason = engines[e->engine].reason;
+    if (e->engine == ENGINE_SEAL && e->kernel_refused)
+        *out_reason = "kernel";
+    if (is_cut_off_by_kernel(client))
         *out_reason = "rekey-unsupported";
-    return "ktls";
+    return engines[e->engine].name;
 }
 
 size_t

@@ -30,9 +30,10 @@ MUST_CHECK enum result tls_context_new(const char *ca_file, struct tls_context *
  * first client. RES_NOMEM. */
 MUST_CHECK enum result tls_context_set_post_quantum(struct tls_context *ctx, bool wanted);
 
-/** Give the sending of a bulk to the kernel (tls/ktls.h)? Not at first. Concerns the clients that
- * are made from then on, until a peer asks for a new key, which the kernel cannot give: that
- * connection breaks, and the context keeps to the library. */
+/** Give the sending of a bulk to the kernel (tls/ktls.h) where it takes it, in place of making its
+ * records ourselves? Not at first. Concerns the clients that are made from then on, until a peer
+ * asks for a new key, which the kernel cannot give: that connection breaks, and the context does
+ * without the kernel. */
 void tls_context_set_ktls(struct tls_context *ctx, bool wanted);
 
 void tls_context_free(struct tls_context *ctx); /* NULL is allowed; after all its clients */
@@ -94,12 +95,16 @@ MUST_CHECK enum result tls_client_write(struct tls_client *client, struct span b
  * can be sent any more, but what the peer sent before it closed can still be read. */
 MUST_CHECK enum result tls_client_flush(struct tls_client *client);
 
-/** Who makes the records of this connection: "ktls" or "library". out_reason: why not "ktls":
- * "off", "small" (no bulk so far), "suite", "kernel" (it refused); of "ktls" "rekey-unsupported":
- * the peer asked for a new key, and the connection is given up; else "". Static storage. */
+/** Who makes the records of this connection: "library", which is BoringSSL; "seal", which is we,
+ * behind the beginning of a bulk; or "ktls". out_reason: of "library" "small" (no bulk so far),
+ * "suite" (that no other engine knows), "memory" (none to take over with); of "seal" why not
+ * "ktls": "off", "kernel" (it refused); of "ktls" "rekey-unsupported": the peer asked for a new
+ * key, and the connection is given up; else "". Static storage. */
 const char *tls_client_engine(const struct tls_client *client, const char **out_reason);
 
-/** Octets that the library has tried to write behind the kernel's back, and that were dropped. */
+/** Octets that the library has tried to write behind the back of another engine, and that were
+ * dropped: 0, or the connection can't be written to any more. Alerts do not count: the engine sends
+ * them in the library's place. */
 size_t tls_client_trapped(const struct tls_client *client);
 
 /** Ciphertext bytes that wait to be sent. */

@@ -6,9 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "tls/ktls.h"
 #include "tls/reason.h"
-#include "tls/write_keys.h"
 
 /* Header, explicit nonce, MAC, padding: below this with every suite on offer. */
 #define RECORD_OVERHEAD_BYTES 128u
@@ -38,6 +36,7 @@ tls_stream_clear(struct tls_stream *s)
 {
     SSL_free(s->ssl);
     s->ssl = NULL;
+    bulk_engine_clear(&s->engine);
     transport_clear(&s->transport);
 }
 
@@ -179,19 +178,11 @@ tls_stream_read(struct tls_stream *s, char *dst, size_t cap, size_t *out_n)
     return fail(s, ssl_error);
 }
 
-/* RFC 8446 4.6.3: before its next data a peer that asks for it gets a KeyUpdate. Kernels of today
- * cannot go on with another key, so the connection is given up; its owner knows why. */
-static bool
-is_cut_off(const struct tls_stream *s)
-{
-    return s->engine == TLS_ENGINE_KTLS && s->asks_key_update;
-}
-
 static bool
 is_writable(const struct tls_stream *s)
 {
-    return !is_cut_off(s) && (s->state == TLS_STREAM_OPEN || s->state == TLS_STREAM_ENDED) &&
-           !s->send_failed;
+    return !bulk_engine_is_cut_off(&s->engine) &&
+           (s->state == TLS_STREAM_OPEN || s->state == TLS_STREAM_ENDED) && !s->send_failed;
 }
 
 /* The memory is taken before anything is encrypted, so that a lack of it breaks nothing. */
@@ -204,99 +195,41 @@ reserve_queue(struct tls_stream *s, size_t len)
     return buffer_reserve(&s->transport.queue, len + records * RECORD_OVERHEAD_BYTES, &place);
 }
 
-/* ---- sending by the kernel ---- */
-
-/* What the library reads and what it would answer. */
-static void
-on_bulk_message(int is_write, int version, int type, const void *bytes, size_t len, SSL *ssl,
-                void *arg)
-{
-    struct tls_stream *s = arg;
-    const uint8_t *octets = bytes;
-
-    (void)version, (void)ssl;
-    if (!is_write && type == SSL3_RT_HANDSHAKE && len == 5 && octets[0] == SSL3_MT_KEY_UPDATE &&
-        octets[4] == SSL_KEY_UPDATE_REQUESTED)
-        s->asks_key_update = true;
-    if (is_write && type == SSL3_RT_ALERT && s->engine == TLS_ENGINE_KTLS &&
-        ktls_send_record(s->transport.fd, SSL3_RT_ALERT, span_make(bytes, len)) != RES_OK)
-        s->send_failed = true; /* the peer sees a cut without a reason */
-}
-
-/* Behind a write of the library that has gone well it owes the peer nothing; from here on it is
- * watched. */
-static void
-begin_bulk(struct tls_stream *s)
-{
-    s->bulk = true;
-    s->asks_key_update = false;
-    SSL_set_msg_callback(s->ssl, on_bulk_message);
-    SSL_set_msg_callback_arg(s->ssl, s);
-}
-
-/* The queue is empty, so the kernel's first record is the next one. */
-static void
-give_to_kernel(struct tls_stream *s)
-{
-    struct write_keys keys;
-
-    s->bulk = false;
-    if (s->asks_key_update)
-        return; /* the library has an answer to send first; at the next bulk */
-    if (write_keys_take(s->ssl, &keys) != RES_OK) {
-        ERR_clear_error();
-        s->engine = TLS_ENGINE_LIBRARY_SUITE;
-        return;
-    }
-    if (ktls_install(s->transport.fd, &keys) == RES_OK) {
-        s->engine = TLS_ENGINE_KTLS;
-        s->transport.trap = true;
-        SSL_set_quiet_shutdown(s->ssl, 1);
-    } else {
-        s->engine = TLS_ENGINE_LIBRARY_KERNEL;
-    }
-    write_keys_clear(&keys);
-}
-
 void
-tls_stream_use_kernel(struct tls_stream *s)
+tls_stream_use_engines(struct tls_stream *s, bool kernel)
 {
-    s->engine = TLS_ENGINE_LIBRARY_SMALL;
+    bulk_engine_init(&s->engine, s->ssl, &s->transport, kernel);
 }
-
-/* ---- writing ---- */
 
 static enum result
 write_by_library(struct tls_stream *s, struct span bytes)
 {
+    enum result res = reserve_queue(s, bytes.len);
     int ret;
 
+    if (res != RES_OK)
+        return res;
     ERR_clear_error();
     ret = SSL_write(s->ssl, bytes.ptr, (int)bytes.len);
     if (ret <= 0 || (size_t)ret != bytes.len)
         return fail(s, SSL_get_error(s->ssl, ret));
-    if (s->engine == TLS_ENGINE_LIBRARY_SMALL && bytes.len >= TLS_STREAM_BULK_BYTES)
-        begin_bulk(s);
+    bulk_engine_library_wrote(&s->engine, bytes.len);
     return RES_OK;
 }
 
 enum result
 tls_stream_write(struct tls_stream *s, struct span bytes)
 {
-    enum result res;
-
     if (!is_writable(s))
         return RES_TEMPFAIL;
     if (bytes.len == 0)
         return RES_OK;
     if (tls_stream_queued(s) >= TLS_STREAM_QUEUE_BYTES || bytes.len > TLS_STREAM_QUEUE_BYTES)
         return RES_LIMIT;
-    res = reserve_queue(s, bytes.len);
-    if (res != RES_OK)
-        return res;
-    if (s->engine == TLS_ENGINE_KTLS)
-        return buffer_append(&s->transport.queue, bytes);
-    return write_by_library(s, bytes);
+    bulk_engine_prepare(&s->engine, bytes.len);
+    if (bulk_engine_is_library(&s->engine))
+        return write_by_library(s, bytes);
+    return bulk_engine_write(&s->engine, bytes);
 }
 
 enum result
@@ -309,8 +242,8 @@ tls_stream_flush(struct tls_stream *s)
     res = transport_flush(&s->transport);
     if (res == RES_TEMPFAIL)
         s->send_failed = true;
-    else if (res == RES_OK && s->bulk)
-        give_to_kernel(s);
+    else if (res == RES_OK)
+        bulk_engine_queue_is_empty(&s->engine);
     return res;
 }
 
@@ -328,25 +261,22 @@ tls_stream_has_pending(const struct tls_stream *s)
 }
 
 static void
-close_by_kernel(struct tls_stream *s)
+close_by_library(struct tls_stream *s)
 {
-    static const uint8_t alert[] = { SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY };
-
-    if (transport_flush(&s->transport) != RES_OK ||
-        ktls_send_record(s->transport.fd, SSL3_RT_ALERT, span_make(alert, sizeof alert)) != RES_OK)
-        s->send_failed = true; /* the peer sees a cut */
+    ERR_clear_error();
+    SSL_shutdown(s->ssl);
+    ERR_clear_error();
 }
 
 void
 tls_stream_close(struct tls_stream *s)
 {
-    if (is_writable(s) && s->engine == TLS_ENGINE_KTLS) {
-        close_by_kernel(s);
-    } else if (is_writable(s)) {
-        ERR_clear_error();
-        SSL_shutdown(s->ssl);
+    if (is_writable(s)) {
+        if (bulk_engine_is_library(&s->engine))
+            close_by_library(s);
+        else
+            bulk_engine_close(&s->engine);
         send_last(s);
-        ERR_clear_error();
     }
     s->state = TLS_STREAM_DEAD;
 }

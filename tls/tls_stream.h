@@ -8,6 +8,7 @@
 #include "base/observation.h"
 #include "base/result.h"
 #include "base/span.h"
+#include "tls/bulk_engine.h"
 #include "tls/transport.h"
 
 #define TLS_STREAM_QUEUE_BYTES (256u * 1024u) /* ciphertext gathered before one send */
@@ -19,18 +20,6 @@ enum tls_stream_state {
     TLS_STREAM_DEAD,
 };
 
-/* A write as long as this begins a bulk. */
-#define TLS_STREAM_BULK_BYTES (32u * 1024u)
-
-/* Who makes the records that we send, and why it is the library. */
-enum tls_engine {
-    TLS_ENGINE_LIBRARY,        /* the kernel was not to */
-    TLS_ENGINE_LIBRARY_SMALL,  /* it will, at the first bulk */
-    TLS_ENGINE_LIBRARY_SUITE,  /* it does not know the suite */
-    TLS_ENGINE_LIBRARY_KERNEL, /* it refused */
-    TLS_ENGINE_KTLS,           /* it does: the queue holds plain text */
-};
-
 struct tls_stream {
     SSL *ssl;                   /* owned */
     struct transport transport; /* outlives ssl */
@@ -38,9 +27,7 @@ struct tls_stream {
     bool established; /* the handshake is over and was good */
     bool has_read;    /* the peer has sent plain text: the handshake suited it, too */
     bool send_failed; /* but what the peer sent before can still be read */
-    enum tls_engine engine;
-    bool bulk;            /* it has begun: to the kernel when the queue is empty */
-    bool asks_key_update; /* the peer does, and the library has not answered it */
+    struct bulk_engine engine;
     enum tls_failure failure;
     char reason[sizeof((struct observation *)0)->failure_reason];
     int alert;           /* the fatal one that the peer sent, if that is why it failed; 0: none */
@@ -55,9 +42,9 @@ MUST_CHECK enum result tls_stream_init(struct tls_stream *s, SSL_CTX *ctx, const
                                        int fd, uint16_t floor);
 void tls_stream_clear(struct tls_stream *s);
 
-/** Give the sending of a bulk to the kernel, behind its first write, if kernel and suite allow. A
- * client's stream only, before its first write. */
-void tls_stream_use_kernel(struct tls_stream *s);
+/** Let others than the library make the records of a bulk, behind its first write. A client's
+ * stream only, before its first write. kernel: try it first. */
+void tls_stream_use_engines(struct tls_stream *s, bool kernel);
 
 /* As tls/tls_client.h describes them, by the same names. */
 MUST_CHECK enum result tls_stream_handshake(struct tls_stream *s);

@@ -35,20 +35,33 @@ expand(const EVP_MD *digest, struct span secret, const char *label, uint8_t *out
     return HKDF_expand(out, out_len, digest, (const uint8_t *)secret.ptr, secret.len, info, at);
 }
 
+/* Key and IV of the secret, RFC 8446 7.3. */
+static enum result
+expand_keys(struct write_keys *keys)
+{
+    const EVP_MD *digest = EVP_get_digestbynid(keys->prf_nid);
+    struct span secret = span_make(keys->secret, keys->secret_len);
+
+    keys->iv_len = WRITE_KEYS_IV_MAX;
+    return expand(digest, secret, "key", keys->key, keys->key_len) &&
+                   expand(digest, secret, "iv", keys->iv, keys->iv_len)
+               ? RES_OK
+               : RES_NOMEM;
+}
+
 static enum result
 take_1_3(const SSL *ssl, const SSL_CIPHER *cipher, struct write_keys *out)
 {
-    const EVP_MD *digest = EVP_get_digestbynid(SSL_CIPHER_get_prf_nid(cipher));
     const uint8_t *secret;
     size_t len;
 
-    out->iv_len = WRITE_KEYS_IV_MAX;
-    if (!digest || !traffic_secret_write(ssl, &secret, &len))
+    out->prf_nid = SSL_CIPHER_get_prf_nid(cipher);
+    if (!EVP_get_digestbynid(out->prf_nid) || !traffic_secret_write(ssl, &secret, &len) ||
+        len > sizeof out->secret)
         return RES_DENIED;
-    return expand(digest, span_make(secret, len), "key", out->key, out->key_len) &&
-                   expand(digest, span_make(secret, len), "iv", out->iv, out->iv_len)
-               ? RES_OK
-               : RES_NOMEM;
+    memcpy(out->secret, secret, len);
+    out->secret_len = len;
+    return expand_keys(out);
 }
 
 /* Client's key, server's key, client's IV, server's IV: no MAC keys with an AEAD. */
@@ -95,8 +108,34 @@ write_keys_take(const SSL *ssl, struct write_keys *out)
     return res;
 }
 
+enum result
+write_keys_next(const struct write_keys *keys, struct write_keys *out)
+{
+    enum result res = RES_NOMEM;
+
+    assert(keys->version == TLS1_3_VERSION && keys != out);
+    *out = (struct write_keys){ .version = keys->version,
+                                .cipher_nid = keys->cipher_nid,
+                                .key_len = keys->key_len,
+                                .prf_nid = keys->prf_nid,
+                                .secret_len = keys->secret_len };
+    if (expand(EVP_get_digestbynid(keys->prf_nid), span_make(keys->secret, keys->secret_len),
+               "traffic upd", out->secret, out->secret_len))
+        res = expand_keys(out);
+    if (res != RES_OK)
+        write_keys_clear(out);
+    return res;
+}
+
 void
 write_keys_clear(struct write_keys *keys)
 {
     OPENSSL_cleanse(keys, sizeof *keys);
+}
+
+void
+write_keys_put_number(uint8_t dst[WRITE_KEYS_NUMBER_BYTES], uint64_t number)
+{
+    for (int i = WRITE_KEYS_NUMBER_BYTES - 1; i >= 0; i--, number >>= 8)
+        dst[i] = (uint8_t)number;
 }

@@ -21,11 +21,13 @@
 #include <openssl/ssl.h>
 
 #include "base/requirement.h"
-#include "tests/support/tls_pair.h"
+#include "tests/support/tls_bulk.h"
 #include "tls/traffic_secret.h"
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
 #define RECORD_MAX_PLAIN 16384u
+#define NAME_MAX_BYTES 96u
+#define BULK_BYTES 40000u                    /* a write that is one */
 #define INNER_MAX (RECORD_MAX_PLAIN + 1024u) /* of what is tried */
 #define HEADER_BYTES 5u
 #define KEY_BYTES 16u /* AES-128-GCM, the suite of all pairs here */
@@ -245,6 +247,7 @@ static const struct hostile_case {
       { KEY_UPDATES(33, "\1") },
       0,
       UNEXPECTED },
+    { "a KeyUpdate in TLS 1.2", TLS_VERSION_1_2, { KEY_UPDATES(1, "\1") }, 0, DECODE },
     { "a KeyUpdate that asks for 2", TLS_VERSION_1_3, { KEY_UPDATES(1, "\2") }, 0, DECODE },
     { "FAULTS D4 32 empty records, then data, TLS 1.3",
       TLS_VERSION_1_3,
@@ -385,10 +388,10 @@ alert_heard(struct tls_pair *p)
     return reason > SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : 0;
 }
 
+/* sealed: the library writes no more, and what it would say we do. */
 static void
-test_hostile(void **state)
+run_hostile(const struct hostile_case *c, bool sealed)
 {
-    const struct hostile_case *c = *state;
     struct tls_peer_spec spec = { .min = c->version, .max = c->version };
     struct tls_pair p;
     struct forge forge;
@@ -398,6 +401,10 @@ test_hostile(void **state)
         spec.suites = "ECDHE-ECDSA-AES128-GCM-SHA256";
     tls_pair_open(&p, &tls_world, &spec, TLS_VERSION_1_2);
     assert_int_equal(tls_pair_shake_hands(&p), RES_OK);
+    if (sealed) {
+        tls_bulk_stream(&p, 2 * BULK_BYTES, BULK_BYTES);
+        tls_bulk_expect_engine(&p, "seal", "off");
+    }
     forge_open(&forge, &p);
     send_bursts(&forge, c->bursts, ROWS(c->bursts));
     assert_int_equal(read_all(&p, &total), c->alert ? RES_TEMPFAIL : RES_AGAIN);
@@ -409,7 +416,20 @@ test_hostile(void **state)
         tls_pair_client_says(&p, "NOOP\r\n");
         tls_pair_expect_peer_reads(&p, "NOOP\r\n");
     }
+    assert_int_equal(tls_client_trapped(p.client), 0);
     tls_pair_close(&p);
+}
+
+static void
+test_hostile(void **state)
+{
+    run_hostile(*state, false);
+}
+
+static void
+test_hostile_to_seal(void **state)
+{
+    run_hostile(*state, true);
 }
 
 /* ---- before the handshake is over ---- */
@@ -506,10 +526,16 @@ test_retry(void **state)
 int
 main(void)
 {
-    struct CMUnitTest tests[ROWS(cases) + ROWS(retry_cases)] = { 0 };
+    struct CMUnitTest tests[2 * ROWS(cases) + ROWS(retry_cases)] = { 0 };
+    char sealed[ROWS(cases)][NAME_MAX_BYTES];
     size_t n = 0;
 
     ADD_ROWS(cases, test_hostile)
+    ADD_ROWS(cases, test_hostile_to_seal)
+    for (size_t i = 0; i < ROWS(cases); i++) {
+        snprintf(sealed[i], sizeof sealed[i], "%s, to seal", cases[i].name);
+        tests[ROWS(cases) + i].name = sealed[i];
+    }
     ADD_ROWS(retry_cases, test_retry)
     return cmocka_run_group_tests_name("tls_hostile", tests, tls_world_setup, tls_world_teardown);
 }

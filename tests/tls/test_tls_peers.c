@@ -31,6 +31,9 @@
 #define HOST "mx.example.com"
 #define DEADLINE_MS 20000
 #define ARGS_MAX 24
+#define BULK_LINE_BYTES 64u
+#define BULK_WRITE_BYTES (1000u * BULK_LINE_BYTES)
+#define BULK_BYTES (10u * BULK_WRITE_BYTES)
 #define WORDS_BYTES 1024u /* of a command, filled in */
 #define OPENSSL "openssl s_server -accept 127.0.0.1:%p -cert %f -key %f -cert_chain %f "
 #define GNUTLS "gnutls-serv --echo -p %p --x509certfile %f --x509keyfile %f --priority "
@@ -50,6 +53,7 @@ static const struct peer_case {
     const char *reason; /* when it fails */
     const char *says;   /* once connected; NULL: "hello" */
     const char *hears;  /* NULL: the peer ends the connection */
+    bool bulk;          /* and then a bulk, by seal, which the peer sends back line by line */
 } cases[] = {
     { "OpenSSL, TLS 1.3, ECDSA", OPENSSL "-rev", .floor = TLS_VERSION_1_2, .version = 0x0304,
       .hears = "olleh\n" },
@@ -92,6 +96,28 @@ static const struct peer_case {
     { "TLS-023 OpenSSL, static RSA, floor 1.0", OPENSSL "-rev -tls1_2 -cipher AES128-SHA",
       .leaf = RSA_2048, .floor = TLS_VERSION_1_0, .version = 0x0303,
       .cipher = "TLS_RSA_WITH_AES_128_CBC_SHA", .hears = "olleh\n" },
+    { "OpenSSL reads seal's records, TLS 1.3 AES-128-GCM",
+      OPENSSL "-rev -ciphersuites TLS_AES_128_GCM_SHA256", .floor = TLS_VERSION_1_2,
+      .version = 0x0304, .cipher = "TLS_AES_128_GCM_SHA256", .hears = "olleh\n", .bulk = true },
+    { "OpenSSL reads seal's records, TLS 1.3 AES-256-GCM",
+      OPENSSL "-rev -ciphersuites TLS_AES_256_GCM_SHA384", .floor = TLS_VERSION_1_2,
+      .version = 0x0304, .cipher = "TLS_AES_256_GCM_SHA384", .hears = "olleh\n", .bulk = true },
+    { "OpenSSL reads seal's records, TLS 1.3 ChaCha20-Poly1305",
+      OPENSSL "-rev -ciphersuites TLS_CHACHA20_POLY1305_SHA256", .floor = TLS_VERSION_1_2,
+      .version = 0x0304, .cipher = "TLS_CHACHA20_POLY1305_SHA256", .hears = "olleh\n",
+      .bulk = true },
+    { "OpenSSL reads seal's records, TLS 1.2 AES-128-GCM",
+      OPENSSL "-rev -tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256", .floor = TLS_VERSION_1_2,
+      .version = 0x0303, .cipher = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", .hears = "olleh\n",
+      .bulk = true },
+    { "OpenSSL reads seal's records, TLS 1.2 AES-256-GCM",
+      OPENSSL "-rev -tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384", .floor = TLS_VERSION_1_2,
+      .version = 0x0303, .cipher = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", .hears = "olleh\n",
+      .bulk = true },
+    { "OpenSSL reads seal's records, TLS 1.2 ChaCha20-Poly1305",
+      OPENSSL "-rev -tls1_2 -cipher ECDHE-ECDSA-CHACHA20-POLY1305", .floor = TLS_VERSION_1_2,
+      .version = 0x0303, .cipher = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+      .hears = "olleh\n", .bulk = true },
     { "GnuTLS, TLS 1.3", GNUTLS "NORMAL", .floor = TLS_VERSION_1_2, .version = 0x0304,
       .hears = "hello\n" },
     { "GnuTLS, TLS 1.2, RSA", GNUTLS "NORMAL:-VERS-ALL:+VERS-TLS1.2", .leaf = RSA_2048,
@@ -365,7 +391,69 @@ exchange(const struct peer_case *c, struct tls_client *client, int fd)
     assert_int_equal(res, RES_OK);
     assert_int_equal(n, strlen(c->hears));
     assert_memory_equal(got, c->hears, n);
-    tls_client_close(client);
+}
+
+/* ---- a bulk ---- */
+
+static char
+bulk_octet(size_t line, size_t column)
+{
+    return column == BULK_LINE_BYTES - 1 ? '\n' : (char)('!' + (line * 7 + column * column) % 90);
+}
+
+/* One more write, where the queue lets it in. Returns how many octets have been written. */
+static size_t
+bulk_write(struct tls_client *client, size_t sent)
+{
+    static char bytes[BULK_WRITE_BYTES];
+    enum result res;
+
+    if (sent == BULK_BYTES)
+        return sent;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = bulk_octet((sent + i) / BULK_LINE_BYTES, (sent + i) % BULK_LINE_BYTES);
+    res = tls_client_write(client, span_make(bytes, sizeof bytes));
+    assert_true(res == RES_OK || res == RES_LIMIT);
+    return res == RES_OK ? sent + sizeof bytes : sent;
+}
+
+/* Each line comes back reversed. Returns how many octets have come. */
+static size_t
+bulk_read(struct tls_client *client, size_t received)
+{
+    char bytes[4096];
+    size_t n;
+
+    while (tls_client_read(client, bytes, sizeof bytes, &n) == RES_OK)
+        for (size_t i = 0; i < n; i++, received++) {
+            size_t column = received % BULK_LINE_BYTES;
+            size_t from = column == BULK_LINE_BYTES - 1 ? column : BULK_LINE_BYTES - 2 - column;
+
+            if (bytes[i] != bulk_octet(received / BULK_LINE_BYTES, from))
+                fail_msg("octet %zu differs", received);
+        }
+    return received;
+}
+
+static void
+exchange_bulk(struct tls_client *client, int fd)
+{
+    size_t sent = 0, received = 0;
+    const char *why;
+
+    while (received < BULK_BYTES) {
+        enum result res;
+
+        sent = bulk_write(client, sent);
+        res = tls_client_flush(client);
+        assert_true(res == RES_OK || res == RES_AGAIN);
+        received = bulk_read(client, received);
+        if (received < BULK_BYTES && (res == RES_AGAIN || sent == BULK_BYTES))
+            wait_for_socket(fd, client);
+    }
+    assert_int_equal(received, BULK_BYTES);
+    assert_string_equal(tls_client_engine(client, &why), "seal");
+    assert_int_equal(tls_client_trapped(client), 0);
 }
 
 static void
@@ -387,6 +475,9 @@ test_peer(void **state)
     assert_int_equal(res, c->failure ? RES_TEMPFAIL : RES_OK);
     if (!c->failure)
         exchange(c, client, fd);
+    if (c->bulk)
+        exchange_bulk(client, fd);
+    tls_client_close(client);
     tls_client_free(client);
     close(fd);
     stop_server(&server);
