@@ -36,7 +36,7 @@ def the_kernel_encrypts_a_bulk_where_it_can(t, site):
         peer.quit()
         server.wait_idle()
         equal([m.content == text for m in server.mailbox], [True, True], "the same octets")
-        expected = ("ktls", "") if kernel_has_tls() else ("library", "off")
+        expected = ("ktls", "") if kernel_has_tls() else ("seal", "off")
         equal([(r["engine"], r["engine_reason"]) for r in t.recipients(site, 2)], [expected] * 2,
               "engine")
 

@@ -138,11 +138,12 @@ def mx(lab, sites, certificates):
     services = ""
     for site in sites:
         pem = certificates[site]
+        versions = f" -o smtpd_tls_protocols=<={site.newest}" if site.newest else ""
         for family in (4, 6):
             address = site.address(family)
             where = f"[{address}]" if family == 6 else address
             services += (f"{where}:25 inet n - n - - smtpd -o smtpd_tls_chain_files={pem}"
-                         f" -o myhostname={site.mx}\n")
+                         f" -o myhostname={site.mx}{versions}\n")
     # Submission, as a site's own server has it, which signs: opendkim is started by who needs it.
     services += (f"587 inet n - n - - smtpd -o smtpd_milters=inet:127.0.0.1:{MILTER_PORT}"
                  " -o milter_default_action=tempfail\n")

@@ -37,6 +37,7 @@ import cases_records
 import cases_report
 import cases_report_mail
 import cases_resolver
+import cases_seal
 import cases_session
 import cases_smtp
 import cases_status
@@ -55,7 +56,7 @@ from case import Trial
 MODULES = (cases_delivery, cases_policy, cases_identity, cases_faults, cases_smtp, cases_postfix,
            cases_proof, cases_session, cases_zones, cases_tls, cases_extensions, cases_gateway,
            cases_client, cases_records, cases_report, cases_report_mail, cases_dane, cases_dane_dns,
-           cases_huge, cases_interop, cases_loss, cases_rare,
+           cases_huge, cases_interop, cases_loss, cases_rare, cases_seal,
            cases_appliance, cases_check, cases_status, cases_blackbox, cases_summary,
            cases_followed, cases_resolver, cases_lifecycle)
 CONFIGURATIONS = [("direct", 4), ("direct", 6), ("tproxy", 4), ("tproxy", 6), ("redirect", 4),

@@ -36,6 +36,7 @@ class Site:
     backup: "Site | None" = None  # whose MX host is this site's second one
     listed: bool = True           # False: the address dialled stands in no MX host's A or AAAA
     postfix: bool = False         # a real Postfix serves the address, not a scripted MX
+    newest: str = ""              # version of TLS that this Postfix has, as OpenSSL writes it; "": all
     hung_web: bool = False        # its policy host answers nothing
     id: str = "20260101000000Z"   # of its _mta-sts record
     lame: bool = False            # questions for its _mta-sts record fail

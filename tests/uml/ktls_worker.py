@@ -6,7 +6,6 @@ nftables knows no tproxy, so the client comes by a PROXY header. One worker, fen
 case is a line; the exit status is 1 when one failed."""
 
 import contextlib
-import ctypes
 import pathlib
 import ssl
 import subprocess
@@ -23,41 +22,13 @@ import lab
 import world
 from cases_client import header
 from client import Client
-from mx import Close, ScriptedMx, Script
+from mx import ScriptedMx, Script
+from mx_tls import Library, note_end, only, only_1_2, updating
 
 MAIL = "".join(f"{n:07d} {'x' * 68}\r\n" for n in range(40000)).encode()  # 3 MiB
 HALF = len(MAIL) // 2
 SLOWNESS = 4
 PATIENCE_S = 90.0
-
-
-class Library:
-    """What OpenSSL can and Python's ssl does not show. Its objects stand in those of CPython: behind
-    the head of an SSLContext, and behind one more pointer in what an SSLSocket holds."""
-
-    POINTER = ctypes.sizeof(ctypes.c_void_p)
-    UPDATE_NOT_REQUESTED, UPDATE_REQUESTED = 0, 1
-
-    def __init__(self):
-        self.ssl = ctypes.CDLL("libssl.so.3")
-
-    def _pointer(self, holder, index):
-        return ctypes.c_void_p.from_address(id(holder) + object.__basicsize__ + index * self.POINTER)
-
-    def choose_suite(self, context, name):
-        """The only one of TLS 1.3."""
-        done = self.ssl.SSL_CTX_set_ciphersuites(self._pointer(context, 0), name.encode())
-        assert done == 1, f"OpenSSL does not know {name}"
-
-    def update_key(self, sock, kind):
-        """A KeyUpdate, sent at once."""
-        pointer = self._pointer(sock._sslobj, 1)
-        assert self.ssl.SSL_version(pointer) == 0x304, "that is no SSL of TLS 1.3"
-        assert self.ssl.SSL_key_update(pointer, kind) == 1, "no KeyUpdate"
-        sock.do_handshake()
-
-
-LIBRARY = Library()
 
 
 class Proxied(gateway.Gateway):
@@ -158,17 +129,6 @@ class Stage:
         return found
 
 
-def note_end(connection, _line):
-    """The step QUIT: says goodbye, and notes whether a close_notify ends the stream or a cut."""
-    connection.send(b"221 2.0.0 Bye\r\n")
-    connection.sock.suppress_ragged_eofs = False
-    try:
-        connection.end = "data" if connection.sock.recv(1) else "close_notify"
-    except OSError as error:
-        connection.end = f"{error}"
-    raise Close
-
-
 def engines(records):
     return {(record["engine"], record["engine_reason"]) for record in records}
 
@@ -192,10 +152,6 @@ def run_suite(stage, suite, **script):
     expect(stage.by_kernel(), before + 1, "connections that the kernel took over")
 
 
-def only(suite):
-    return lambda context: LIBRARY.choose_suite(context, suite)
-
-
 def tls_1_3_aes_128(stage):
     run_suite(stage, "TLS_AES_128_GCM_SHA256", tune=only("TLS_AES_128_GCM_SHA256"))
 
@@ -210,28 +166,13 @@ def tls_1_3_chacha20(stage):
 
 def tls_1_2_aes_256(stage):
     run_suite(stage, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", newest=ssl.TLSVersion.TLSv1_2,
-              tune=lambda context: context.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384"))
-
-
-def updating(kind, done):
-    """A step DATA that sends a KeyUpdate in the middle of the content, and then says so. The other half
-    is more than the gateway reads at a time, so it hears of the KeyUpdate before the last of it."""
-    def step(connection, _line):
-        connection.send(b"354 Go on\r\n")
-        while len(connection._buffer) < HALF // 2:
-            if not connection.receive():
-                raise Close
-        LIBRARY.update_key(connection.sock, kind)
-        done.set()
-        connection._take(connection.read_content())
-        return b""
-    return step
+              tune=only_1_2("ECDHE-ECDSA-AES256-GCM-SHA384"))
 
 
 def the_peer_changes_its_own_key(stage):
     """Its replies are under another key; ours is not concerned."""
     done = threading.Event()
-    with stage.mx(steps={"DATA": updating(Library.UPDATE_NOT_REQUESTED, done)}) as server:
+    with stage.mx(steps={"DATA": updating([Library.UPDATE_NOT_REQUESTED], HALF // 2, done)}) as server:
         peer = stage.ready()
         stage.deliver(server, peer, done)
         expect(engines(stage.records(peer)), {("ktls", "")}, "engines")
@@ -239,9 +180,9 @@ def the_peer_changes_its_own_key(stage):
 
 def the_peer_asks_for_a_new_key(stage):
     """FAULTS D5: this kernel cannot give one. The mail is not half delivered, the client hears to try
-    again, and from then on the worker keeps to the library."""
+    again, and from then on the worker asks the kernel no more."""
     done = threading.Event()
-    with stage.mx(steps={"DATA": updating(Library.UPDATE_REQUESTED, done)}) as server:
+    with stage.mx(steps={"DATA": updating([Library.UPDATE_REQUESTED], HALF // 2, done)}) as server:
         peer = stage.ready()
         reply = stage.send(peer, done)
         expect(reply.code, 451, f"end of data, {reply}")
@@ -251,7 +192,7 @@ def the_peer_asks_for_a_new_key(stage):
         server.script.steps["DATA"] = b"354 Go on\r\n"
         peer = stage.ready()
         stage.deliver(server, peer)
-        expect(engines(stage.records(peer)), {("library", "off")}, "engines")
+        expect(engines(stage.records(peer)), {("seal", "off")}, "engines")
 
 
 def the_worker_is_confined(stage):
