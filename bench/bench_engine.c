@@ -3,13 +3,17 @@
  *
  *   bench_engine [--json] [MIB]
  *
- * Source and drain are processes of their own over TCP on loopback; only this one's CPU counts. */
+ * Source and drain are processes of their own over TCP on loopback; only this one's CPU counts. It
+ * has the first CPU for itself, and they have the last one. The connections are under cubic, where
+ * the kernel has it: the timers of a congestion control that paces would count as well. */
 #include <openssl/aead.h>
 #include <openssl/ssl.h>
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +27,7 @@
 #include "proxy/data_scan.h"
 #include "tests/support/tls_peer.h"
 #include "tls/tls_client.h"
+#include "tls/tls_server.h"
 
 #define READ_BYTES (192u * 1024u) /* as proxy/connection.c reads content */
 #define RECORD_BYTES (16u * 1024u)
@@ -30,21 +35,26 @@
 #define NONCE_BYTES 12u
 #define HOST "mx.bench.test"
 #define HANDSHAKE_STEPS_MAX 64u
-#define RATIO_MAX 1.25 /* of an engine to the bare way */
+#define RATIO_MAX 1.25 /* of the engine that mail takes to the bare way */
 #define DEFAULT_MIB 256u
 
 struct rig {
     int source, drain; /* what is read, what is written; owned */
     pid_t source_pid, drain_pid;
-    uint64_t bytes_left;       /* that the source still sends */
-    char *buf;                 /* owned; READ_BYTES */
-    struct tls_client *client; /* owned; its handshake is done */
+    char *buf; /* owned; READ_BYTES */
+    /* One of the two, or none; owned; its handshake is done. A server's records are the library's
+     * for good, and all else is the same. */
+    struct tls_client *client;
+    struct tls_server *server;
 };
+
+enum side { SIDE_CLEAR, SIDE_CLIENT, SIDE_SERVER };
 
 struct engine {
     const char *name;
-    bool tls;
+    enum side side;
     void (*move)(struct rig *rig); /* until the source ends */
+    double limit;                  /* to the bare way; negative: none */
 };
 
 static void
@@ -54,7 +64,46 @@ die(const char *what)
     exit(1);
 }
 
+/* ---- where it runs ---- */
+
+/* The first and the last CPU that this process may use: one and the same where there is one. */
+static void
+find_cpus(int *out_first, int *out_last)
+{
+    cpu_set_t allowed;
+
+    *out_first = *out_last = -1;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        die("sched_getaffinity");
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET((size_t)cpu, &allowed)) {
+            *out_last = cpu;
+            if (*out_first < 0)
+                *out_first = cpu;
+        }
+}
+
+static void
+stay_on(int cpu)
+{
+    cpu_set_t one;
+
+    CPU_ZERO(&one);
+    CPU_SET((size_t)cpu, &one);
+    if (sched_setaffinity(0, sizeof one, &one) != 0)
+        die("sched_setaffinity");
+}
+
 /* ---- connections ---- */
+
+/* Without it the figures are what they are under the machine's own. */
+static void
+use_cubic(int fd)
+{
+    static const char name[] = "cubic";
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, sizeof name - 1);
+}
 
 /* Both ends of a TCP connection on loopback, non-blocking: fds[0] dials. */
 static void
@@ -65,6 +114,8 @@ tcp_pair(int fds[2])
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    use_cubic(listener); /* and what it accepts */
+    use_cubic(fds[0]);
     if (listener < 0 || fds[0] < 0 || bind(listener, (struct sockaddr *)&at, len) != 0 ||
         listen(listener, 1) != 0 || getsockname(listener, (struct sockaddr *)&at, &len) != 0 ||
         (connect(fds[0], (struct sockaddr *)&at, len) != 0 && errno != EINPROGRESS))
@@ -119,7 +170,7 @@ run_drain(int fd)
 }
 
 static pid_t
-spawn(int fd, int other, uint64_t bytes)
+spawn(int cpu, int fd, int other, uint64_t bytes)
 {
     pid_t pid = fork();
 
@@ -127,6 +178,7 @@ spawn(int fd, int other, uint64_t bytes)
         die("fork");
     if (pid > 0)
         return pid;
+    stay_on(cpu);
     close(other);
     if (bytes)
         run_source(fd, bytes);
@@ -140,6 +192,7 @@ struct tls_side {
     struct cert_factory factory;
     struct cert cert;
     struct tls_context *ctx;
+    struct tls_server_context *server_ctx;
 };
 
 static void
@@ -154,36 +207,55 @@ tls_side_init(struct tls_side *side)
     if (fd < 0 || !cert_make(&side->factory, &spec, NULL, &side->cert))
         die("a certificate");
     close(fd);
-    certs_write(path, &one, 1, false);
-    if (tls_context_new(path, &side->ctx, &error) != RES_OK)
+    certs_write(path, &one, 1, true);
+    if (tls_context_new(path, &side->ctx, &error) != RES_OK ||
+        tls_server_context_new(path, path, TLS_VERSION_1_2, &side->server_ctx, &error) != RES_OK)
         die(error);
     (void)unlink(path);
 }
 
-/* A client whose handshake with a server at the other end is done; the server is then forgotten:
- * the drain needs no keys. */
-static struct tls_client *
-connect_tls(const struct tls_side *side, const int fds[2], char *cipher, size_t cap)
+static void
+tls_side_clear(struct tls_side *side)
 {
-    struct tls_peer_spec spec = { .chain = { &side->cert } };
-    struct tls_peer server;
-    struct tls_client *client;
-    enum result res = RES_AGAIN;
+    tls_context_free(side->ctx);
+    tls_server_context_free(side->server_ctx);
+    cert_clear(&side->cert);
+    cert_factory_clear(&side->factory);
+}
 
-    if (tls_client_new(side->ctx, fds[0], HOST, TLS_VERSION_1_2, &client) != RES_OK)
-        die("a TLS client");
-    tls_peer_open(&server, &spec, fds[1]);
-    for (unsigned i = 0; i < HANDSHAKE_STEPS_MAX && (res == RES_AGAIN || !server.done); i++) {
-        if (res == RES_AGAIN)
-            res = tls_peer_client_step(client);
-        tls_peer_step(&server);
+/* A client and a server whose handshake is done. Which of them stays, has fds[0]; the other is
+ * forgotten: the drain needs no keys. */
+static void
+connect_tls(const struct tls_side *side, enum side stays, const int fds[2], struct rig *rig,
+            char *cipher, size_t cap)
+{
+    int client_fd = fds[stays == SIDE_SERVER], server_fd = fds[stays == SIDE_CLIENT];
+    enum result client_is = RES_AGAIN, server_is = RES_AGAIN, sent = RES_OK;
+    struct tls_server_facts facts;
+
+    if (tls_client_new(side->ctx, client_fd, HOST, TLS_VERSION_1_2, &rig->client) != RES_OK ||
+        tls_server_new(side->server_ctx, server_fd, &rig->server) != RES_OK)
+        die("the ends of a TLS connection");
+    for (unsigned i = 0; i < HANDSHAKE_STEPS_MAX; i++) {
+        if (client_is == RES_AGAIN)
+            client_is = tls_peer_client_step(rig->client);
+        if (server_is == RES_AGAIN)
+            server_is = tls_server_handshake(rig->server);
+        if (server_is == RES_OK && sent == RES_OK)
+            sent = tls_server_flush(rig->server);
     }
-    if (res != RES_OK || !server.done)
+    if (client_is != RES_OK || server_is != RES_OK || sent != RES_OK)
         die("the handshake");
-    snprintf(cipher, cap, "%s %s", SSL_get_version(server.ssl),
-             SSL_CIPHER_standard_name(SSL_get_current_cipher(server.ssl)));
-    tls_peer_close(&server);
-    return client;
+    tls_server_facts(rig->server, &facts);
+    snprintf(cipher, cap, "%s %s", facts.version == TLS_VERSION_1_3 ? "TLSv1.3" : "TLSv1.2",
+             facts.cipher);
+    if (stays == SIDE_CLIENT) {
+        tls_server_free(rig->server);
+        rig->server = NULL;
+    } else {
+        tls_client_free(rig->client);
+        rig->client = NULL;
+    }
 }
 
 /* ---- the engines ---- */
@@ -255,9 +327,22 @@ move_clear(struct rig *rig)
         write_content(rig, len);
 }
 
-/* As the worker does it: scan, SSL_write into the queue, one send. */
+static enum result
+tls_write(struct rig *rig, struct span bytes)
+{
+    return rig->client ? tls_client_write(rig->client, bytes)
+                       : tls_server_write(rig->server, bytes);
+}
+
+static enum result
+tls_flush(struct rig *rig)
+{
+    return rig->client ? tls_client_flush(rig->client) : tls_server_flush(rig->server);
+}
+
+/* As the worker does it: scan, seal into the queue, one send. */
 static void
-move_library(struct rig *rig)
+move_tls(struct rig *rig)
 {
     struct data_scan scan;
     size_t len, pass;
@@ -268,27 +353,39 @@ move_library(struct rig *rig)
 
         if (data_scan(&scan, span_make(rig->buf, len), &pass) != DATA_MORE || pass != len)
             die("the content has an end in it");
-        if (tls_client_write(rig->client, span_make(rig->buf, len)) != RES_OK)
-            die("tls_client_write");
-        while ((res = tls_client_flush(rig->client)) == RES_AGAIN)
+        if (tls_write(rig, span_make(rig->buf, len)) != RES_OK)
+            die("a write");
+        while ((res = tls_flush(rig)) == RES_AGAIN)
             wait_until(rig->drain, POLLOUT);
         if (res != RES_OK)
-            die("tls_client_flush");
+            die("a flush");
     }
 }
 
+/* The first write of the bulk is the library's. */
+static void
+move_seal(struct rig *rig)
+{
+    const char *reason;
+
+    move_tls(rig);
+    if (strcmp(tls_client_engine(rig->client, &reason), "seal") != 0)
+        die("another engine");
+}
+
 static const struct engine engines[] = {
-    { "clear", false, move_clear },
-    { "bare", false, move_bare },
-    { "library", true, move_library },
+    { "clear", SIDE_CLEAR, move_clear, -1 },
+    { "bare", SIDE_CLEAR, move_bare, -1 },
+    { "library", SIDE_SERVER, move_tls, -1 },
+    { "seal", SIDE_CLIENT, move_seal, RATIO_MAX },
 };
 #define ENGINES (sizeof engines / sizeof *engines)
 #define BARE 1u
 
-/* CPU seconds of this process per GiB. */
+/* CPU seconds of this process per GiB. other_cpu: of the processes at the ends. */
 static double
-run_once(const struct engine *engine, const struct tls_side *side, uint64_t bytes, char *cipher,
-         size_t cap)
+run_once(const struct engine *engine, const struct tls_side *side, uint64_t bytes, int other_cpu,
+         char *cipher, size_t cap)
 {
     struct rig rig = { .buf = malloc(READ_BYTES) };
     struct timespec before, after;
@@ -298,18 +395,19 @@ run_once(const struct engine *engine, const struct tls_side *side, uint64_t byte
         die("memory");
     tcp_pair(in);
     tcp_pair(out);
-    if (engine->tls)
-        rig.client = connect_tls(side, out, cipher, cap);
+    if (engine->side != SIDE_CLEAR)
+        connect_tls(side, engine->side, out, &rig, cipher, cap);
     rig.source = in[1];
     rig.drain = out[0];
-    rig.source_pid = spawn(in[0], in[1], bytes);
+    rig.source_pid = spawn(other_cpu, in[0], in[1], bytes);
     close(in[0]); /* before the next fork, or the source would never seem to end */
-    rig.drain_pid = spawn(out[1], out[0], 0);
+    rig.drain_pid = spawn(other_cpu, out[1], out[0], 0);
     close(out[1]);
     (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
     engine->move(&rig);
     (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
     tls_client_free(rig.client);
+    tls_server_free(rig.server);
     close(rig.source);
     close(rig.drain);
     (void)waitpid(rig.source_pid, NULL, 0);
@@ -330,15 +428,18 @@ main(int argc, char **argv)
     double seconds[ENGINES][BENCH_RUNS], median[ENGINES];
     struct tls_side side = { 0 };
     char cipher[80] = "";
-    int status = 0;
+    int status = 0, own_cpu, other_cpu;
 
     if (mib == 0)
         mib = DEFAULT_MIB;
     (void)signal(SIGPIPE, SIG_IGN);
+    find_cpus(&own_cpu, &other_cpu);
+    stay_on(own_cpu);
     tls_side_init(&side);
     for (unsigned run = 0; run < BENCH_RUNS; run++)
         for (size_t i = 0; i < ENGINES; i++) /* in turn: what else runs here meets all of them */
-            seconds[i][run] = run_once(&engines[i], &side, mib << 20, cipher, sizeof cipher);
+            seconds[i][run] =
+                run_once(&engines[i], &side, mib << 20, other_cpu, cipher, sizeof cipher);
     for (size_t i = 0; i < ENGINES; i++)
         median[i] = bench_percentile(seconds[i], BENCH_RUNS, 0.5);
     if (json)
@@ -350,12 +451,10 @@ main(int argc, char **argv)
             printf("%s\"%s\":%.4f", i ? "," : "", engines[i].name, median[i]);
         else
             (void)bench_report(engines[i].name, median[i], "CPU s per GiB", -1, false);
-        if (!json && engines[i].tls)
-            status |= bench_report("  to the bare way", ratio, "", RATIO_MAX, false);
+        if (!json && engines[i].side != SIDE_CLEAR)
+            status |= bench_report("  to the bare way", ratio, "", engines[i].limit, false);
     }
     puts(json ? "}" : cipher);
-    tls_context_free(side.ctx);
-    cert_clear(&side.cert);
-    cert_factory_clear(&side.factory);
+    tls_side_clear(&side);
     return status;
 }
