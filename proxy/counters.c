@@ -31,7 +31,7 @@ static const char *const bounds[] = { "0.005", "0.01", "0.025", "0.05", "0.1",  
 static const uint64_t bounds_ms[COUNTED_TIMES - 1] = { 5,   10,   25,   50,   100,  250,
                                                        500, 1000, 2500, 5000, 10000 };
 static const char *const directions[] = { "to-mx", "to-client" };
-static const char *const engines[] = { "copy", "library", "splice" };
+static const char *const engines[] = { "copy", "library", "splice", "seal", "ktls" };
 static const char *const fallbacks[] = { "other", "looked-at", "small", "no-pipe", "refused" };
 static const char *const record_results[] = { "written", "lost" };
 
@@ -283,8 +283,7 @@ outcome_of(const struct record_session_end *record)
 void
 counters_session(struct counters *c, const struct record_session_end *record)
 {
-    bool tls = record->obs && record->obs->stage == TLS_STAGE_DONE;
-    unsigned engine = index_of(tls ? "library" : "copy", engines, COUNTED_ENGINES);
+    unsigned engine = index_of(record->engine, engines, COUNTED_ENGINES);
 
     c->sessions[outcome_of(record)]++;
     c->violations += record->violations;

@@ -55,7 +55,7 @@ enum counted_result {
 enum { COUNTED_VERSIONS = 5, COUNTED_ENDS = 5, COUNTED_REPLIES = 100, COUNTED_AWAY = 10 };
 /* Bounds of the time that a handshake takes, and the number behind them: the sum. */
 enum { COUNTED_TIMES = 12, COUNTED_TIME_SUM = COUNTED_TIMES };
-enum { COUNTED_ENGINES = 3, COUNTED_RELAYS = 3, COUNTED_INTERCEPTS = 3, COUNTED_FALLBACKS = 5 };
+enum { COUNTED_ENGINES = 5, COUNTED_RELAYS = 3, COUNTED_INTERCEPTS = 3, COUNTED_FALLBACKS = 5 };
 
 /* Nothing but numbers of 64 bits: counters_table() finds them by their offsets. */
 struct counters {

@@ -88,8 +88,9 @@ struct record_session_end {
     bool left_without_mail;        /* the MX lists STARTTLS, and the client left (PRX-044) */
     uint64_t bytes_to_mx;          /* SMTP octets, TLS not counted */
     uint64_t bytes_to_client;
-    const char *end;   /* why it ended, a few words: "quit", "client-gone" */
-    const char *state; /* session_state_name() where it ended */
+    const char *engine; /* of the last connection to the MX, as of a recipient; "" without one */
+    const char *end;    /* why it ended, a few words: "quit", "client-gone" */
+    const char *state;  /* session_state_name() where it ended */
 };
 
 /* A connection that was relayed untouched. Borrowed, and NULL, as above. */

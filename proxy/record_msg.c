@@ -18,7 +18,7 @@
 #define CERTIFICATE_PAIRS 7u
 #define REPORT_PAIRS 8u
 #define REPORT_DETAIL_PAIRS 3u
-#define END_PAIRS 15u
+#define END_PAIRS 16u
 #define SURVEY_PAIRS 14u
 #define CHANGE_PAIRS 12u
 #define PROCESS_PAIRS 6u
@@ -507,6 +507,7 @@ record_encode_session(const struct record_session_end *record, struct buffer *ou
     put_bool(&w, "left_without_mail", record->left_without_mail);
     put_uint(&w, "bytes_to_mx", record->bytes_to_mx);
     put_uint(&w, "bytes_to_client", record->bytes_to_client);
+    put_text(&w, "engine", record->engine);
     put_tls(&w, record->obs);
     put_text(&w, "end", record->end);
     put_text(&w, "state", record->state);

@@ -111,6 +111,14 @@ session_chomp(struct span reply)
     return reply;
 }
 
+/* Of the connection to the MX that obs tells of. */
+static const char *
+engine_of(struct session *s, const struct observation *obs, const char **out_reason)
+{
+    *out_reason = "";
+    return obs->stage == TLS_STAGE_DONE ? s->ops->engine(s->io, out_reason) : "copy";
+}
+
 /* The evidence of one recipient decision (PRX-051). */
 static void
 record(struct session *s, const struct requirement *req, const struct observation *obs,
@@ -129,10 +137,7 @@ record(struct session *s, const struct requirement *req, const struct observatio
         details.dane = &obs->dane;
     if (!details.rcpt_domain)
         details.rcpt_domain = s->rcpt_domain;
-    details.engine = "copy";
-    details.engine_reason = "";
-    if (obs->stage == TLS_STAGE_DONE)
-        details.engine = s->ops->engine(s->io, &details.engine_reason);
+    details.engine = engine_of(s, obs, &details.engine_reason);
     details.verdict_number = number;
     if (number &&
         session_report_make(&(struct session_report_facts){ .req = req,
@@ -595,6 +600,7 @@ session_judge_ahead(struct session *s)
 void
 session_write_end(struct session *s, enum session_state from, enum session_event event)
 {
+    const char *reason;
     const struct record_session_end end = {
         .wall_ns = s->clock.wall_ns(s->clock.arg),
         .started_ns = s->stats.started_ns,
@@ -610,6 +616,7 @@ session_write_end(struct session *s, enum session_state from, enum session_event
         .left_without_mail = session_left_without_mail(s, from, event),
         .bytes_to_mx = s->stats.bytes_to_mx,
         .bytes_to_client = s->stats.bytes_to_client,
+        .engine = s->obs ? engine_of(s, s->obs, &reason) : "",
         .end = session_event_name(event),
         .state = session_state_name(from),
     };

@@ -90,6 +90,7 @@ def postfix_takes_a_bulk(t, site, version):
     assert body == MAIL.replace(b"\r\n", b"\n"), "other octets"
     assert f"using {version} with cipher".encode() in head, head
     fields(t.recipients(site)[0], tls__version=version, outcome="delivered", **SEAL)
+    fields(t.session(peer), engine="seal")
 
 
 @case(Site("seal-postfix", policy="enforce", postfix=True), only=ONCE)

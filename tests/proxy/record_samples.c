@@ -131,6 +131,7 @@ fill_session(struct record_samples *s)
         .violations = 6,
         .bytes_to_mx = UINT64_C(5000000000),
         .bytes_to_client = 321,
+        .engine = "seal",
         .end = "quit",
         .state = "closed",
     };

@@ -151,7 +151,7 @@ static const char session_line[] =
     "\"helo\":\"client.example\",\"started_at\":1699999997,\"duration_ms\":2500,"
     "\"transactions\":2,\"delivered\":1,\"allowed\":3,\"refused\":4,\"reconnects\":5,"
     "\"violations\":6,\"left_without_mail\":false,\"bytes_to_mx\":5000000000,\"bytes_to_client\":"
-    "321," TLS "\"end\":\"quit\",\"state\":\"closed\"}\n";
+    "321,\"engine\":\"seal\"," TLS "\"end\":\"quit\",\"state\":\"closed\"}\n";
 
 static const char process_line[] =
     "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"event\":\"process\",\"v\":1,"

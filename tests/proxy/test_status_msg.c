@@ -122,10 +122,11 @@ test_session(void **state)
                                                               .allowed = c->allowed,
                                                               .refused = c->refused,
                                                               .violations = 3,
-                                                              .bytes_to_mx = 7 });
+                                                              .bytes_to_mx = 7,
+                                                              .engine = "seal" });
     assert_int_equal(counters.sessions[c->want], 1);
     assert_int_equal(counters.violations, 3);
-    assert_int_equal(counters.octets[COUNTED_TO_MX][0], 7);
+    assert_int_equal(counters.octets[COUNTED_TO_MX][3], 7);
 }
 
 /* A word that is not of the set is counted as "other", whatever it is. */
