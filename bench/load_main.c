@@ -21,7 +21,6 @@
  * would measure the listener's queue. */
 #define RAMP_MAX 64u
 #define PROGRESS_S 0.2
-#define CONTENT_LINE 78u
 
 static const char usage[] =
     "usage: stsgate-load --to ADDRESS:PORT [OPTION ...]\n"
@@ -180,31 +179,6 @@ on_progress(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* ---- the plan ---- */
 
-/* A header, and lines of text none of which begins with a dot. */
-static void
-make_content(struct program *p)
-{
-    static const char header[] = "From: <sender@load.lab.test>\r\nTo: <user@bench.test>\r\n"
-                                 "Subject: load\r\n\r\n";
-    static const char end[] = "\r\n.\r\n";
-    size_t at = sizeof header - 1, room = p->size;
-    char *text = malloc(p->size + sizeof header + sizeof end);
-
-    if (!text)
-        program_die("content");
-    memcpy(text, header, sizeof header - 1);
-    for (size_t column = 0; at < room; at++, column = (column + 1) % CONTENT_LINE) {
-        text[at] = (char)('a' + column % 26);
-        if (column >= CONTENT_LINE - 2)
-            text[at] = column == CONTENT_LINE - 2 ? '\r' : '\n';
-    }
-    if (text[at - 1] == '\r')
-        text[at - 1] = 'x'; /* a CR before the end would make another end of it */
-    memcpy(text + at, end, sizeof end - 1);
-    p->load.content = text;
-    p->load.content_len = at + sizeof end - 1;
-}
-
 static void
 set_recipient(struct load *load, const char *recipient)
 {
@@ -325,7 +299,8 @@ prepare(struct program *p)
     load->ended = on_ended;
     load->arg = p;
     snprintf(load->mail, sizeof load->mail, "MAIL FROM:<sender@load.lab.test>\r\n");
-    make_content(p);
+    if (load_content_init(&load->content, p->size) != RES_OK)
+        program_die("content");
     if (p->tls.ca_file) {
         load->tls = stream_tls_new(&p->tls);
         if (!load->tls)
@@ -366,7 +341,7 @@ main(int argc, char **argv)
     status = p->load.failed || p->load.mails < p->count * p->load.mails_per_session ? 1 : 0;
     stream_tls_free(p->load.tls);
     free(p->held);
-    free(p->load.content);
+    load_content_clear(&p->load.content);
     free(p);
     return status;
 }

@@ -116,7 +116,7 @@ end_mail(struct load_session *s)
     int64_t now = bench_now_ns();
 
     load->mails++;
-    load->octets += load->content_len;
+    load->octets += load->content.len;
     histogram_add(&load->mail_ns, now - s->mail_ns);
     if (--s->mails_left == 0) {
         histogram_add(&load->session_ns, now - s->due_ns);
@@ -186,7 +186,7 @@ on_reply(struct load_session *s)
         break;
     case LOAD_DATA:
         s->state = LOAD_CONTENT;
-        s->content_left = s->load->content_len;
+        s->content_left = s->load->content.len;
         break;
     case LOAD_CONTENT:
         end_mail(s);
@@ -241,12 +241,12 @@ send_commands(struct load_session *s)
 static enum result
 send_content(struct load_session *s)
 {
-    const struct load *load = s->load;
+    const struct load_content *content = &s->load->content;
 
     while (s->content_left) {
+        struct span part = load_content_at(content, content->len - s->content_left);
         size_t n;
-        enum result res = stream_write(
-            &s->stream, load->content + (load->content_len - s->content_left), s->content_left, &n);
+        enum result res = stream_write(&s->stream, part.ptr, part.len, &n);
 
         if (res != RES_OK)
             return res;

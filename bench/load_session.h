@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "bench/histogram.h"
+#include "bench/load_content.h"
 #include "bench/program.h"
 
 struct ev_loop;
@@ -23,8 +24,7 @@ struct load {
     struct stream_tls *tls; /* NULL: no STARTTLS of our own */
     char mail[LOAD_COMMAND_MAX];
     char rcpt[LOAD_COMMAND_MAX];
-    char *content; /* of every mail, with its final dot */
-    size_t content_len;
+    struct load_content content;
     uint64_t mails_per_session;
     bool pipelining; /* MAIL, RCPT and DATA in one write */
     bool hold;       /* after its first mail a session waits for load_session_release() */

@@ -117,6 +117,8 @@ def run_all(stage, peers, plan, tell):
             tell(f"{sessions} sessions at a time, {peer.title}: too few descriptors here")
             continue
         tell(f"{sessions} sessions at a time, {peer.title}")
+        if peer.make_room(sessions):
+            warm_up(stage, peer)
         yield {"load": "growth", "peer": peer.name, "at_a_time": sessions,
                **measure_growth(stage, peer, sessions, plan.growth_mails)}
 

@@ -34,6 +34,10 @@ class Peer:
         """How many at a time it can be asked for."""
         return sessions_of_one_process()
 
+    def make_room(self, sessions):
+        """For so many at a time, <= sessions_max. True: it had to begin anew."""
+        return False
+
     def start(self):
         raise NotImplementedError
 
@@ -103,6 +107,14 @@ class Stsgate(Peer):
     def start(self):
         self.gateway = self.stage.gateway({})
         self.process = self.gateway.process
+
+    def make_room(self, sessions):
+        if sessions <= len(self.stage.proxy_cpus) * sessions_of_one_process():
+            return False
+        self.stage.configure(self.gateway, {"workers": 2 * len(self.stage.proxy_cpus)})
+        self.gateway.restart()
+        self.process = self.gateway.process
+        return True
 
     def wait(self):
         pass  # the gateway's start() has waited

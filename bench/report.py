@@ -159,6 +159,8 @@ def markdown(result):
              f"Revision {result['revision']}; {machine['cpu']}, {machine['cpus']} CPUs "
              f"(proxies on {machine['proxy_cpus']}, load and MX on {machine['other_cpus']}), Linux "
              f"{machine['kernel']}; load average before the run {machine['load_average_before']:.1f}.",
+             f"TCP as Linux has it by default: {machine['congestion_control']}, buffers of at most 6 and "
+             "4 MiB.",
              "", *_provisional(machine), f"Medians of {result['rounds']} interleaved rounds"
              + (", quick form" if result["quick"] else "")
              + f". {result['records']['mails']} mails through stsgate, each judged under a policy in "

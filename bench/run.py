@@ -37,6 +37,7 @@ def machine(on):
     return {"cpu": proc.cpu_model(), "cpus": len(os.sched_getaffinity(0)),
             "kernel": os.uname().release, "proxy_cpus": stage.cpu_list(on.proxy_cpus),
             "other_cpus": stage.cpu_list(on.other_cpus),
+            "congestion_control": stage.CONGESTION_CONTROL,
             "load_average_before": os.getloadavg()[0]}
 
 

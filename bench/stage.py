@@ -1,6 +1,7 @@
 """The stage of a bench run: the lab's namespaces with DNS and a policy host, the measuring MX, and the
 proxies side by side in the gateway's namespace, on CPUs of their own."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -18,7 +19,10 @@ import world
 OPEN_PORT = 2025  # of the MX, for those that the gateway does not take over
 RUN_SECONDS = 300
 SYSCTLS = ("net.ipv4.ip_local_port_range=10000 65000", "net.ipv4.tcp_tw_reuse=1",
-           "net.core.somaxconn=65535")
+           "net.core.somaxconn=65535",
+           # as Linux has them, whatever this machine is set to
+           "net.ipv4.tcp_rmem=4096 131072 6291456", "net.ipv4.tcp_wmem=4096 16384 4194304")
+CONGESTION_CONTROL = "cubic"  # as well; BBR sends by timers, which here cost more than the proxies do
 
 
 class StageError(Exception):
@@ -39,6 +43,21 @@ def sessions_of_one_process():
 
 def cpu_list(cpus):
     return ",".join(map(str, cpus))
+
+
+@contextlib.contextmanager
+def congestion_control_allowed():
+    """That namespaces may choose it, as long as this lasts."""
+    knob = pathlib.Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+    before = knob.read_text()
+    if CONGESTION_CONTROL in before.split():
+        yield
+        return
+    knob.write_text(f"{before.strip()} {CONGESTION_CONTROL}")
+    try:
+        yield
+    finally:
+        knob.write_text(before)
 
 
 class PinnedLab(lab.Lab):
@@ -113,8 +132,10 @@ class Stage:
 
     def _bring_up(self):
         world.number_sites([self.site])
-        for space in ("client", "gateway", "mx"):
-            self.lab.in_space(space, "sysctl", "-qw", *SYSCTLS)
+        with congestion_control_allowed():
+            for space in ("client", "gateway", "mx"):
+                self.lab.in_space(space, "sysctl", "-qw", *SYSCTLS,
+                                  f"net.ipv4.tcp_congestion_control={CONGESTION_CONTROL}")
         self.certificates = certs.Certificates(self.lab.folder / "certs")
         self.pair = self.certificates.make("bench", [self.site.mx])
         self.zones = Zones(self.lab.folder / "zones", [self.site], self.certificates,
@@ -137,15 +158,19 @@ class Stage:
         """stsgate behind TPROXY, with the caches that the lab's cases turn off. settings: {key: value}
         of its configuration; build: a folder with other programs than those of this stage."""
         made = gateway.Gateway(self.lab, build or self.build, "tproxy", self.certificates, self.zones)
-        keys = {"log_level": "info", "dns_cache_max": 86400, "requirement_cache_max": 60,
-                "workers": max(2, len(self.proxy_cpus)), "sessions_max": 100000,
-                "client_sessions_max": 100000} | settings
-        made.configure("".join(f"{key} = {value}\n" for key, value in keys.items()))
+        self.configure(made, settings)
         if not self.has_rules:
             made.set_rules()
             self.has_rules = True
         made.launch()
         return made
+
+    def configure(self, made, settings):
+        """As many workers as CPUs, as by default: HAProxy has as many threads."""
+        keys = {"log_level": "info", "dns_cache_max": 86400, "requirement_cache_max": 60,
+                "workers": len(self.proxy_cpus), "sessions_max": 100000,
+                "client_sessions_max": 100000} | settings
+        made.configure("".join(f"{key} = {value}\n" for key, value in keys.items()))
 
     def load_argv(self, to, options):
         return ("ip", "netns", "exec", self.lab.space("client"),

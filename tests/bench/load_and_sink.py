@@ -102,14 +102,16 @@ def run_case(programs, folder, case):
 
 
 def edge_sizes(programs, folder):
-    """Every size around a line's length: the end of the content is found wherever lines end."""
+    """Every size around a line's length, and around that of the lines that repeat: the end of the
+    content is found wherever lines end."""
     sink = Sink(programs, folder, [])
     sent = 0
-    for size in range(128, 290):
+    sizes = [*range(128, 290), *range(65580, 65680)]
+    for size in sizes:
         _, load = run_load(programs, folder, sink.port, ["--size", str(size), "--messages", "2"])
         sent += load["octets"] if load["mails"] == 2 else -1
     counted = sink.stop()
-    if counted["octets"] != sent or counted["mails"] != 2 * (290 - 128):
+    if counted["octets"] != sent or counted["mails"] != 2 * len(sizes):
         return f"{sent} octets were sent; sink {counted}"
     return None
 
