@@ -42,12 +42,17 @@ class Peer:
         raise NotImplementedError
 
     def wait(self):
-        """Until it takes connections."""
+        """Until it has taken a session, to its end: nothing of it is left to be counted later."""
         def answers():
             if self.process.poll() is not None:
                 raise lab.LabError(f"{self.name} ended with {self.process.returncode}")
             with self.stage.lab.socket("client", 4) as probe:
-                return probe.connect_ex((GATEWAY, self.port)) == 0
+                probe.settimeout(5)
+                if probe.connect_ex((GATEWAY, self.port)) != 0:
+                    return False
+                probe.sendall(b"QUIT\r\n")
+                with probe.makefile("rb") as said:
+                    return b"221" in said.read()
 
         lab.wait_for(answers, f"{self.name} to listen", 60)
 
