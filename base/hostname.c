@@ -3,8 +3,9 @@
 static bool
 is_name_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_';
+    char lower = (char)(c | 0x20); /* of a letter */
+
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
 bool
@@ -61,13 +62,11 @@ hostname_matches(struct span pattern, struct span host)
 {
     pattern = without_dot(pattern);
     host = without_dot(host);
-    if (!hostname_is_valid(host))
-        return false;
     if (span_starts(pattern, span_of("*."))) {
+        if (!hostname_is_valid(host))
+            return false;
         host = span_from(host, span_find(host, '.') + 1);
         pattern = span_from(pattern, 2);
-        if (host.len == 0)
-            return false;
     }
-    return hostname_is_valid(pattern) && span_equal_nocase(pattern, host);
+    return span_equal_nocase(pattern, host) && hostname_is_valid(pattern);
 }
