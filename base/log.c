@@ -7,11 +7,19 @@
 #include <unistd.h>
 
 #define LOG_LINE_BYTES 2048
+#define LOG_GATHER_BYTES 4096 /* PIPE_BUF: a pipe takes so much as one piece */
+
+#define DATE_BYTES 40
 
 static struct {
     const char *proc;
     enum log_level level;
-} state = { "stsgate", LOG_LEVEL_INFO };
+    time_t date_of; /* the second that date tells */
+    char date[DATE_BYTES];
+    bool gathers;
+    size_t waiting;
+    char lines[LOG_GATHER_BYTES]; /* that wait */
+} state = { .proc = "stsgate", .level = LOG_LEVEL_INFO };
 
 static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "error",
@@ -42,6 +50,59 @@ fitted(int printed, size_t room)
     return (size_t)printed < room ? (size_t)printed : room - 1;
 }
 
+/* To the second: many lines come in one. */
+static const char *
+date_of(time_t second)
+{
+    struct tm utc;
+
+    if (second == state.date_of && state.date[0])
+        return state.date;
+    gmtime_r(&second, &utc);
+    if (strftime(state.date, sizeof state.date, "time=%Y-%m-%dT%H:%M:%S", &utc) == 0)
+        state.date[0] = '\0'; /* a year of five digits */
+    state.date_of = second;
+    return state.date;
+}
+
+static void
+put_out(const char *bytes, size_t len)
+{
+    (void)!write(STDERR_FILENO, bytes, len);
+}
+
+void
+log_gather(void)
+{
+    state.gathers = true;
+}
+
+void
+log_flush(void)
+{
+    int saved = errno;
+
+    if (state.waiting)
+        put_out(state.lines, state.waiting);
+    state.waiting = 0;
+    errno = saved;
+}
+
+static void
+pass_on(enum log_level level, const char *line, size_t len)
+{
+    if (len > sizeof state.lines - state.waiting)
+        log_flush();
+    if (!state.gathers) {
+        put_out(line, len);
+        return;
+    }
+    memcpy(state.lines + state.waiting, line, len);
+    state.waiting += len;
+    if (level <= LOG_LEVEL_WARN)
+        log_flush();
+}
+
 void
 log_line(enum log_level level, const char *fmt, ...)
 {
@@ -49,22 +110,19 @@ log_line(enum log_level level, const char *fmt, ...)
     size_t len, room = sizeof line - 1; /* the last byte is the newline's */
     int saved = errno;
     struct timespec now;
-    struct tm utc;
     va_list args;
 
     if (!log_has_level(level))
         return;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    len = strftime(line, room, "time=%Y-%m-%dT%H:%M:%S", &utc);
-    len += fitted(snprintf(line + len, room - len, ".%03ldZ level=%s proc=%s ",
-                           now.tv_nsec / 1000000, level_names[level], state.proc),
-                  room - len);
+    len = fitted(snprintf(line, room, "%s.%03ldZ level=%s proc=%s ", date_of(now.tv_sec),
+                          now.tv_nsec / 1000000, level_names[level], state.proc),
+                 room);
     va_start(args, fmt);
     len += fitted(vsnprintf(line + len, room - len, fmt, args), room - len);
     va_end(args);
     line[len++] = '\n';
-    (void)!write(STDERR_FILENO, line, len);
+    pass_on(level, line, len);
     errno = saved;
 }
 

@@ -14,8 +14,14 @@ void log_init(const char *proc, enum log_level level);
 
 bool log_has_level(enum log_level level);
 
-/** A line is cut at 2048 bytes and written by one write(2); errors in writing are ignored: there is
- * no better place to report them. */
+/** From here on lines below a warning wait for others, so that the lines of one turn of an event
+ * loop are written by one write(2) and not by one each. The caller sees to it that log_flush()
+ * comes before the process waits and before it ends; what a crash finds waiting is lost. */
+void log_gather(void);
+void log_flush(void);
+
+/** A line is cut at 2048 bytes, and written in order by one write(2), alone or with others; errors
+ * in writing are ignored: there is no better place to report them. */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)

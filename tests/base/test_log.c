@@ -184,6 +184,68 @@ test_errno_is_kept(void **state)
     assert_int_equal(errno, ENOENT);
 }
 
+/* How many lines standard error, a file, has by now. */
+static unsigned
+lines_so_far(void)
+{
+    char out[4 * LINE_MAX_BYTES];
+    ssize_t len = pread(STDERR_FILENO, out, sizeof out, 0);
+    unsigned count = 0;
+
+    for (ssize_t i = 0; i < len; i++)
+        count += out[i] == '\n';
+    return count;
+}
+
+static struct {
+    unsigned waiting, flushed, warned, full, quiet;
+} seen;
+
+static void
+log_turns(void)
+{
+    log_init("worker/0", LOG_LEVEL_INFO);
+    log_gather();
+    log_info("turn=1 line=1");
+    log_info("turn=1 line=2");
+    seen.waiting = lines_so_far();
+    log_flush();
+    seen.flushed = lines_so_far();
+    log_info("turn=2 line=3");
+    log_warn("turn=2 line=4");
+    seen.warned = lines_so_far();
+    log_info("turn=3 x=%0*d", 1900, 1);
+    log_info("turn=3 x=%0*d", 1900, 2);
+    log_info("turn=3 x=%0*d", 1900, 3);
+    seen.full = lines_so_far();
+    log_flush();
+    log_flush();
+    seen.quiet = lines_so_far();
+}
+
+/* Written together, in order, and never later than a warning. */
+static void
+test_gathered(void **state)
+{
+    char out[4 * LINE_MAX_BYTES];
+    const char *at = out;
+
+    (void)state;
+    captured(log_turns, out, sizeof out);
+    assert_int_equal(seen.waiting, 0);
+    assert_int_equal(seen.flushed, 2);
+    assert_int_equal(seen.warned, 4);
+    assert_int_equal(seen.full, 6);
+    assert_int_equal(seen.quiet, 7);
+    for (int line = 1; line <= 4; line++) {
+        char text[16];
+
+        snprintf(text, sizeof text, "line=%d\n", line);
+        at = strstr(at, text);
+        assert_non_null(at);
+    }
+}
+
 int
 main(void)
 {
@@ -194,6 +256,7 @@ main(void)
         cmocka_unit_test(test_long_line),
         cmocka_unit_test(test_long_process_name),
         cmocka_unit_test(test_errno_is_kept),
+        cmocka_unit_test(test_gathered), /* the last: it stays so */
     };
     struct CMUnitTest tests[ROWS(quote_cases) + ROWS(others)];
     size_t count = 0;
