@@ -23,8 +23,9 @@
 
 struct connection {
     struct connection_shared *shared;
-    struct connection *next, **link; /* in shared->first, later in shared->finished */
-    uint64_t number;                 /* in the order of arrival, 1 .. */
+    struct connection *next, **link;         /* in shared->first, later in shared->finished */
+    struct connection *next_due, **due_link; /* in shared->due; due_link NULL: not in it */
+    uint64_t number;                         /* in the order of arrival, 1 .. */
     struct session *session;
     struct client_leg client;
     bool passing; /* it is: the sockets go on without it, once the client has its reply (PRX-040) */
@@ -173,6 +174,36 @@ static const struct session_ops ops = {
     .close = op_close,
 };
 
+/* ---- the end of a turn of the loop ---- */
+
+static void
+put_off(struct connection *c)
+{
+    struct connection_shared *shared = c->shared;
+
+    if (c->due_link)
+        return;
+    if (!shared->due) /* of the lowest priority: when all that has happened has been seen to */
+        ev_feed_event(shared->world.loop, &shared->turn_end, EV_CUSTOM);
+    c->next_due = shared->due;
+    c->due_link = &shared->due;
+    if (c->next_due)
+        c->next_due->due_link = &c->next_due;
+    shared->due = c;
+}
+
+static void
+put_off_no_longer(struct connection *c)
+{
+    if (!c->due_link)
+        return;
+    *c->due_link = c->next_due;
+    if (c->next_due)
+        c->next_due->due_link = c->due_link;
+    c->next_due = NULL;
+    c->due_link = NULL;
+}
+
 /* ---- the sockets ---- */
 
 /* Over: out of the list of the living; freed when no function of ours is on the stack. */
@@ -188,6 +219,7 @@ retire(struct connection *c)
     ev_io_stop(shared->world.loop, &c->writable);
     ev_timer_stop(shared->world.loop, &c->hold);
     mx_side_close(&c->side, HANG_UP_ABORT);
+    put_off_no_longer(c);
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
@@ -267,6 +299,13 @@ is_held_back(const struct connection *c)
            session_replies_may_wait(c->session);
 }
 
+/* Records of several sessions leave in one write, and then the replies that tell of them. */
+static bool
+waits_for_records(const struct connection *c)
+{
+    return client_leg_backlog(&c->client) > 0 && record_sink_waits(c->shared->records);
+}
+
 /* No reply leaves before the records of what it tells are with the file. */
 static void
 flush_client(struct connection *c)
@@ -286,7 +325,10 @@ send_replies(struct connection *c)
         return;
     }
     ev_timer_stop(c->shared->world.loop, &c->hold);
-    flush_client(c);
+    if (waits_for_records(c))
+        put_off(c);
+    else
+        flush_client(c);
 }
 
 /* Readiness that nobody wants is known when it comes: to stop and start the watcher around each
@@ -329,6 +371,30 @@ update(struct connection *c)
         return;
     mx_leg_hold(&c->side.leg, client_leg_backlog(&c->client) >= CLIENT_HIGH_WATER);
     watch_readable(c);
+}
+
+static void
+on_turn_end(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct connection_shared *shared = w->data;
+
+    (void)loop, (void)revents;
+    record_sink_flush(shared->records);
+    while (shared->due) {
+        struct connection *c = shared->due;
+
+        put_off_no_longer(c);
+        flush_client(c);
+        update(c);
+    }
+}
+
+void
+connection_prepare(struct connection_shared *shared)
+{
+    ev_init(&shared->turn_end, on_turn_end);
+    ev_set_priority(&shared->turn_end, EV_MINPRI);
+    shared->turn_end.data = shared;
 }
 
 static void

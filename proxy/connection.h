@@ -9,6 +9,8 @@
 #include "proxy/record_sink.h"
 #include "proxy/session.h"
 
+#include <ev.h>
+
 struct counters;
 struct top_refused;
 
@@ -34,7 +36,12 @@ struct connection_shared {
     unsigned open;               /* connections there are */
     struct connection *first;    /* list of them */
     struct connection *finished; /* to be freed by connection_reap() */
+    struct connection *due;      /* whose replies wait for the end of the turn */
+    ev_timer turn_end;           /* never runs: an event of it is fed */
 };
+
+/** Once, when the loop is known. */
+void connection_prepare(struct connection_shared *shared);
 
 /** Serve a client that has been admitted; it leaves at its end, or with RES_NOMEM at once. fd:
  * takes it, a connected, non-blocking socket. RES_NOMEM. */

@@ -13,6 +13,7 @@
 #include <uthash.h>
 
 #define REPORTS_IN_BACKLOG 64u /* of messages that the socket has not taken */
+#define REPORTS_HOLD_S 0.05    /* each send may wake the policy process: for many at a time */
 
 /* A policy_subject that stays. Zeroed before it is filled: the padding is part of the key. */
 struct cache_key {
@@ -50,9 +51,13 @@ struct policy_client {
     policy_list_heard *heard; /* may be NULL */
     void *heard_arg;
     struct report_queue reports;
+    ev_timer report_hold;
+    bool hurried;             /* reports wait no longer */
     policy_client_take *take; /* of other messages; NULL: none is expected */
     void *take_arg;
 };
+
+static void on_report_hold_over(struct ev_loop *loop, ev_timer *w, int revents);
 
 static struct cache_key
 make_key(const struct policy_subject *subject)
@@ -81,6 +86,9 @@ policy_client_new(struct ev_loop *loop, const struct clock *clock)
     if (getrandom(&source, sizeof source, 0) != sizeof source)
         source = (uint64_t)clock->wall_ns(clock->arg);
     report_queue_init(&client->reports, source);
+    ev_init(&client->report_hold, on_report_hold_over);
+    client->report_hold.repeat = REPORTS_HOLD_S;
+    client->report_hold.data = client;
     return client;
 }
 
@@ -321,6 +329,25 @@ policy_client_report(struct policy_client *client, const struct tls_report *repo
         if ((lost & (lost - 1)) == 0)
             log_warn("event=reports-lost count=%" PRIu64, lost);
     }
+    if (client->hurried)
+        send_reports(client);
+    else if (!ev_is_active(&client->report_hold))
+        ev_timer_again(client->loop, &client->report_hold);
+}
+
+static void
+on_report_hold_over(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)revents;
+    ev_timer_stop(loop, w);
+    send_reports(w->data);
+}
+
+void
+policy_client_hurry(struct policy_client *client)
+{
+    client->hurried = true;
+    ev_timer_stop(client->loop, &client->report_hold);
     send_reports(client);
 }
 
@@ -463,6 +490,7 @@ policy_client_free(struct policy_client *client)
         return;
     HASH_ITER(hh, client->questions, question, next) { question->answered = NULL; }
     lose_link(client);
+    ev_timer_stop(client->loop, &client->report_hold);
     report_queue_clear(&client->reports);
     HASH_ITER(hh, client->cache, entry, after) { drop_cached(client, entry); }
     free(client);

@@ -59,6 +59,9 @@ void policy_client_on_list(struct policy_client *client, policy_list_heard *hear
  * there is no room for: mail comes first. */
 void policy_client_report(struct policy_client *client, const struct tls_report *report);
 
+/** This process ends soon: reports go at once from here on. Before, those of 50 ms go together. */
+void policy_client_hurry(struct policy_client *client);
+
 /** Hand messages that answer no question (POLICY_MSG_OTHERS and above) to take, borrowed for the
  * call; anything but RES_OK of it breaks the link. */
 typedef enum result policy_client_take(void *arg, unsigned type, struct span message);

@@ -183,6 +183,12 @@ record_sink_flush(struct record_sink *sink)
     sink->batch_len = sink->batch_count = 0;
 }
 
+bool
+record_sink_waits(const struct record_sink *sink)
+{
+    return sink->batch_count > 0;
+}
+
 static void
 on_turn_end(struct ev_loop *loop, ev_prepare *w, int revents)
 {

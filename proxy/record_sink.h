@@ -37,6 +37,9 @@ void record_sink_write(struct record_sink *sink, struct span record);
  * calls it first, so that nobody hears what a crash can take out of the records. */
 void record_sink_flush(struct record_sink *sink);
 
+/** Is there anything to write? Replies that leave after it has been may share that one write. */
+bool record_sink_waits(const struct record_sink *sink);
+
 /** May mail pass? With record_loss = defer only while all records so far were taken. */
 bool record_sink_is_ready(const struct record_sink *sink);
 

@@ -281,6 +281,7 @@ stop(struct worker *w, bool gently)
         take_no_more(w);
     w->stopping = true;
     w->gently = gently;
+    policy_client_hurry(w->shared.world.policy);
     connection_drain_all(&w->shared, gently);
     log_info("event=draining open=%u relays=%u gently=%d", w->shared.open, w->relays.open, gently);
 }
@@ -366,6 +367,7 @@ on_prepare(struct ev_loop *loop, ev_prepare *p, int revents)
 
     (void)revents;
     connection_reap(&w->shared);
+    log_flush();
     if (w->stopping && w->shared.open == 0 && w->relays.open == 0 &&
         !record_sink_keeps(w->shared.records))
         ev_break(loop, EVBREAK_ALL);
@@ -460,6 +462,7 @@ open_all(struct worker *w)
     buffer_init(&s->record, RECORD_MAX_BYTES);
     if (buffer_reserve(&s->record, RECORD_MAX_BYTES, &record) != RES_OK)
         return false;
+    connection_prepare(s);
     s->relays = &w->relays;
     s->admission = admission_new(w->config);
     if (!s->admission)
@@ -500,6 +503,7 @@ start_all(struct worker *w, const struct child_args *args)
     w->orphan.data = w;
     ev_signal_init(&w->term, on_term, SIGTERM);
     ev_prepare_init(&w->reap, on_prepare);
+    ev_set_priority(&w->reap, EV_MINPRI); /* behind all that others do then */
     w->accept_pause.data = w->control.data = w->term.data = w->reap.data = w;
     ev_io_start(w->loop, &w->control);
     ev_signal_start(w->loop, &w->term);
@@ -593,6 +597,7 @@ main(int argc, char **argv)
     if (child_channel_send_ready(&w.channel) != RES_OK)
         goto done;
     record_process(&w, "start", "");
+    log_gather();
     ev_run(w.loop, 0);
     stop_all(&w);
     record_process(&w, "stop", "drained");
@@ -600,5 +605,6 @@ main(int argc, char **argv)
     status = 0;
 done:
     close_all(&w);
+    log_flush();
     return status;
 }
