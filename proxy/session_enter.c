@@ -49,9 +49,9 @@ session_hang_up(struct session *s, enum hang_up how)
 static void
 send_ehlo(struct session *s, const char *verb)
 {
-    session_tell_mx(s, span_of(verb));
-    session_tell_mx(s, span_of(s->client_name));
-    session_tell_mx(s, span_of("\r\n"));
+    struct span line[] = { span_of(verb), span_of(s->client_name), span_of("\r\n") };
+
+    session_tell_mx_all(s, line, sizeof line / sizeof *line);
 }
 
 static enum session_event
@@ -181,14 +181,18 @@ enter_gather(struct session *s)
 static enum session_event
 enter_mail(struct session *s)
 {
+    bool bounce = buffer_len(&s->bounce_line) && !(s->mx_keywords & EHLO_REQUIRETLS);
+    struct span lines[] = { buffer_span(bounce ? &s->bounce_line : &s->mail_line),
+                            buffer_span(&s->group) };
+
     if (s->mail_sent)
         return SEV_REPLY_OK; /* further recipients of the same transaction */
-    session_tell_mx(s,
-                    buffer_span(buffer_len(&s->bounce_line) && !(s->mx_keywords & EHLO_REQUIRETLS)
-                                    ? &s->bounce_line
-                                    : &s->mail_line));
-    if (s->mx_keywords & EHLO_PIPELINING)
-        send_group(s);
+    if (s->mx_keywords & EHLO_PIPELINING) {
+        session_tell_mx_all(s, lines, sizeof lines / sizeof *lines);
+        buffer_clear(&s->group);
+    } else {
+        session_tell_mx(s, lines[0]);
+    }
     return SEV_NONE;
 }
 

@@ -215,6 +215,7 @@ void session_say(struct session *s, struct span text);   /* to the client */
 void session_say_grouped(struct session *s,
                          struct span text); /* the same, in reply to MAIL, RCPT */
 void session_tell_mx(struct session *s, struct span bytes);
+void session_tell_mx_all(struct session *s, const struct span *parts, size_t count); /* as one */
 void session_reply(struct session *s, enum reply_row row); /* a reply of our own to the client */
 void session_accept_sender(struct session *s);             /* the one to MAIL */
 void session_forget_verdict(struct session *s); /* it points into the requirement it was about */

@@ -74,6 +74,23 @@ session_tell_mx(struct session *s, struct span bytes)
     s->stats.bytes_to_mx += bytes.len;
 }
 
+/* What goes as one is one TLS record: an MX that reads it at once answers it by one packet. */
+void
+session_tell_mx_all(struct session *s, const struct span *parts, size_t count)
+{
+    struct buffer whole;
+    enum result res = RES_OK;
+
+    buffer_init(&whole, (SESSION_GROUP_MAX + 1) * SESSION_LINE_BYTES);
+    for (size_t i = 0; i < count && res == RES_OK; i++)
+        res = buffer_append(&whole, parts[i]);
+    if (res == RES_OK)
+        session_tell_mx(s, buffer_span(&whole));
+    for (size_t i = 0; i < count && res != RES_OK; i++) /* no memory: they go one by one */
+        session_tell_mx(s, parts[i]);
+    buffer_clear(&whole);
+}
+
 void
 session_reply(struct session *s, enum reply_row row)
 {

@@ -1,9 +1,18 @@
 #include "proxy/session_report.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-#define SET(field, text) snprintf((field), sizeof(field), "%s", (text))
+#define SET(field, text) set_text((field), sizeof(field), (text))
+
+/* Made once per recipient: not by printf. */
+static void
+set_text(char *dst, size_t size, const char *text)
+{
+    size_t len = strnlen(text, size - 1);
+
+    memcpy(dst, text, len);
+    dst[len] = '\0';
+}
 
 /* The domain's MTA-STS policy, if it asks for anything now: mode none and an expired one do not
  * (RPT-028, STS-065). */
