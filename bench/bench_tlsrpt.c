@@ -67,7 +67,7 @@ count_all(struct tlsrpt_store *store)
 
     for (unsigned i = 0; i < EVENTS; i++) {
         make_event(&report, dice(&state, DOMAINS));
-        if (tlsrpt_store_count(store, &report) != RES_OK)
+        if (tlsrpt_store_count(store, &report, 1) != RES_OK)
             abort();
         if (i % 1024 == 0 && cpu_ns() - flushed > FLUSH_NS) {
             if (tlsrpt_store_flush(store) != RES_OK)

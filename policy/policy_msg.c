@@ -219,17 +219,18 @@ policy_list_decode(struct span message, struct policy_list *out)
 }
 
 enum result
-policy_report_encode(const struct policy_report *report, struct buffer *out)
+policy_report_encode(const struct policy_report *head, struct span report, struct buffer *out)
 {
     struct pack_writer w;
 
     pack_begin(&w, out);
-    pack_array(&w, 5);
+    pack_array(&w, 6);
     pack_uint(&w, POLICY_MSG_VERSION);
     pack_uint(&w, POLICY_MSG_REPORT);
-    pack_uint(&w, report->source);
-    pack_uint(&w, report->number);
-    tls_report_encode(&report->report, &w);
+    pack_uint(&w, head->source);
+    pack_uint(&w, head->number);
+    pack_uint(&w, head->sessions);
+    pack_raw(&w, report);
     return pack_end(&w);
 }
 
@@ -241,10 +242,11 @@ policy_report_decode(struct span message, struct policy_report *out)
 
     *out = (struct policy_report){ .source = 0 };
     pack_reader_init(&r, message);
-    read_head(&r, POLICY_MSG_REPORT, 5);
+    read_head(&r, POLICY_MSG_REPORT, 6);
     out->source = pack_read_uint(&r, UINT64_MAX);
     out->number = pack_read_uint(&r, INT64_MAX);
-    if (out->source == 0 || out->number == 0)
+    out->sessions = pack_read_uint(&r, POLICY_REPORT_SESSIONS_MAX);
+    if (out->source == 0 || out->number == 0 || out->sessions == 0)
         pack_reader_fail(&r, RES_SYNTAX);
     res = r.res == RES_OK ? tls_report_decode(&r, &out->report) : r.res;
     if (res == RES_OK)

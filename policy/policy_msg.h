@@ -9,7 +9,7 @@
 #include "base/requirement.h"
 #include "base/tls_report.h"
 
-#define POLICY_MSG_VERSION 5u
+#define POLICY_MSG_VERSION 6u
 
 enum policy_msg_type {
     POLICY_MSG_REQUEST = 1, /* worker to policy process */
@@ -46,9 +46,12 @@ struct policy_list {
                        * end with CRLF; of a message that was read borrowed from it */
 };
 
+#define POLICY_REPORT_SESSIONS_MAX 1000000u /* more than any worker serves between two messages */
+
 struct policy_report {
-    uint64_t source; /* of the worker, never 0; its numbers rise */
-    uint64_t number; /* 1 .. INT64_MAX */
+    uint64_t source;   /* of the worker, never 0; its numbers rise */
+    uint64_t number;   /* 1 .. INT64_MAX */
+    uint64_t sessions; /* that went so, 1 .. POLICY_REPORT_SESSIONS_MAX */
     struct tls_report report;
 };
 
@@ -76,8 +79,10 @@ MUST_CHECK enum result policy_forget_decode(struct span message, char domain[HOS
 MUST_CHECK enum result policy_list_encode(const struct policy_list *list, struct buffer *out);
 MUST_CHECK enum result policy_list_decode(struct span message, struct policy_list *out);
 
+/** head: its report is not looked at; report: the same, by tls_report_encode(). */
+MUST_CHECK enum result policy_report_encode(const struct policy_report *head, struct span report,
+                                            struct buffer *out);
 /** out: on RES_OK the caller clears out->report; otherwise that is empty. */
-MUST_CHECK enum result policy_report_encode(const struct policy_report *report, struct buffer *out);
 MUST_CHECK enum result policy_report_decode(struct span message, struct policy_report *out);
 
 /** number: of the last report of the worker's that is in the store, and all before it are. */

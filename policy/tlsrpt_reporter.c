@@ -95,16 +95,16 @@ keep_text_of(struct tlsrpt_reporter *r, const struct tls_report *report)
 
 void
 tlsrpt_reporter_count(struct tlsrpt_reporter *r, uint64_t source, uint64_t number,
-                      const struct tls_report *report)
+                      const struct tls_report *report, uint64_t sessions)
 {
     struct tls_report bounded = *report; /* its lists stay the caller's */
 
     if (bounded.at_s > now_s(r) + TLSRPT_AHEAD_MAX_S)
         bounded.at_s = now_s(r);
-    policy_stats_add(r->config.stats, STAT_TLSRPT_COUNTED);
+    policy_stats_add_many(r->config.stats, STAT_TLSRPT_COUNTED, sessions);
     keep_text_of(r, &bounded);
     /* What is lost tlsrpt_store_lost() tells. */
-    (void)tlsrpt_store_count_once(r->store, source, number, &bounded);
+    (void)tlsrpt_store_count_once(r->store, source, number, &bounded, sessions);
 }
 
 void

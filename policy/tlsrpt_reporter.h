@@ -50,7 +50,7 @@ void tlsrpt_reporter_free(struct tlsrpt_reporter *reporter);
  * the future, taken over or left behind by a clock that was set back, writes nothing that would
  * outlive all expiry: beyond TLSRPT_AHEAD_MAX_S they count as of now. */
 void tlsrpt_reporter_count(struct tlsrpt_reporter *reporter, uint64_t source, uint64_t number,
-                           const struct tls_report *report);
+                           const struct tls_report *report, uint64_t sessions);
 
 /** Write what was counted; at most TLSRPT_FLUSH_MS after it was. */
 void tlsrpt_reporter_flush(struct tlsrpt_reporter *reporter);

@@ -114,22 +114,22 @@ prepare_for(struct tlsrpt_store *s, int64_t day_s)
 }
 
 enum result
-tlsrpt_store_count(struct tlsrpt_store *s, const struct tls_report *report)
+tlsrpt_store_count(struct tlsrpt_store *s, const struct tls_report *report, uint64_t sessions)
 {
     enum result res = prepare_for(s, tlsrpt_day(report->at_s));
 
     if (res == RES_OK)
         res = tlsrpt_rows_kind(report, &s->scratch);
     if (res == RES_OK)
-        res = tlsrpt_tally_add(&s->tally, buffer_span(&s->scratch));
+        res = tlsrpt_tally_add(&s->tally, buffer_span(&s->scratch), sessions);
     if (res != RES_OK)
-        s->lost++;
+        s->lost += sessions;
     return res;
 }
 
 enum result
 tlsrpt_store_count_once(struct tlsrpt_store *s, uint64_t source, uint64_t number,
-                        const struct tls_report *report)
+                        const struct tls_report *report, uint64_t sessions)
 {
     int64_t day_s = tlsrpt_day(report->at_s);
     bool is_new = false;
@@ -139,8 +139,8 @@ tlsrpt_store_count_once(struct tlsrpt_store *s, uint64_t source, uint64_t number
     if (res == RES_OK)
         res = tlsrpt_sources_take(&s->sources, source, number, day_s, &is_new);
     if (res != RES_OK)
-        s->lost++;
-    return res == RES_OK && is_new ? tlsrpt_store_count(s, report) : res;
+        s->lost += sessions;
+    return res == RES_OK && is_new ? tlsrpt_store_count(s, report, sessions) : res;
 }
 
 void

@@ -29,15 +29,16 @@ MUST_CHECK enum result tlsrpt_store_open(const char *path, struct tlsrpt_store *
 /** What is pending is written if that works. NULL is allowed. */
 void tlsrpt_store_close(struct tlsrpt_store *store);
 
-/** Count one session under one policy. RES_NOMEM, RES_TEMPFAIL: it is not counted, or will be with
- * the next flush that works; tlsrpt_store_lost() tells. */
-enum result tlsrpt_store_count(struct tlsrpt_store *store, const struct tls_report *report);
+/** Count sessions, 1 or more, that went so under one policy. RES_NOMEM, RES_TEMPFAIL: it is not
+ * counted, or will be with the next flush that works; tlsrpt_store_lost() tells. */
+enum result tlsrpt_store_count(struct tlsrpt_store *store, const struct tls_report *report,
+                               uint64_t sessions);
 
 /** The same for report number of source, unless it was counted before; numbers of a source only
  * rise. What is told twice counts once, also over a crash: what is in the file of a source is told
  * to counted after each flush. */
 enum result tlsrpt_store_count_once(struct tlsrpt_store *store, uint64_t source, uint64_t number,
-                                    const struct tls_report *report);
+                                    const struct tls_report *report, uint64_t sessions);
 typedef void tlsrpt_source_counted(void *arg, uint64_t source, uint64_t number);
 void tlsrpt_store_on_counted(struct tlsrpt_store *store, tlsrpt_source_counted *counted, void *arg);
 
@@ -50,7 +51,7 @@ bool tlsrpt_store_has_text(struct tlsrpt_store *store, const uint8_t sha256[32])
 /** Write what is pending, all of it or nothing. Often: what is pending is lost by a crash. */
 enum result tlsrpt_store_flush(struct tlsrpt_store *store);
 
-/** Reports that could not be counted, since the start. */
+/** Sessions that could not be counted, since the start. */
 uint64_t tlsrpt_store_lost(const struct tlsrpt_store *store);
 
 /** The day of a moment: seconds since 1970 of its 00:00:00 UTC. */

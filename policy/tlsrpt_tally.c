@@ -60,7 +60,7 @@ new_kind(struct tlsrpt_tally *tally, const struct key *key, struct span bytes)
 }
 
 enum result
-tlsrpt_tally_add(struct tlsrpt_tally *tally, struct span bytes)
+tlsrpt_tally_add(struct tlsrpt_tally *tally, struct span bytes, uint64_t count)
 {
     const struct key key = key_of(bytes);
     struct tlsrpt_kind *kind;
@@ -70,13 +70,14 @@ tlsrpt_tally_add(struct tlsrpt_tally *tally, struct span bytes)
         kind = new_kind(tally, &key, bytes);
     if (!kind)
         return RES_NOMEM;
-    if (kind->count++ == 0) {
+    if (kind->count == 0) {
         if (!tally->dirty)
             tally->dirty_end = &tally->dirty;
         kind->next = NULL;
         *tally->dirty_end = kind;
         tally->dirty_end = &kind->next;
     }
+    kind->count += count;
     return RES_OK;
 }
 

@@ -21,9 +21,10 @@ struct tlsrpt_tally {
     unsigned new_count; /* kinds without a row */
 };
 
-/** One more of the kind that bytes make, a copy of which is kept until its row is known.
+/** So many more of the kind that bytes make, a copy of which is kept until its row is known.
  * RES_NOMEM: it is not counted. */
-MUST_CHECK enum result tlsrpt_tally_add(struct tlsrpt_tally *tally, struct span bytes);
+MUST_CHECK enum result tlsrpt_tally_add(struct tlsrpt_tally *tally, struct span bytes,
+                                        uint64_t count);
 
 /** Each kind that was counted, in the order they first were since the last flush.
  * row    of the file; 0: it is in none that is known, and each gives it one if there is room

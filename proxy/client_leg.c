@@ -61,13 +61,13 @@ client_leg_send(struct client_leg *leg, struct span bytes)
         leg->broken = true;
 }
 
-/* False: not all of it yet. */
+/* False: not all of it yet. flags: of send(). */
 static bool
-flush_clear(struct client_leg *leg)
+flush_clear(struct client_leg *leg, int flags)
 {
     while (!leg->broken && buffer_len(&leg->out)) {
         struct span bytes = buffer_span(&leg->out);
-        ssize_t n = send(leg->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        ssize_t n = send(leg->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL | flags);
 
         if (n > 0)
             buffer_consume(&leg->out, (size_t)n);
@@ -84,11 +84,20 @@ client_leg_flush(struct client_leg *leg)
 {
     enum result res;
 
-    if (!flush_clear(leg) || !leg->tls || leg->handshaking)
+    if (!flush_clear(leg, 0) || !leg->tls || leg->handshaking)
         return; /* the handshake sends for itself */
     res = tls_server_flush(leg->tls);
     if (res != RES_OK && res != RES_AGAIN)
         leg->broken = true;
+}
+
+void
+client_leg_flush_last(struct client_leg *leg)
+{
+    if (leg->tls)
+        client_leg_flush(leg); /* a close_notify follows */
+    else
+        (void)flush_clear(leg, MSG_MORE);
 }
 
 size_t
@@ -193,7 +202,7 @@ client_leg_handshake(struct client_leg *leg, struct record_client_tls *out,
 
     *out = (struct record_client_tls){ 0 };
     *reason = '\0';
-    if (!flush_clear(leg))
+    if (!flush_clear(leg, 0))
         return leg->broken ? RES_TEMPFAIL : RES_AGAIN;
     res = tls_server_handshake(leg->tls);
     if (res == RES_AGAIN)

@@ -28,6 +28,10 @@ void client_leg_close(struct client_leg *leg);
 /** Queue bytes; client_leg_flush() sends. A client that does not read breaks the leg. */
 void client_leg_send(struct client_leg *leg, struct span bytes);
 void client_leg_flush(struct client_leg *leg);
+
+/** The same for what is the last, right before the leg is closed: it shares a packet with the end
+ * of the stream. */
+void client_leg_flush_last(struct client_leg *leg);
 size_t client_leg_backlog(const struct client_leg *leg);
 
 /** Up to cap bytes. RES_OK: *out_n > 0. RES_AGAIN: nothing now. RES_DENIED: the client has said all

@@ -30,6 +30,7 @@ struct connection {
     struct client_leg client;
     bool passing; /* it is: the sockets go on without it, once the client has its reply (PRX-040) */
     bool closing; /* the session is over: what waits is sent, then the rest is read away */
+    bool said_all; /* the client has, and waits for the last reply only */
     bool lingering;
     size_t lingered;
     bool over;
@@ -253,7 +254,7 @@ has_said_all(const struct connection *c)
 static void
 take_leave(struct connection *c)
 {
-    if (has_said_all(c)) {
+    if (c->said_all || has_said_all(c)) {
         retire(c);
         return;
     }
@@ -310,9 +311,14 @@ waits_for_records(const struct connection *c)
 static void
 flush_client(struct connection *c)
 {
-    if (client_leg_backlog(&c->client))
+    if (client_leg_backlog(&c->client)) {
         record_sink_flush(c->shared->records);
-    client_leg_flush(&c->client);
+        c->said_all = c->closing && has_said_all(c);
+    }
+    if (c->said_all)
+        client_leg_flush_last(&c->client);
+    else
+        client_leg_flush(&c->client);
     watch_writable(c);
 }
 

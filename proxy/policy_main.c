@@ -392,7 +392,8 @@ on_report(void *arg, const struct policy_report *report)
 {
     struct policy_process *p = arg;
 
-    tlsrpt_reporter_count(p->reporter, report->source, report->number, &report->report);
+    tlsrpt_reporter_count(p->reporter, report->source, report->number, &report->report,
+                          report->sessions);
     if (!ev_is_active(&p->flush)) {
         ev_timer_set(&p->flush, TLSRPT_FLUSH_MS / 1000., 0.);
         ev_timer_start(p->loop, &p->flush);

@@ -271,7 +271,7 @@ close_session(struct report_fold *fold, struct open_session *s)
     DL_FOREACH_SAFE(s->counted, c, next)
     {
         if (fold->store && res == RES_OK)
-            res = tlsrpt_store_count(fold->store, &c->report);
+            res = tlsrpt_store_count(fold->store, &c->report, 1);
         tls_report_clear(&c->report);
         free(c);
     }

@@ -1,23 +1,26 @@
 #include "proxy/report_queue.h"
 
 #include "base/msg_link.h"
+#include "base/tls_report_msg.h"
 #include "policy/policy_msg.h"
 
 #include <stdlib.h>
 #include <utlist.h>
 
-/* One whole message. */
+#define ALIKE_MAX 16u /* reports that are looked at for one that says the same */
+
 struct report_queue_entry {
     struct report_queue_entry *prev, *next;
-    uint64_t number;
+    uint64_t number, sessions;
     size_t len;
-    char bytes[];
+    char bytes[]; /* the report, encoded */
 };
 
 void
 report_queue_init(struct report_queue *q, uint64_t source)
 {
     *q = (struct report_queue){ .source = source ? source : 1 };
+    buffer_init(&q->message, MSG_LINK_MAX_BYTES);
 }
 
 static void
@@ -37,6 +40,7 @@ report_queue_clear(struct report_queue *q)
     while (q->entries)
         drop_first(q);
     q->unsent = NULL;
+    buffer_clear(&q->message);
 }
 
 static bool
@@ -45,21 +49,39 @@ is_full(const struct report_queue *q, size_t len)
     return q->count >= REPORT_QUEUE_MAX || q->bytes + len > REPORT_QUEUE_BYTES_MAX;
 }
 
+/* One more of what is said already, in what has not been sent. */
+static bool
+joins(struct report_queue *q, struct span report)
+{
+    struct report_queue_entry *e = q->unsent ? q->entries->prev : NULL; /* the last */
+
+    for (unsigned i = 0; e && i < ALIKE_MAX; i++) {
+        if (e->len == report.len && e->sessions < POLICY_REPORT_SESSIONS_MAX &&
+            memcmp(e->bytes, report.ptr, report.len) == 0) {
+            e->sessions++;
+            return true;
+        }
+        e = e == q->unsent ? NULL : e->prev;
+    }
+    return false;
+}
+
 static enum result
-keep(struct report_queue *q, struct span message)
+keep(struct report_queue *q, struct span report)
 {
     struct report_queue_entry *e;
 
-    while (is_full(q, message.len) && q->entries && q->entries != q->unsent)
+    while (is_full(q, report.len) && q->entries && q->entries != q->unsent)
         drop_first(q);
-    if (is_full(q, message.len))
+    if (is_full(q, report.len))
         return RES_LIMIT;
-    e = malloc(sizeof *e + message.len);
+    e = malloc(sizeof *e + report.len);
     if (!e)
         return RES_NOMEM;
-    e->number = q->last;
-    e->len = message.len;
-    memcpy(e->bytes, message.ptr, message.len);
+    e->number = ++q->last;
+    e->sessions = 1;
+    e->len = report.len;
+    memcpy(e->bytes, report.ptr, report.len);
     DL_APPEND(q->entries, e);
     if (!q->unsent)
         q->unsent = e;
@@ -71,14 +93,15 @@ keep(struct report_queue *q, struct span message)
 enum result
 report_queue_add(struct report_queue *q, const struct tls_report *report)
 {
-    struct policy_report message = { .source = q->source, .number = ++q->last };
+    struct pack_writer w;
     struct buffer bytes;
     enum result res;
 
-    message.report = *report; /* its lists stay the caller's */
     buffer_init(&bytes, MSG_LINK_MAX_BYTES);
-    res = policy_report_encode(&message, &bytes);
-    if (res == RES_OK)
+    pack_begin(&w, &bytes);
+    tls_report_encode(report, &w);
+    res = pack_end(&w);
+    if (res == RES_OK && !joins(q, buffer_span(&bytes)))
         res = keep(q, buffer_span(&bytes));
     buffer_clear(&bytes);
     if (res != RES_OK)
@@ -87,11 +110,19 @@ report_queue_add(struct report_queue *q, const struct tls_report *report)
 }
 
 bool
-report_queue_next(const struct report_queue *q, struct span *out)
+report_queue_next(struct report_queue *q, struct span *out)
 {
+    struct policy_report head = { .source = q->source };
+
     if (!q->unsent)
         return false;
-    *out = span_make(q->unsent->bytes, q->unsent->len);
+    head.number = q->unsent->number;
+    head.sessions = q->unsent->sessions;
+    buffer_rewind(&q->message);
+    if (policy_report_encode(&head, span_make(q->unsent->bytes, q->unsent->len), &q->message) !=
+        RES_OK)
+        return false;
+    *out = buffer_span(&q->message);
     return true;
 }
 

@@ -1,10 +1,12 @@
 /* proxy/report_queue.h: what a worker has told the policy process to count for TLSRPT, kept until
  * that process says that it is in its store; after a crash of it all that was not is told again,
  * and counted once, since each has a number that goes to the store with it (RPT-020, RPT-032).
+ * Sessions that went alike since the last message was sent are one message with their number.
  * Bounded: mail comes first. Context: worker. Pure: no I/O, no clock. */
 #ifndef STSGATE_PROXY_REPORT_QUEUE_H
 #define STSGATE_PROXY_REPORT_QUEUE_H
 
+#include "base/buffer.h"
 #include "base/tls_report.h"
 
 #define REPORT_QUEUE_MAX 16384u                     /* reports */
@@ -18,7 +20,8 @@ struct report_queue {
     struct report_queue_entry *entries; /* owned, by number */
     struct report_queue_entry *unsent;  /* the first that is not on the link; NULL: none */
     size_t count, bytes;
-    uint64_t lost;
+    uint64_t lost;         /* sessions */
+    struct buffer message; /* the next, as report_queue_next() has given it */
 };
 
 /** source: of this process alone, drawn at random. */
@@ -31,8 +34,9 @@ void report_queue_clear(struct report_queue *queue);
 MUST_CHECK enum result report_queue_add(struct report_queue *queue,
                                         const struct tls_report *report);
 
-/** The next message to send, borrowed; false: none. report_queue_sent(): it is on the link. */
-bool report_queue_next(const struct report_queue *queue, struct span *out);
+/** The next message to send, borrowed until the next call; false: none, or no memory for it now.
+ * report_queue_sent(): it is on the link. */
+bool report_queue_next(struct report_queue *queue, struct span *out);
 void report_queue_sent(struct report_queue *queue);
 
 /** A new link: all that are kept are to be sent again. */

@@ -92,7 +92,8 @@ take(struct counter *c, struct span message)
     }
     if (policy_report_decode(message, &report) != RES_OK)
         _exit(1);
-    if (tlsrpt_store_count_once(c->store, report.source, report.number, &report.report) != RES_OK)
+    if (tlsrpt_store_count_once(c->store, report.source, report.number, &report.report,
+                                report.sessions) != RES_OK)
         _exit(1);
     tls_report_clear(&report.report);
 }

@@ -36,7 +36,7 @@ count(struct tlsrpt_store *store, const char *domain, int64_t at_s)
 
     snprintf(r.domain, sizeof r.domain, "%s", domain);
     snprintf(r.policy_domain, sizeof r.policy_domain, "%s", domain);
-    assert_int_equal(tlsrpt_store_count(store, &r), RES_OK);
+    assert_int_equal(tlsrpt_store_count(store, &r, 1), RES_OK);
     assert_int_equal(tlsrpt_store_flush(store), RES_OK);
 }
 

@@ -86,7 +86,7 @@ test_time(void **state)
     snprintf(path, sizeof path, "%s/reports", folder);
     if (tlsrpt_reporter_new(&config, &reporter, error, sizeof error) != RES_OK)
         fail_msg("%s", error);
-    tlsrpt_reporter_count(reporter, 7, 1, &report);
+    tlsrpt_reporter_count(reporter, 7, 1, &report, 1);
     tlsrpt_reporter_free(reporter);
     assert_int_equal(tlsrpt_store_open(path, &store, error, sizeof error), RES_OK);
     assert_int_equal(tlsrpt_read_domains(store, c->want_day_s, "", note_domain, &domains), RES_OK);

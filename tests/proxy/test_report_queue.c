@@ -9,6 +9,8 @@
 
 #include <stdio.h>
 
+#include "base/pack.h"
+#include "base/tls_report_msg.h"
 #include "policy/policy_msg.h"
 #include "proxy/report_queue.h"
 
@@ -33,14 +35,24 @@ tear_down(void **state)
 }
 
 static void
-add(unsigned times)
+add_alike(unsigned times, int64_t at_s)
 {
-    struct tls_report report = { .at_s = 1, .type = TLS_REPORT_NO_POLICY };
+    struct tls_report report = { .at_s = at_s, .type = TLS_REPORT_NO_POLICY };
 
     snprintf(report.domain, sizeof report.domain, "example.com");
     snprintf(report.policy_domain, sizeof report.policy_domain, "example.com");
     while (times--)
         assert_int_equal(report_queue_add(&queue, &report), RES_OK);
+}
+
+/* So many that all differ. */
+static void
+add(unsigned times)
+{
+    static int64_t at_s;
+
+    while (times--)
+        add_alike(1, ++at_s);
 }
 
 /* Sends all that wait; the number of the first, and how many. */
@@ -76,6 +88,40 @@ test_sent_once(void **state)
     assert_true(send_all(&count) == 0 && count == 0);
     add(1);
     assert_true(send_all(&count) == 4 && count == 1);
+}
+
+/* What went alike goes as one, as long as it has not been sent; and again as it went. */
+static void
+test_alike(void **state)
+{
+    static const uint64_t sessions[] = { 4, 1, 2 };
+    struct policy_report told;
+    struct span message;
+
+    (void)state;
+    add_alike(3, 1);
+    add_alike(1, 2);
+    add_alike(1, 1);
+    assert_int_equal(queue.count, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(report_queue_next(&queue, &message));
+        assert_int_equal(policy_report_decode(message, &told), RES_OK);
+        assert_true(told.number == i + 1 && told.sessions == sessions[i]);
+        tls_report_clear(&told.report);
+        report_queue_sent(&queue);
+    }
+    add_alike(2, 1);
+    assert_int_equal(queue.count, 3);
+    report_queue_restart(&queue);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(report_queue_next(&queue, &message));
+        assert_int_equal(policy_report_decode(message, &told), RES_OK);
+        assert_true(told.number == i + 1 && told.sessions == sessions[i]);
+        tls_report_clear(&told.report);
+        report_queue_sent(&queue);
+    }
+    assert_int_equal(report_queue_counted(&queue, 3), RES_OK);
+    assert_int_equal(queue.count, 0);
 }
 
 static void
@@ -141,13 +187,34 @@ test_bound(void **state)
     add(1);
     assert_int_equal(queue.count, REPORT_QUEUE_MAX);
     assert_int_equal(queue.lost, 1);
-    assert_true(send_all(&count) == REPORT_QUEUE_MAX + 2 && count == 1);
+    assert_true(send_all(&count) == REPORT_QUEUE_MAX + 1 && count == 1);
+}
+
+static void
+assert_decodes(const struct policy_report *report, enum result expected)
+{
+    struct policy_report out;
+    struct pack_writer w;
+    struct buffer bytes, message;
+
+    buffer_init(&bytes, 4096);
+    buffer_init(&message, 4096);
+    pack_begin(&w, &bytes);
+    tls_report_encode(&report->report, &w);
+    assert_int_equal(pack_end(&w), RES_OK);
+    assert_int_equal(policy_report_encode(report, buffer_span(&bytes), &message), RES_OK);
+    assert_int_equal(policy_report_decode(buffer_span(&message), &out), expected);
+    assert_true(expected != RES_OK ||
+                (out.number == report->number && out.sessions == report->sessions));
+    tls_report_clear(&out.report);
+    buffer_clear(&bytes);
+    buffer_clear(&message);
 }
 
 static void
 test_messages(void **state)
 {
-    struct policy_report report = { .source = 0, .number = 1 }, out;
+    struct policy_report report = { .source = 0, .number = 1, .sessions = 1 };
     struct buffer bytes;
     uint64_t number;
 
@@ -155,13 +222,18 @@ test_messages(void **state)
     snprintf(report.report.domain, sizeof report.report.domain, "example.com");
     snprintf(report.report.policy_domain, sizeof report.report.policy_domain, "example.com");
     buffer_init(&bytes, 4096);
-    assert_int_equal(policy_report_encode(&report, &bytes), RES_OK);
-    assert_int_equal(policy_report_decode(buffer_span(&bytes), &out), RES_SYNTAX); /* nobody's */
-    buffer_clear(&bytes);
+    assert_decodes(&report, RES_SYNTAX); /* nobody's */
     report.source = 1;
+    assert_decodes(&report, RES_OK);
+    report.sessions = 0;
+    assert_decodes(&report, RES_SYNTAX);
+    report.sessions = POLICY_REPORT_SESSIONS_MAX;
+    assert_decodes(&report, RES_OK);
+    report.sessions++;
+    assert_decodes(&report, RES_LIMIT);
+    report.sessions = 1;
     report.number = UINT64_MAX;
-    assert_int_equal(policy_report_encode(&report, &bytes), RES_OK);
-    assert_int_not_equal(policy_report_decode(buffer_span(&bytes), &out), RES_OK);
+    assert_decodes(&report, RES_LIMIT);
     buffer_clear(&bytes);
     assert_int_equal(policy_counted_encode(77, &bytes), RES_OK);
     assert_int_equal(policy_msg_type(buffer_span(&bytes)), POLICY_MSG_COUNTED);
@@ -177,9 +249,13 @@ main(void)
 {
 #define ROW(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     static const struct CMUnitTest tests[] = {
-        ROW(test_sent_once),      ROW(test_told_again),
-        ROW(test_counted_before), ROW(test_word_of_what_was_not_sent),
-        ROW(test_bound),          ROW(test_messages),
+        ROW(test_sent_once),
+        ROW(test_alike),
+        ROW(test_told_again),
+        ROW(test_counted_before),
+        ROW(test_word_of_what_was_not_sent),
+        ROW(test_bound),
+        ROW(test_messages),
     };
 
     return cmocka_run_group_tests_name("report_queue", tests, NULL, NULL);
