@@ -100,11 +100,12 @@ drop_cached(struct policy_client *client, struct cached *entry)
     free(entry);
 }
 
-/* As the one used last; without memory it is asked for again next time. */
+/* As the one used last; without memory it is asked for again next time. hash: of its key, which is
+ * long. */
 static void
-enter(struct policy_client *client, struct cached *entry)
+enter(struct policy_client *client, struct cached *entry, unsigned hash)
 {
-    HASH_ADD(hh, client->cache, key, sizeof entry->key, entry);
+    HASH_ADD_BYHASHVALUE(hh, client->cache, key, sizeof entry->key, hash, entry);
     if (HASH_ENTERED(entry))
         return;
     requirement_unref(entry->req);
@@ -117,8 +118,10 @@ policy_client_cached(struct policy_client *client, const struct policy_subject *
     struct cache_key key = make_key(subject);
     struct requirement *req;
     struct cached *entry;
+    unsigned hash;
 
-    HASH_FIND(hh, client->cache, &key, sizeof key, entry);
+    HASH_VALUE(&key, sizeof key, hash);
+    HASH_FIND_BYHASHVALUE(hh, client->cache, &key, sizeof key, hash, entry);
     if (!entry)
         return NULL;
     if (clock_mono_ms(&client->clock) >= entry->until_ms) {
@@ -127,7 +130,7 @@ policy_client_cached(struct policy_client *client, const struct policy_subject *
     }
     req = requirement_ref(entry->req);
     HASH_DEL(client->cache, entry); /* to the end of the order of use */
-    enter(client, entry);
+    enter(client, entry, hash);
     return req;
 }
 
@@ -135,10 +138,12 @@ static void
 remember(struct policy_client *client, const struct cache_key *key, struct requirement *req)
 {
     struct cached *entry;
+    unsigned hash;
 
     if (req->ttl_s == 0)
         return;
-    HASH_FIND(hh, client->cache, key, sizeof *key, entry);
+    HASH_VALUE(key, sizeof *key, hash);
+    HASH_FIND_BYHASHVALUE(hh, client->cache, key, sizeof *key, hash, entry);
     if (entry)
         drop_cached(client, entry);
     else if (HASH_COUNT(client->cache) >= REQUIREMENT_CACHE_MAX)
@@ -149,7 +154,7 @@ remember(struct policy_client *client, const struct cache_key *key, struct requi
     entry->key = *key;
     entry->req = requirement_ref(req);
     entry->until_ms = clock_mono_ms(&client->clock) + (int64_t)req->ttl_s * 1000;
-    enter(client, entry);
+    enter(client, entry, hash);
 }
 
 /* Takes the reference. */

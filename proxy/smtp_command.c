@@ -319,7 +319,7 @@ smtp_command_parse(struct span line, bool smtputf8, struct smtp_command *out)
     while (line.len && (line.ptr[line.len - 1] == ' ' || line.ptr[line.len - 1] == '\t'))
         line.len--; /* SMTP-004 */
     word = span_first(line, span_find(line, ' '));
-    for (size_t i = 0; i < ROWS(verbs); i++)
+    for (size_t i = 0; i < ROWS(verbs) && entry == &unknown; i++)
         if (span_equal_nocase(word, span_of(verbs[i].name)))
             entry = &verbs[i];
     out->verb = entry->verb;
