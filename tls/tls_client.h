@@ -118,7 +118,8 @@ bool tls_client_was_refused(const struct tls_client *client);
  * octets of which some may come: then a read is due. */
 bool tls_client_has_pending(const struct tls_client *client);
 
-/** Queue a close_notify and try to send it; errors are ignored: the connection ends anyway. */
+/** Queue a close_notify and give it to the kernel, which sends it with the end of the stream: the
+ * socket is closed or shut down next. Errors are ignored: the connection ends anyway. */
 void tls_client_close(struct tls_client *client);
 
 /** The library's name and version for the start log, e.g. "BoringSSL (API 17)". Static storage. */

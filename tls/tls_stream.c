@@ -40,6 +40,15 @@ tls_stream_clear(struct tls_stream *s)
     transport_clear(&s->transport);
 }
 
+/* The library looks for errors of others in its queue of them, which is empty nearly always: to
+ * empty it goes through all its places. */
+static void
+forget_errors(void)
+{
+    if (ERR_peek_error())
+        ERR_clear_error();
+}
+
 /* Empties the library's queue and gives the error that says most: the peer's alert, which others
  * may follow, else the last one. 0: there is none. */
 static uint32_t
@@ -109,7 +118,7 @@ handshake_step(struct tls_stream *s)
 {
     int ret, ssl_error;
 
-    ERR_clear_error();
+    forget_errors();
     transport_allow(&s->transport);
     ret = SSL_do_handshake(s->ssl);
     if (ret == 1) {
@@ -143,7 +152,7 @@ tls_stream_handshake(struct tls_stream *s)
 static void
 send_last(struct tls_stream *s)
 {
-    enum result ignored = transport_flush(&s->transport);
+    enum result ignored = transport_flush_last(&s->transport);
 
     (void)ignored;
 }
@@ -159,7 +168,7 @@ tls_stream_read(struct tls_stream *s, char *dst, size_t cap, size_t *out_n)
         return RES_DENIED;
     if (s->state != TLS_STREAM_OPEN)
         return RES_TEMPFAIL;
-    ERR_clear_error();
+    forget_errors();
     transport_allow(&s->transport);
     ret = SSL_read(s->ssl, dst, cap < INT_MAX ? (int)cap : INT_MAX);
     if (ret > 0) {
@@ -209,7 +218,7 @@ write_by_library(struct tls_stream *s, struct span bytes)
 
     if (res != RES_OK)
         return res;
-    ERR_clear_error();
+    forget_errors();
     ret = SSL_write(s->ssl, bytes.ptr, (int)bytes.len);
     if (ret <= 0 || (size_t)ret != bytes.len)
         return fail(s, SSL_get_error(s->ssl, ret));
@@ -263,9 +272,9 @@ tls_stream_has_pending(const struct tls_stream *s)
 static void
 close_by_library(struct tls_stream *s)
 {
-    ERR_clear_error();
+    forget_errors();
     SSL_shutdown(s->ssl);
-    ERR_clear_error();
+    forget_errors();
 }
 
 void

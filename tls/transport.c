@@ -152,8 +152,9 @@ transport_allow(struct transport *t)
     t->allowance = ALLOWANCE_BYTES;
 }
 
-enum result
-transport_flush(struct transport *t)
+/* flags: of send(). */
+static enum result
+flush(struct transport *t, int flags)
 {
     struct span bytes = buffer_span(&t->queue);
     ssize_t n;
@@ -161,7 +162,7 @@ transport_flush(struct transport *t)
     if (bytes.len == 0)
         return RES_OK;
     do {
-        n = send(t->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        n = send(t->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL | flags);
     } while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return RES_AGAIN;
@@ -171,4 +172,16 @@ transport_flush(struct transport *t)
     }
     buffer_consume(&t->queue, (size_t)n);
     return (size_t)n == bytes.len ? RES_OK : RES_AGAIN;
+}
+
+enum result
+transport_flush(struct transport *t)
+{
+    return flush(t, 0);
+}
+
+enum result
+transport_flush_last(struct transport *t)
+{
+    return flush(t, MSG_MORE);
 }

@@ -41,4 +41,8 @@ void transport_allow(struct transport *t);
  * RES_TEMPFAIL: broken, see error. */
 MUST_CHECK enum result transport_flush(struct transport *t);
 
+/** The same for what is the last, right before the socket is closed or shut for sending: it shares
+ * a packet with the end of the stream. */
+MUST_CHECK enum result transport_flush_last(struct transport *t);
+
 #endif

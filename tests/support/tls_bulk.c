@@ -130,6 +130,7 @@ tls_bulk_expect_end(struct tls_pair *p)
     int n;
 
     tls_client_close(p->client);
+    assert_int_equal(shutdown(p->fds[0], SHUT_WR), 0); /* as its owner does: both leave together */
     for (int i = 0; i < TLS_BULK_TURNS_MAX; i++) {
         n = SSL_read(p->peer.ssl, &byte, 1);
         if (SSL_get_error(p->peer.ssl, n) != SSL_ERROR_WANT_READ)
