@@ -100,7 +100,7 @@ def figures(result):
         _figure("kept sessions, pipelined: CPU per mail, of stunnel's",
                 _against(summary, "piped", "cpu_us_per_mail", "stunnel"), 0.50, "x"),
         _figure("engine for DATA, of read + AES-GCM + write",
-                engine["library"] / engine["bare"], 1.25, "x"),
+                engine["seal"] / engine["bare"], 1.25, "x"),
         _figure("system calls of the worker, bulk", result["system_calls"]["bulk"]["per_mib"], 20,
                 "per MiB"),
         _held_figure(summary),
