@@ -159,12 +159,14 @@ print_target(const struct config_listen *listen, FILE *out)
 
 /* ---- chains ---- */
 
-/* Packets of connections that the gateway holds with an address that is not its own. */
+/* Packets of connections that the gateway holds with an address that is not its own. Not a SYN:
+ * where its port was used shortly before, it would be led to what is in TIME-WAIT, which knows no
+ * listener of another port; tproxy does. */
 static void
 print_held(const struct config *config, FILE *out)
 {
     fprintf(out,
-            "        meta l4proto tcp socket transparent 1 meta mark set 0x%08" PRIx32
+            "        tcp flags & (syn | ack) != syn socket transparent 1 meta mark set 0x%08" PRIx32
             " counter name taken accept\n",
             config->taken_mark);
 }

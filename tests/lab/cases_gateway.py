@@ -1,6 +1,7 @@
 """Cases of docs/testcases.md that are of the gateway as a whole: one connection and several demands
 on it, what cannot be known in time, and what a message says of itself."""
 
+import socket
 import ssl
 
 from case import ONCE, case, configured, equal, fields, marker, message, override, rcpt
@@ -46,6 +47,32 @@ def each_transaction_is_judged_anew(t, site):
         equal(peer.envelope(f"user@{site.domain}")[1], NAME_MISMATCH, "RCPT behind RSET")
         peer.quit()
         equal(len(server.mailbox), 1, "mails")
+
+
+def _resets_sent(t):
+    """By the clients' namespace so far."""
+    names, values = [line.split() for line in t.lab.in_space(
+        "client", "cat", "/proc/net/snmp").splitlines() if line.startswith("Tcp:")]
+    return int(values[names.index("OutRsts")])
+
+
+@case(Site("gw-port"), only=ONCE)
+def a_port_that_is_used_again_at_once_is_none_of_the_old_connection(t, site):
+    """The gateway's end of the old connection is in TIME-WAIT. A SYN that is led to it, and not to the listener,
+    gets an ACK for an answer; the client resets that, and tries again some ticks later."""
+    t.mx(site)
+    first = t.ready(site)
+    first.quit()
+    before = _resets_sent(t)
+    with t.lab.socket("client", 4) as again:
+        again.settimeout(10)
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("", first.port))
+        again.connect((site.address(4), 25))
+        again.sendall(b"QUIT\r\n")
+        with again.makefile("rb") as said:
+            equal([line[:3] for line in said], [b"220", b"221"], "replies")
+    equal(_resets_sent(t), before, "resets")
 
 
 @case(Site("gw-slow", policy="enforce", hung_web=True), only=ONCE)

@@ -24,7 +24,7 @@ RULES = {
     "tproxy": f"""table inet stsgate {{
   chain prerouting {{
     type filter hook prerouting priority mangle; policy accept;
-    meta l4proto tcp socket transparent 1 meta mark set 0x1 accept
+    tcp flags & (syn | ack) != syn socket transparent 1 meta mark set 0x1 accept
     iifname "c0" tcp dport 25 tproxy to :{TPROXY_PORT} meta mark set 0x1 accept
   }}
 {FORWARD}}}
