@@ -3,7 +3,7 @@
 static bool
 is_name_char(char c)
 {
-    char lower = (char)(c | 0x20); /* of a letter */
+    char lower = (char)(c | 0x20); /* folds case; no other octet becomes a letter by it */
 
     return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }

@@ -48,11 +48,13 @@ class Peer:
                 raise lab.LabError(f"{self.name} ended with {self.process.returncode}")
             with self.stage.lab.socket("client", 4) as probe:
                 probe.settimeout(5)
-                if probe.connect_ex((GATEWAY, self.port)) != 0:
+                try:
+                    probe.connect((GATEWAY, self.port))
+                    probe.sendall(b"QUIT\r\n")
+                    with probe.makefile("rb") as said:
+                        return b"221" in said.read()
+                except OSError:
                     return False
-                probe.sendall(b"QUIT\r\n")
-                with probe.makefile("rb") as said:
-                    return b"221" in said.read()
 
         lab.wait_for(answers, f"{self.name} to listen", 60)
 

@@ -136,7 +136,8 @@ def _load_table(result, load, title, columns):
 def _growth_table(result):
     growth = result["summary"]["growth"]
     sessions = sorted({n for one in growth.values() for n in one})
-    lines = ["", "**Growth: so many sessions at a time, each held after a mail**", ""]
+    lines = ["", "**Growth: so many sessions at a time, each held after a mail** (stsgate with two workers per "
+             "CPU where one has too few descriptors)", ""]
     rows = [[peer, what] + [f"{growth[peer][n][key]:.{digits}f}" if n in growth[peer] else "–"
                             for n in sessions]
             for peer in growth for key, what, digits in (

@@ -131,11 +131,10 @@ search_end(const char *bytes, size_t len)
     const char *at = bytes, *end = bytes + len, *dot;
 
     while ((dot = memchr(at, '.', (size_t)(end - at)))) {
-        const char *begin = dot - DOT_OFFSET;
-
-        if (dot - bytes >= (ptrdiff_t)DOT_OFFSET && end - begin >= (ptrdiff_t)END_BYTES &&
-            memcmp(begin, end_of_data, END_BYTES) == 0)
-            return begin;
+        if (dot - bytes >= (ptrdiff_t)DOT_OFFSET &&
+            end - dot >= (ptrdiff_t)(END_BYTES - DOT_OFFSET) &&
+            memcmp(dot - DOT_OFFSET, end_of_data, END_BYTES) == 0)
+            return dot - DOT_OFFSET;
         at = dot + 1;
     }
     return NULL;

@@ -1,5 +1,6 @@
 #include "proxy/client_leg.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -94,10 +95,8 @@ client_leg_flush(struct client_leg *leg)
 void
 client_leg_flush_last(struct client_leg *leg)
 {
-    if (leg->tls)
-        client_leg_flush(leg); /* a close_notify follows */
-    else
-        (void)flush_clear(leg, MSG_MORE);
+    assert(!leg->tls); /* there a close_notify follows */
+    (void)flush_clear(leg, MSG_MORE);
 }
 
 size_t

@@ -29,8 +29,8 @@ void client_leg_close(struct client_leg *leg);
 void client_leg_send(struct client_leg *leg, struct span bytes);
 void client_leg_flush(struct client_leg *leg);
 
-/** The same for what is the last, right before the leg is closed: it shares a packet with the end
- * of the stream. */
+/** The same, in clear, for what is the last, right before the leg is closed: it shares a packet
+ * with the end of the stream. */
 void client_leg_flush_last(struct client_leg *leg);
 size_t client_leg_backlog(const struct client_leg *leg);
 

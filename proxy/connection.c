@@ -185,7 +185,7 @@ put_off(struct connection *c)
     if (c->due_link)
         return;
     if (!shared->due) /* of the lowest priority: when all that has happened has been seen to */
-        ev_feed_event(shared->world.loop, &shared->turn_end, EV_CUSTOM);
+        ev_feed_event(shared->world.loop, &shared->replies_due, EV_CUSTOM);
     c->next_due = shared->due;
     c->due_link = &shared->due;
     if (c->next_due)
@@ -380,7 +380,7 @@ update(struct connection *c)
 }
 
 static void
-on_turn_end(struct ev_loop *loop, ev_timer *w, int revents)
+on_replies_due(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct connection_shared *shared = w->data;
 
@@ -390,7 +390,6 @@ on_turn_end(struct ev_loop *loop, ev_timer *w, int revents)
         struct connection *c = shared->due;
 
         put_off_no_longer(c);
-        flush_client(c);
         update(c);
     }
 }
@@ -398,9 +397,9 @@ on_turn_end(struct ev_loop *loop, ev_timer *w, int revents)
 void
 connection_prepare(struct connection_shared *shared)
 {
-    ev_init(&shared->turn_end, on_turn_end);
-    ev_set_priority(&shared->turn_end, EV_MINPRI);
-    shared->turn_end.data = shared;
+    ev_init(&shared->replies_due, on_replies_due);
+    ev_set_priority(&shared->replies_due, EV_MINPRI);
+    shared->replies_due.data = shared;
 }
 
 static void
@@ -446,7 +445,12 @@ static void
 read_client(struct connection *c)
 {
     size_t want = session_is_streaming(c->session) ? CONTENT_READ_BYTES : COMMAND_READ_BYTES, n;
-    enum result res = client_leg_read(&c->client, c->shared->world.scratch, want, &n);
+    enum result res;
+
+    if (!client_leg_is_clear(&c->client) && waits_for_records(c))
+        record_sink_flush(
+            c->shared->records); /* if it fails an alert leaves, and replies with it */
+    res = client_leg_read(&c->client, c->shared->world.scratch, want, &n);
 
     if (res == RES_AGAIN)
         return;

@@ -37,7 +37,7 @@ struct connection_shared {
     struct connection *first;    /* list of them */
     struct connection *finished; /* to be freed by connection_reap() */
     struct connection *due;      /* whose replies wait for the end of the turn */
-    ev_timer turn_end;           /* never runs: an event of it is fed */
+    ev_timer replies_due;        /* never runs: an event of it is fed */
 };
 
 /** Once, when the loop is known. */

@@ -50,8 +50,9 @@ record_sink_new(struct ev_loop *loop, const struct config *config, struct record
     ev_timer_init(&sink->retry, on_retry, RECORD_SINK_RETRY_MS / 1000.,
                   RECORD_SINK_RETRY_MS / 1000.);
     ev_prepare_init(&sink->turn_end, on_turn_end);
-    /* Behind all others that run before the loop waits: they may write records, too. */
-    ev_set_priority(&sink->turn_end, EV_MINPRI);
+    /* Behind others that run before the loop waits, as they may write records, too; but for one
+     * that writes the log. */
+    ev_set_priority(&sink->turn_end, EV_MINPRI + 1);
     sink->retry.data = sink->turn_end.data = sink;
     ev_prepare_start(loop, &sink->turn_end);
     ev_unref(loop); /* it is no reason to go on */

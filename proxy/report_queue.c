@@ -49,14 +49,16 @@ is_full(const struct report_queue *q, size_t len)
     return q->count >= REPORT_QUEUE_MAX || q->bytes + len > REPORT_QUEUE_BYTES_MAX;
 }
 
-/* One more of what is said already, in what has not been sent. */
+/* One more of what is said already, in what never was sent: what was is in the store, perhaps, with
+ * the number of sessions that it had. */
 static bool
 joins(struct report_queue *q, struct span report)
 {
     struct report_queue_entry *e = q->unsent ? q->entries->prev : NULL; /* the last */
 
     for (unsigned i = 0; e && i < ALIKE_MAX; i++) {
-        if (e->len == report.len && e->sessions < POLICY_REPORT_SESSIONS_MAX &&
+        if (e->number > q->told && e->len == report.len &&
+            e->sessions < POLICY_REPORT_SESSIONS_MAX &&
             memcmp(e->bytes, report.ptr, report.len) == 0) {
             e->sessions++;
             return true;
@@ -97,7 +99,7 @@ report_queue_add(struct report_queue *q, const struct tls_report *report)
     struct buffer bytes;
     enum result res;
 
-    buffer_init(&bytes, MSG_LINK_MAX_BYTES);
+    buffer_init(&bytes, MSG_LINK_MAX_BYTES - POLICY_REPORT_HEAD_BYTES);
     pack_begin(&w, &bytes);
     tls_report_encode(report, &w);
     res = pack_end(&w);
@@ -129,8 +131,11 @@ report_queue_next(struct report_queue *q, struct span *out)
 void
 report_queue_sent(struct report_queue *q)
 {
-    if (q->unsent)
-        q->unsent = q->unsent->next;
+    if (!q->unsent)
+        return;
+    if (q->unsent->number > q->told)
+        q->told = q->unsent->number;
+    q->unsent = q->unsent->next;
 }
 
 void

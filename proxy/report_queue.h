@@ -17,6 +17,7 @@ struct report_queue_entry;
 struct report_queue {
     uint64_t source;                    /* whose numbers these are: never 0 */
     uint64_t last;                      /* number given */
+    uint64_t told;                      /* the highest number that ever went to the link */
     struct report_queue_entry *entries; /* owned, by number */
     struct report_queue_entry *unsent;  /* the first that is not on the link; NULL: none */
     size_t count, bytes;

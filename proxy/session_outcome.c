@@ -84,10 +84,12 @@ session_tell_mx_all(struct session *s, const struct span *parts, size_t count)
     buffer_init(&whole, (SESSION_GROUP_MAX + 1) * SESSION_LINE_BYTES);
     for (size_t i = 0; i < count && res == RES_OK; i++)
         res = buffer_append(&whole, parts[i]);
-    if (res == RES_OK)
+    if (res == RES_OK) {
         session_tell_mx(s, buffer_span(&whole));
-    for (size_t i = 0; i < count && res != RES_OK; i++) /* no memory: they go one by one */
-        session_tell_mx(s, parts[i]);
+    } else {
+        for (size_t i = 0; i < count; i++) /* no memory: they go one by one */
+            session_tell_mx(s, parts[i]);
+    }
     buffer_clear(&whole);
 }
 
@@ -633,7 +635,7 @@ session_write_end(struct session *s, enum session_state from, enum session_event
         .left_without_mail = session_left_without_mail(s, from, event),
         .bytes_to_mx = s->stats.bytes_to_mx,
         .bytes_to_client = s->stats.bytes_to_client,
-        .engine = s->obs ? engine_of(s, s->obs, &reason) : "",
+        .engine = s->obs->local.len ? engine_of(s, s->obs, &reason) : "", /* it came up */
         .end = session_event_name(event),
         .state = session_state_name(from),
     };

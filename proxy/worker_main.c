@@ -503,7 +503,7 @@ start_all(struct worker *w, const struct child_args *args)
     w->orphan.data = w;
     ev_signal_init(&w->term, on_term, SIGTERM);
     ev_prepare_init(&w->reap, on_prepare);
-    ev_set_priority(&w->reap, EV_MINPRI); /* behind all that others do then */
+    ev_set_priority(&w->reap, EV_MINPRI); /* behind all that others do then, and log */
     w->accept_pause.data = w->control.data = w->term.data = w->reap.data = w;
     ev_io_start(w->loop, &w->control);
     ev_signal_start(w->loop, &w->term);

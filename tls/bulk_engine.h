@@ -37,7 +37,7 @@ struct bulk_engine {
     struct seal *seal;    /* owned; of ENGINE_SEAL */
 };
 
-/** Before the first write of a client's stream; ssl and transport outlive *e. kernel: try it first.
+/** Before the first write of a client's stream. ssl, transport: outlive *e. kernel: try it first.
  */
 void bulk_engine_init(struct bulk_engine *e, SSL *ssl, struct transport *transport, bool kernel);
 

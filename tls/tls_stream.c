@@ -148,15 +148,6 @@ tls_stream_handshake(struct tls_stream *s)
     return res == RES_AGAIN && sent == RES_TEMPFAIL ? fail(s, SSL_ERROR_SYSCALL) : res;
 }
 
-/* What goes now goes; the connection is over, so the result changes nothing. */
-static void
-send_last(struct tls_stream *s)
-{
-    enum result ignored = transport_flush_last(&s->transport);
-
-    (void)ignored;
-}
-
 enum result
 tls_stream_read(struct tls_stream *s, char *dst, size_t cap, size_t *out_n)
 {
@@ -183,7 +174,8 @@ tls_stream_read(struct tls_stream *s, char *dst, size_t cap, size_t *out_n)
         s->state = TLS_STREAM_ENDED;
         return RES_DENIED;
     }
-    send_last(s); /* our alert */
+    (void)!transport_flush(
+        &s->transport); /* our alert, if it can go: its owner may reset what waits */
     return fail(s, ssl_error);
 }
 
@@ -285,7 +277,7 @@ tls_stream_close(struct tls_stream *s)
             close_by_library(s);
         else
             bulk_engine_close(&s->engine);
-        send_last(s);
+        (void)!transport_flush_last(&s->transport); /* what goes goes: the connection is over */
     }
     s->state = TLS_STREAM_DEAD;
 }

@@ -154,7 +154,7 @@ transport_allow(struct transport *t)
 
 /* flags: of send(). */
 static enum result
-flush(struct transport *t, int flags)
+send_queue(struct transport *t, int flags)
 {
     struct span bytes = buffer_span(&t->queue);
     ssize_t n;
@@ -177,11 +177,11 @@ flush(struct transport *t, int flags)
 enum result
 transport_flush(struct transport *t)
 {
-    return flush(t, 0);
+    return send_queue(t, 0);
 }
 
 enum result
 transport_flush_last(struct transport *t)
 {
-    return flush(t, MSG_MORE);
+    return send_queue(t, MSG_MORE);
 }

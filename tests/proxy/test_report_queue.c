@@ -124,6 +124,65 @@ test_alike(void **state)
     assert_int_equal(queue.count, 0);
 }
 
+/* What was told before may be in the store with the number it had: nobody joins it any more. */
+static void
+test_alike_after_restart(void **state)
+{
+    static const uint64_t sessions[] = { 2, 1 };
+    struct policy_report told;
+    struct span message;
+    unsigned count;
+
+    (void)state;
+    add_alike(2, 1);
+    assert_true(send_all(&count) == 1 && count == 1);
+    report_queue_restart(&queue);
+    add_alike(1, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(report_queue_next(&queue, &message));
+        assert_int_equal(policy_report_decode(message, &told), RES_OK);
+        assert_true(told.number == i + 1 && told.sessions == sessions[i]);
+        tls_report_clear(&told.report);
+        report_queue_sent(&queue);
+    }
+}
+
+/* One that is too long for a message is lost and counted; what is kept can be sent, to the octet.
+ */
+static void
+test_longest(void **state)
+{
+    struct tls_report report = { .at_s = 1, .type = TLS_REPORT_TLSA };
+    static char text[8001];
+    struct span message;
+    unsigned sent = 0, lost = 0;
+
+    (void)state;
+    memset(text, 'a', sizeof text - 1);
+    for (unsigned i = 0; i < 16; i++)
+        assert_int_equal(name_list_add(&report.strings, span_of(text)), RES_OK);
+    for (unsigned len = 2800; len < 3100; len++) {
+        struct tls_report one = report;
+
+        text[len] = '\0';
+        one.strings = (struct name_list){ 0 };
+        assert_int_equal(name_list_copy(&report.strings, &one.strings), RES_OK);
+        assert_int_equal(name_list_add(&one.strings, span_of(text)), RES_OK);
+        text[len] = 'a';
+        if (report_queue_add(&queue, &one) == RES_OK) {
+            assert_true(report_queue_next(&queue, &message));
+            report_queue_sent(&queue);
+            sent++;
+        } else {
+            lost++;
+        }
+        tls_report_clear(&one);
+    }
+    assert_true(sent > 0 && lost > 0);
+    assert_int_equal(queue.lost, lost);
+    tls_report_clear(&report);
+}
+
 static void
 test_told_again(void **state)
 {
@@ -251,6 +310,8 @@ main(void)
     static const struct CMUnitTest tests[] = {
         ROW(test_sent_once),
         ROW(test_alike),
+        ROW(test_alike_after_restart),
+        ROW(test_longest),
         ROW(test_told_again),
         ROW(test_counted_before),
         ROW(test_word_of_what_was_not_sent),
