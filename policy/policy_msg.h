@@ -46,7 +46,7 @@ struct policy_list {
                        * end with CRLF; of a message that was read borrowed from it */
 };
 
-#define POLICY_REPORT_HEAD_BYTES 32u /* at most, of the message before the report itself */
+#define POLICY_REPORT_HEAD_BYTES 32u        /* at most, of the message before the report itself */
 #define POLICY_REPORT_SESSIONS_MAX 1000000u /* more than any worker serves between two messages */
 
 struct policy_report {
