@@ -90,36 +90,38 @@ test_sent_once(void **state)
     assert_true(send_all(&count) == 4 && count == 1);
 }
 
+/* The next messages, numbered from 1 on, are of so many sessions each. */
+static void
+expect_sessions(const uint64_t *sessions, unsigned count)
+{
+    struct policy_report told;
+    struct span message;
+
+    for (unsigned i = 0; i < count; i++) {
+        assert_true(report_queue_next(&queue, &message));
+        assert_int_equal(policy_report_decode(message, &told), RES_OK);
+        assert_true(told.number == i + 1 && told.sessions == sessions[i]);
+        tls_report_clear(&told.report);
+        report_queue_sent(&queue);
+    }
+}
+
 /* What went alike goes as one, as long as it has not been sent; and again as it went. */
 static void
 test_alike(void **state)
 {
     static const uint64_t sessions[] = { 4, 1, 2 };
-    struct policy_report told;
-    struct span message;
 
     (void)state;
     add_alike(3, 1);
     add_alike(1, 2);
     add_alike(1, 1);
     assert_int_equal(queue.count, 2);
-    for (unsigned i = 0; i < 2; i++) {
-        assert_true(report_queue_next(&queue, &message));
-        assert_int_equal(policy_report_decode(message, &told), RES_OK);
-        assert_true(told.number == i + 1 && told.sessions == sessions[i]);
-        tls_report_clear(&told.report);
-        report_queue_sent(&queue);
-    }
+    expect_sessions(sessions, 2);
     add_alike(2, 1);
     assert_int_equal(queue.count, 3);
     report_queue_restart(&queue);
-    for (unsigned i = 0; i < 3; i++) {
-        assert_true(report_queue_next(&queue, &message));
-        assert_int_equal(policy_report_decode(message, &told), RES_OK);
-        assert_true(told.number == i + 1 && told.sessions == sessions[i]);
-        tls_report_clear(&told.report);
-        report_queue_sent(&queue);
-    }
+    expect_sessions(sessions, 3);
     assert_int_equal(report_queue_counted(&queue, 3), RES_OK);
     assert_int_equal(queue.count, 0);
 }
@@ -129,8 +131,6 @@ static void
 test_alike_after_restart(void **state)
 {
     static const uint64_t sessions[] = { 2, 1 };
-    struct policy_report told;
-    struct span message;
     unsigned count;
 
     (void)state;
@@ -138,13 +138,7 @@ test_alike_after_restart(void **state)
     assert_true(send_all(&count) == 1 && count == 1);
     report_queue_restart(&queue);
     add_alike(1, 1);
-    for (unsigned i = 0; i < 2; i++) {
-        assert_true(report_queue_next(&queue, &message));
-        assert_int_equal(policy_report_decode(message, &told), RES_OK);
-        assert_true(told.number == i + 1 && told.sessions == sessions[i]);
-        tls_report_clear(&told.report);
-        report_queue_sent(&queue);
-    }
+    expect_sessions(sessions, 2);
 }
 
 /* One that is too long for a message is lost and counted; what is kept can be sent, to the octet.
